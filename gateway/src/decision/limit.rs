@@ -1,0 +1,1 @@
+//! How much a session may have open at once.

@@ -1,0 +1,3 @@
+//! The gateway's process.
+
+fn main() {}

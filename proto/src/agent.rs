@@ -1,0 +1,73 @@
+//! Agents' roles on vaults, and what refuses their tokens.
+
+use crate::id::{AgentId, SessionId, TenantId, VaultId};
+
+/// A role of an agent on a vault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The vault.
+    pub vault: VaultId,
+    /// The agent.
+    pub agent: AgentId,
+    /// What it may do there.
+    pub role: VaultRole,
+    /// Seconds since the Unix epoch; `None` has no end.
+    pub expires_at: Option<i64>,
+    /// Rises with every change of the object.
+    pub version: u64,
+}
+
+/// What a role allows; each includes the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VaultRole {
+    /// Have requests brokered.
+    User,
+    /// Change services and credentials.
+    Editor,
+    /// Change grants and settings.
+    Admin,
+}
+
+impl VaultRole {
+    /// The name in the API and the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Editor => "editor",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Reads the name in the API and the database.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::User, Self::Editor, Self::Admin]
+            .into_iter()
+            .find(|role| role.name() == name)
+    }
+}
+
+/// Refuses tokens of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// The tenant whose tokens it is about.
+    pub tenant: TenantId,
+    /// Which of them.
+    pub subject: RevokedSubject,
+    /// Seconds since the Unix epoch at which the last token that it covers has ended.
+    pub expires_at: i64,
+}
+
+/// What a revocation covers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum RevokedSubject {
+    /// One session, whatever its tokens carry.
+    Session(SessionId),
+    /// Sessions of an agent below a generation.
+    Agent(AgentId, u64),
+    /// Sessions of a vault below a generation.
+    Vault(VaultId, u64),
+    /// Sessions of the whole tenant below a generation.
+    Tenant(u64),
+}
