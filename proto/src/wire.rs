@@ -548,7 +548,7 @@ impl From<&Destination> for v1::Destination {
             host: destination.host.to_string(),
             port: destination.port.map_or(0, u32::from),
             cleartext: destination.cleartext,
-            path_prefix: destination
+            path: destination
                 .path
                 .as_ref()
                 .map_or_else(String::new, ToString::to_string),
@@ -567,7 +567,7 @@ impl TryFrom<v1::Destination> for Destination {
 
     fn try_from(wire: v1::Destination) -> Result<Self> {
         let surfaces = surfaces(wire.surfaces())?;
-        let path = match wire.path_prefix.as_str() {
+        let path = match wire.path.as_str() {
             "" => None,
             text => Some(PathPattern::parse(text).or(Err(Invalid("destination.path")))?),
         };
