@@ -1,10 +1,32 @@
-//! Hosts, patterns over hosts, canonical paths, and patterns over paths: parsed once, matched often.
+//! Hosts and patterns over hosts, paths and patterns over paths: parsed once, matched often.
+//!
+//! **Invariants.** A [`Host`] has one spelling: two that compare unequal are two hosts. What could be read as an address
+//! in one program and as a name in another (`127.1`, `0x7f.1`, `2130706433`) is neither. Every parser here is total: it
+//! accepts or refuses any text and never panics. What a parser accepts, its `Display` writes so that it reads back equal.
+//!
+//! Not here: the port of an authority, resolving, and what an address is for.
+
+mod path;
+
+pub use path::{CanonicalPath, InvalidPathPattern, PathPattern, RefusedPath};
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+
+/// The ASCII that no label may hold: all but letters, digits, the hyphen, and the underscore, which STD 3 does not
+/// know but which names in use have.
+const DENIED: AsciiDenyList = AsciiDenyList::new(true, "!\"#$%&'()*+,/:;<=>?@[\\]^`{|}~");
+
+/// The longest text that is looked at. A name has 253 characters (RFC 1035, 2.3.4); before IDNA it may need four bytes
+/// for each.
+const TEXT_MAX: usize = 4 * 253;
+
 /// A host in canonical form: lower case, IDNA-encoded, no trailing dot; or an IP address.
+///
+/// A name has at most 253 characters in labels of 1 to 63 (RFC 1035, 2.3.4), and its last label is not a number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Host {
     /// A DNS name.
@@ -19,21 +41,62 @@ pub enum Host {
 pub struct InvalidHost(());
 
 impl Host {
-    /// Reads a host as it stands in an authority, in SNI, or in a service.
+    /// Reads a host as it stands in an authority (RFC 3986, 3.2.2), in SNI, or in a service.
+    ///
+    /// One trailing dot is taken off a name. An IPv6 address may stand in brackets; zone ids (RFC 6874) are refused,
+    /// for they name an interface of this machine. Percent-encoding is refused.
     ///
     /// # Errors
-    /// [`InvalidHost`] if it is neither a DNS name nor an address.
+    /// [`InvalidHost`] if it is neither a DNS name nor an address, or if programs disagree about which it is.
     pub fn parse(text: &str) -> Result<Self, InvalidHost> {
-        if let Ok(address) = text.trim_matches(['[', ']']).parse() {
+        if let Some(inner) = text.strip_prefix('[') {
+            let inner = inner.strip_suffix(']').ok_or(InvalidHost(()))?;
+            let address: Ipv6Addr = inner.parse().or(Err(InvalidHost(())))?;
+            return Ok(Self::Address(address.into()));
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Address(address));
         }
-        let name = idna::domain_to_ascii_strict(text.strip_suffix('.').unwrap_or(text))
-            .or(Err(InvalidHost(())))?;
-        if name.is_empty() {
-            return Err(InvalidHost(()));
-        }
-        Ok(Self::Name(name.into()))
+        name(text).map(Self::Name)
     }
+
+    /// The name, if it is one.
+    #[must_use]
+    pub const fn name(&self) -> Option<&str> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::Address(_) => None,
+        }
+    }
+}
+
+fn name(text: &str) -> Result<Box<str>, InvalidHost> {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    if text.len() > TEXT_MAX {
+        return Err(InvalidHost(()));
+    }
+    let name = Uts46::new()
+        .to_ascii(
+            text.as_bytes(),
+            DENIED,
+            Hyphens::CheckFirstLast,
+            DnsLength::Verify,
+        )
+        .or(Err(InvalidHost(())))?;
+    // Checked after the mapping: it makes ASCII digits of full-width ones.
+    if ends_in_a_number(&name) {
+        return Err(InvalidHost(()));
+    }
+    Ok(name.into())
+}
+
+/// Whether some program would take the name for an IPv4 address (WHATWG URL, "ends in a number").
+fn ends_in_a_number(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let hexadecimal = last
+        .strip_prefix("0x")
+        .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    hexadecimal || last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl fmt::Display for Host {
@@ -59,7 +122,7 @@ impl FromStr for Host {
 pub enum HostPattern {
     /// This host.
     Exact(Host),
-    /// Any single label in front of this name.
+    /// Any single label in front of this name. Never names that strangers can register.
     Wildcard(Box<str>),
 }
 
@@ -81,15 +144,13 @@ impl HostPattern {
     /// [`InvalidHostPattern`] says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, InvalidHostPattern> {
         let host = |text| Host::parse(text).or(Err(InvalidHostPattern::Host));
-        match text.strip_prefix("*.") {
-            None => host(text).map(Self::Exact),
-            Some(rest) => match host(rest)? {
-                Host::Address(_) => Err(InvalidHostPattern::Host),
-                Host::Name(name) => match psl::suffix_str(&name) {
-                    Some(suffix) if *suffix != *name => Ok(Self::Wildcard(name)),
-                    _ => Err(InvalidHostPattern::PublicSuffix),
-                },
-            },
+        let Some(rest) = text.strip_prefix("*.") else {
+            return host(text).map(Self::Exact);
+        };
+        match host(rest)? {
+            Host::Address(_) => Err(InvalidHostPattern::Host),
+            Host::Name(base) if covers_strangers(&base) => Err(InvalidHostPattern::PublicSuffix),
+            Host::Name(base) => Ok(Self::Wildcard(base)),
         }
     }
 
@@ -98,12 +159,25 @@ impl HostPattern {
     pub fn matches(&self, host: &Host) -> bool {
         match (self, host) {
             (Self::Exact(exact), host) => exact == host,
-            (Self::Wildcard(base), Host::Name(name)) => name
-                .split_once('.')
-                .is_some_and(|(label, rest)| !label.is_empty() && *rest == **base),
+            (Self::Wildcard(base), Host::Name(name)) => {
+                parent(name).is_some_and(|parent| *parent == **base)
+            }
             (Self::Wildcard(_), Host::Address(_)) => false,
         }
     }
+}
+
+/// The name without its first label: what a wildcard that covers it is made of.
+#[must_use]
+pub fn parent(name: &str) -> Option<&str> {
+    name.split_once('.').map(|(_, parent)| parent)
+}
+
+/// Whether names right below this one belong to others: it is a public suffix (<https://publicsuffix.org>, the private
+/// section too), or names right below it are (`*.kawasaki.jp` is such a rule).
+fn covers_strangers(base: &str) -> bool {
+    let is_suffix = |name: &str| psl::suffix_str(name).is_none_or(|suffix| suffix == name);
+    is_suffix(base) || is_suffix(&format!("sortie-probe.{base}"))
 }
 
 impl fmt::Display for HostPattern {
@@ -115,86 +189,5 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// A path percent-decoded once, with dot segments refused: for matching only, never for sending.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CanonicalPath {
-    /// Decoded segments, without the slashes between them.
-    pub segments: Vec<String>,
-    /// Whether some `%2F` was left inside a segment.
-    pub encoded_slash: bool,
-}
-
-/// Why a path is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RefusedPath {
-    /// It does not start with a slash.
-    #[error("a path starts with a slash")]
-    Relative,
-    /// A `.` or `..` segment, encoded or not.
-    #[error("dot segments are refused")]
-    DotSegment,
-    /// A percent sign that still encodes something after decoding once.
-    #[error("double percent-encoding is refused")]
-    DoubleEncoding,
-    /// A percent sign without two hexadecimal digits behind it.
-    #[error("a percent sign needs two hexadecimal digits")]
-    Percent,
-    /// A backslash, NUL or another control character, encoded or not.
-    #[error("backslashes and control characters are refused")]
-    Control,
-    /// The decoded bytes are not UTF-8.
-    #[error("a path decodes to UTF-8")]
-    Utf8,
-}
-
-impl CanonicalPath {
-    /// Reads the path of a request target, without its query.
-    ///
-    /// # Errors
-    /// [`RefusedPath`] says why no service may match it.
-    pub fn parse(raw: &str) -> Result<Self, RefusedPath> {
-        let rest = raw.strip_prefix('/').ok_or(RefusedPath::Relative)?;
-        Ok(Self {
-            segments: rest.split('/').map(str::to_owned).collect(),
-            encoded_slash: false,
-        })
-    }
-}
-
-/// A pattern over canonical paths: literal segments, `*` for one segment, `**` at the end for any number.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct PathPattern(Box<str>);
-
-/// Why a text is not a path pattern.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not a path pattern: write / and segments, * for one segment, /** at the end for all below"
-)]
-pub struct InvalidPathPattern(());
-
-impl PathPattern {
-    /// Reads the text form.
-    ///
-    /// # Errors
-    /// [`InvalidPathPattern`] if it is not one.
-    pub fn parse(text: &str) -> Result<Self, InvalidPathPattern> {
-        if text.starts_with('/') {
-            Ok(Self(text.into()))
-        } else {
-            Err(InvalidPathPattern(()))
-        }
-    }
-
-    /// Whether it covers a path.
-    #[must_use]
-    pub fn matches(&self, path: &CanonicalPath) -> bool {
-        let _ = path;
-        &*self.0 == "/**"
-    }
-}
-
-impl fmt::Display for PathPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+#[cfg(test)]
+mod tests;
