@@ -363,14 +363,16 @@ fn surface_to_wire(surface: Surface) -> v1::Surface {
     }
 }
 
-fn surfaces(wire: impl Iterator<Item = v1::Surface>) -> Result<Vec<Surface>> {
-    wire.map(|surface| match surface {
-        v1::Surface::Header => Ok(Surface::Header),
-        v1::Surface::Path => Ok(Surface::Path),
-        v1::Surface::Query => Ok(Surface::Query),
-        v1::Surface::Unspecified => Err(Invalid("surface")),
-    })
-    .collect()
+/// Takes the numbers, not the generated iterator: that one skips what it does not know, and an unknown surface must not
+/// read as no restriction.
+fn surfaces(wire: &[i32]) -> Result<Vec<Surface>> {
+    let surface = |&number: &i32| match v1::Surface::try_from(number) {
+        Ok(v1::Surface::Header) => Ok(Surface::Header),
+        Ok(v1::Surface::Path) => Ok(Surface::Path),
+        Ok(v1::Surface::Query) => Ok(Surface::Query),
+        Ok(v1::Surface::Unspecified) | Err(_) => Err(Invalid("surface")),
+    };
+    wire.iter().map(surface).collect()
 }
 
 impl From<&Injection> for v1::Injection {
@@ -481,7 +483,7 @@ impl TryFrom<v1::Service> for Service {
         let placeholders = match wire.placeholders {
             None => None,
             Some(wire) => {
-                let surfaces = surfaces(wire.surfaces())?;
+                let surfaces = surfaces(&wire.surfaces)?;
                 Some(Placeholders {
                     surfaces,
                     credentials: wire.credentials,
@@ -566,7 +568,7 @@ impl TryFrom<v1::Destination> for Destination {
     type Error = Invalid;
 
     fn try_from(wire: v1::Destination) -> Result<Self> {
-        let surfaces = surfaces(wire.surfaces())?;
+        let surfaces = surfaces(&wire.surfaces)?;
         let path = match wire.path.as_str() {
             "" => None,
             text => Some(PathPattern::parse(text).or(Err(Invalid("destination.path")))?),

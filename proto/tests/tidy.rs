@@ -1,0 +1,416 @@
+//! What clippy cannot see: the size of files, who imports whom, who may see a secret in the clear.
+//!
+//! All checks read the sources as text; none needs a build. Each rule is a table below: whoever changes the shape of
+//! the workspace changes a table, in the same commit, with a reason.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test fails by panicking"
+)]
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use sortie_proto::code::Code;
+
+/// The most lines that a file may have without its tests.
+const LINES_MAX: usize = 500;
+
+/// Files that may be longer: tables of conversions, where a split would part what is read together.
+const LONG: &[&str] = &["proto/src/wire.rs"];
+
+/// Names that say nothing about what a file owns.
+const VAGUE: &[&str] = &[
+    "util", "utils", "common", "helper", "helpers", "types", "manager", "misc",
+];
+
+/// Which of our crates a crate may import. What is not listed is refused.
+const CRATES: &[(&str, &[&str])] = &[
+    ("proto", &[]),
+    ("sys", &[]),
+    ("gateway", &["proto", "sys"]),
+    ("control", &["proto", "sys"]),
+    ("cli", &["proto", "sys"]),
+    ("loadtest", &["proto"]),
+];
+
+/// The stages of the gateway in the order of a request's path. A stage may import those before it.
+const STAGES: &[&str] = &["client", "decision", "exchange", "journal"];
+
+/// What every stage of the gateway may import besides. These import no stage.
+const UNDER_STAGES: &[&str] = &["error", "metrics", "ready", "snapshot", "tasks"];
+
+/// Imports across that order: who, whom, why.
+const STAGE_EXCEPTIONS: &[(&str, &str, &str)] = &[];
+
+/// The layers of control, outermost first: a layer may import those behind it, never one before it.
+const LAYERS: &[&str] = &["api", "command", "database"];
+
+/// Where a secret may be seen in the clear, and why. A name that ends in `/` is a folder.
+const EXPOSE: &[(&str, &str)] = &[
+    ("proto/src/secret.rs", "defines it"),
+    ("proto/src/sealed.rs", "seals and opens"),
+    ("proto/src/token.rs", "reads the private key that signs"),
+    ("proto/src/key.rs", "makes keys"),
+    ("proto/src/wire.rs", "puts keys and values on the wire"),
+    (
+        "proto/src/credential.rs",
+        "reads destinations beside the value",
+    ),
+    (
+        "gateway/src/exchange.rs",
+        "the stage that injects and masks",
+    ),
+    ("gateway/src/exchange/", "the stage that injects and masks"),
+    ("control/src/seal.rs", "the key hierarchy"),
+    ("control/src/seal/", "the key hierarchy"),
+];
+
+/// A source file of ours.
+struct Source {
+    /// Relative to the workspace.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The folder of its crate.
+    fn member(&self) -> &str {
+        self.path.split('/').next().unwrap()
+    }
+
+    /// The module path below `src`, without the extension.
+    fn module(&self) -> &str {
+        let below = self.path.split_once("/src/").unwrap().1;
+        below.strip_suffix(".rs").unwrap()
+    }
+
+    /// The first part of the module path: a stage or a layer.
+    fn part(&self) -> &str {
+        self.module().split('/').next().unwrap()
+    }
+
+    fn is_test(&self) -> bool {
+        self.module().split('/').any(|part| part == "tests")
+    }
+
+    /// Its numbered lines without comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let numbered = self
+            .text
+            .lines()
+            .enumerate()
+            .map(|(index, line)| (index + 1, line));
+        numbered.filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+
+    /// What it names of its own crate: the first name behind each `crate::`.
+    fn parts_used(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.code().flat_map(|(number, line)| {
+            line.match_indices("crate::")
+                .map(move |(at, found)| (number, first_name(&line[at + found.len()..])))
+        })
+    }
+}
+
+fn first_name(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    &text[..end.unwrap_or(text.len())]
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+fn sources() -> Vec<Source> {
+    let root = root();
+    let mut found = Vec::new();
+    let mut folders: Vec<_> = CRATES
+        .iter()
+        .map(|(name, _)| root.join(name).join("src"))
+        .collect();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let path = path
+                    .strip_prefix(&root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
+                found.push(Source { path, text });
+            }
+        }
+    }
+    assert!(found.len() > 20, "the sources were not found");
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+fn production() -> Vec<Source> {
+    let mut sources = sources();
+    sources.retain(|source| !source.is_test());
+    sources
+}
+
+/// Fails once, with every place that breaks a rule.
+fn none(rule: &str, broken: impl IntoIterator<Item = String>) {
+    let mut list = String::new();
+    for place in broken {
+        write!(list, "\n  {place}").unwrap();
+    }
+    assert!(list.is_empty(), "{rule}:{list}");
+}
+
+#[test]
+fn files_are_short() {
+    let long = production().into_iter().filter_map(|source| {
+        let lines = production_lines(&source.text);
+        let fine = lines <= LINES_MAX || LONG.contains(&source.path.as_str());
+        (!fine).then(|| format!("{}: {lines} lines", source.path))
+    });
+    none(
+        &format!("files have at most {LINES_MAX} lines without tests"),
+        long,
+    );
+}
+
+/// Lines up to an inline test module.
+fn production_lines(text: &str) -> usize {
+    let lines: Vec<_> = text.lines().collect();
+    let inline = lines
+        .windows(2)
+        .position(|pair| pair[0] == "#[cfg(test)]" && pair[1].ends_with('{'));
+    inline.unwrap_or(lines.len())
+}
+
+#[test]
+fn modules_open_with_what_they_own() {
+    let silent = production().into_iter().filter(|source| {
+        let opening = source
+            .text
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("//! "));
+        opening.is_none_or(|sentence| sentence.trim().len() < 10)
+    });
+    none(
+        "every module opens with `//!` and a sentence",
+        silent.map(|source| source.path),
+    );
+}
+
+#[test]
+fn modules_are_files_beside_their_folder() {
+    let found = sources()
+        .into_iter()
+        .filter(|source| source.path.ends_with("/mod.rs"));
+    none(
+        "foo.rs beside foo/, never foo/mod.rs",
+        found.map(|source| source.path),
+    );
+}
+
+#[test]
+fn files_are_named_by_what_they_own() {
+    let vague = |source: &Source| source.module().split('/').any(|part| VAGUE.contains(&part));
+    let found = sources().into_iter().filter(vague);
+    none(
+        "a file is named by the noun or verb that it owns",
+        found.map(|source| source.path),
+    );
+}
+
+#[test]
+fn crates_import_in_one_direction() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        for (number, line) in source.code() {
+            for (at, found) in line.match_indices("sortie_") {
+                let other = first_name(&line[at + found.len()..]);
+                let is_path = line[at + found.len() + other.len()..].starts_with("::");
+                if is_path && is_refused(source.member(), other) {
+                    broken.push(format!("{}:{number}: sortie_{other}", source.path));
+                }
+            }
+        }
+    }
+    none(
+        "proto and sys ← gateway, control, cli; proto ← loadtest; nothing across",
+        broken,
+    );
+}
+
+#[test]
+fn manifests_depend_in_one_direction() {
+    let mut broken = Vec::new();
+    for (member, _) in CRATES {
+        let text = std::fs::read_to_string(root().join(member).join("Cargo.toml")).unwrap();
+        // Tests of one crate may start another: only what ships is looked at.
+        let ships = text.split("[dev-dependencies]").next().unwrap();
+        for name in ships
+            .lines()
+            .filter_map(|line| line.strip_prefix("sortie-"))
+        {
+            if is_refused(member, first_name(name)) {
+                broken.push(format!("{member}/Cargo.toml: sortie-{name}"));
+            }
+        }
+    }
+    none(
+        "proto and sys ← gateway, control, cli; proto ← loadtest; nothing across",
+        broken,
+    );
+}
+
+fn is_refused(member: &str, other: &str) -> bool {
+    let known = CRATES.iter().any(|(name, _)| *name == other);
+    let (_, allowed) = CRATES.iter().find(|(name, _)| *name == member).unwrap();
+    known && other != member && !allowed.contains(&other)
+}
+
+#[test]
+fn a_stage_imports_only_what_comes_before_it() {
+    let gateway = production()
+        .into_iter()
+        .filter(|source| source.member() == "gateway");
+    let mut broken = Vec::new();
+    for source in gateway {
+        for (number, used) in source.parts_used() {
+            if !stage_may_import(source.part(), used) {
+                broken.push(format!("{}:{number}: {used}", source.path));
+            }
+        }
+    }
+    none(
+        "client ← decision ← exchange ← journal, over error, metrics, snapshot",
+        broken,
+    );
+}
+
+fn stage_may_import(part: &str, used: &str) -> bool {
+    if STAGE_EXCEPTIONS
+        .iter()
+        .any(|(who, whom, _)| (*who, *whom) == (part, used))
+    {
+        return true;
+    }
+    match STAGES.iter().position(|stage| *stage == part) {
+        Some(at) => STAGES[..=at].contains(&used) || UNDER_STAGES.contains(&used),
+        // What stands above the stages (phases, context, server) may import everything.
+        None => !UNDER_STAGES.contains(&part) || UNDER_STAGES.contains(&used),
+    }
+}
+
+#[test]
+fn the_rule_about_stages_refuses_what_it_should() {
+    for (part, used, fine) in [
+        ("exchange", "decision", true),
+        ("exchange", "snapshot", true),
+        ("journal", "client", true),
+        ("decision", "exchange", false),
+        ("client", "phases", false),
+        ("journal", "context", false),
+        ("snapshot", "client", false),
+        ("phases", "journal", true),
+    ] {
+        assert_eq!(stage_may_import(part, used), fine, "{part} → {used}");
+    }
+}
+
+#[test]
+fn a_layer_of_control_never_imports_one_above_it() {
+    let control = production()
+        .into_iter()
+        .filter(|source| source.member() == "control");
+    let mut broken = Vec::new();
+    for source in control {
+        let Some(at) = LAYERS.iter().position(|layer| *layer == source.part()) else {
+            continue;
+        };
+        let above = source
+            .parts_used()
+            .filter(|(_, used)| LAYERS[..at].contains(used));
+        broken.extend(above.map(|(number, used)| format!("{}:{number}: {used}", source.path)));
+    }
+    none("api → command → database", broken);
+}
+
+#[test]
+fn secrets_are_exposed_only_where_listed() {
+    let covers = |entry: &str, path: &str| match entry.ends_with('/') {
+        true => path.starts_with(entry),
+        false => path == entry,
+    };
+    let mut broken = Vec::new();
+    for source in production() {
+        if EXPOSE.iter().any(|(entry, _)| covers(entry, &source.path)) {
+            continue;
+        }
+        let exposed = source.code().filter(|(_, line)| line.contains(".expose("));
+        broken.extend(exposed.map(|(number, _)| format!("{}:{number}", source.path)));
+    }
+    none(
+        "`.expose()` stands only where the table EXPOSE says",
+        broken,
+    );
+}
+
+#[test]
+fn secrets_cannot_be_printed_cloned_or_compared() {
+    let text = std::fs::read_to_string(root().join("proto/src/secret.rs")).unwrap();
+    for forbidden in [
+        "derive(",
+        "impl fmt::Display",
+        "impl Clone",
+        "impl Serialize",
+        "impl PartialEq",
+    ] {
+        assert!(
+            !text.contains(forbidden),
+            "proto/src/secret.rs has {forbidden}"
+        );
+    }
+}
+
+#[test]
+fn unsafe_code_is_in_sys_and_says_why() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        let lines: Vec<_> = source.text.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            let code = line.split("//").next().unwrap();
+            let found = ["unsafe {", "unsafe impl", "unsafe fn", "unsafe extern"]
+                .iter()
+                .any(|form| code.contains(form));
+            let reasoned = lines[index.saturating_sub(12)..=index]
+                .iter()
+                .any(|line| line.contains("SAFETY:") || line.contains("# Safety"));
+            if found && (source.member() != "sys" || !reasoned) {
+                broken.push(format!("{}:{}", source.path, index + 1));
+            }
+        }
+    }
+    none("unsafe code stands in sys, under a SAFETY note", broken);
+}
+
+#[test]
+fn every_code_is_explained() {
+    let text = std::fs::read_to_string(root().join("docs/errors.md"))
+        .expect("docs/errors.md explains every code");
+    let missing = Code::ALL
+        .iter()
+        .filter(|code| !text.contains(&format!("`{}`", code.name())));
+    none(
+        "every code stands in docs/errors.md, in backticks",
+        missing.map(ToString::to_string),
+    );
+}
