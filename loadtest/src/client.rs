@@ -2,7 +2,7 @@
 //!
 //! It writes and reads bytes itself: what is measured is the proxy, so the driver's memory and work stay small.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -52,7 +52,29 @@ pub fn trusting(root: &Path, alpn: &[&str]) -> Result<Arc<ClientConfig>> {
 /// # Errors
 /// When the proxy refuses or goes away.
 pub async fn tunnel(proxy: SocketAddr, authority: &str, token: &str) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(proxy).await?;
+    let any = match proxy {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    tunnel_from(any, proxy, authority, token).await
+}
+
+/// A tunnel that comes from an address of this machine.
+///
+/// # Errors
+/// When the proxy refuses or goes away.
+pub async fn tunnel_from(
+    source: IpAddr,
+    proxy: SocketAddr,
+    authority: &str,
+    token: &str,
+) -> Result<TcpStream> {
+    let socket = match source {
+        IpAddr::V4(_) => TcpSocket::new_v4()?,
+        IpAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.bind(SocketAddr::new(source, 0))?;
+    let mut stream = socket.connect(proxy).await?;
     stream.set_nodelay(true)?;
     let basic = STANDARD.encode(format!("{token}:"));
     let request = format!(

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use sortie_loadtest::{bench, upstream};
 
 /// Drives a running Sortie from outside and measures it.
 #[derive(Debug, Parser)]
@@ -14,11 +15,17 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves a recording upstream until it is ended; prints `ready {…}` with its ports.
-    Upstream(sortie_loadtest::upstream::Options),
+    Upstream(upstream::Options),
+    /// Measures the gateway beside NGINX.
+    Bench(bench::Options),
+    /// Drives an instrumented gateway, for a profile-guided build.
+    Train(bench::Training),
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
-        Command::Upstream(options) => sortie_loadtest::upstream::run(options),
+        Command::Upstream(options) => upstream::run(options),
+        Command::Bench(options) => bench::run(&options),
+        Command::Train(training) => bench::train(&training),
     }
 }

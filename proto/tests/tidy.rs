@@ -39,7 +39,9 @@ const CRATES: &[(&str, &[&str])] = &[
 const STAGES: &[&str] = &["client", "decision", "exchange", "journal"];
 
 /// What every stage of the gateway may import besides. These import no stage.
-const UNDER_STAGES: &[&str] = &["error", "metrics", "ready", "snapshot", "tasks"];
+const UNDER_STAGES: &[&str] = &[
+    "clock", "error", "metrics", "p256", "ready", "reply", "snapshot", "tasks",
+];
 
 /// Imports across that order: who, whom, why.
 const STAGE_EXCEPTIONS: &[(&str, &str, &str)] = &[];
@@ -65,6 +67,29 @@ const EXPOSE: &[(&str, &str)] = &[
     ("gateway/src/exchange/", "the stage that injects and masks"),
     ("control/src/seal.rs", "the key hierarchy"),
     ("control/src/seal/", "the key hierarchy"),
+    ("gateway/src/p256.rs", "hands the node's keys to BoringSSL"),
+    ("control/src/authority.rs", "signs with the cluster's key"),
+    ("control/src/authority/", "signs with a tenant's key"),
+    (
+        "control/src/command/reveal.rs",
+        "seals what came in, shows what was made, once",
+    ),
+    ("cli/src/client.rs", "sends the caller's own key to control"),
+    ("cli/src/config.rs", "trims the caller's own key"),
+    (
+        "cli/src/dev/demonstration.rs",
+        "gives curl the demo session",
+    ),
+    (
+        "cli/src/dev/process.rs",
+        "gives the gateway its join string",
+    ),
+    ("cli/src/dev/seed.rs", "takes the demo value's fingerprint"),
+    (
+        "cli/src/run/environment.rs",
+        "gives the command its session",
+    ),
+    ("cli/src/verbs/credential.rs", "sends the value to control"),
 ];
 
 /// A source file of ours.
@@ -105,12 +130,44 @@ impl Source {
         numbered.filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
-    /// What it names of its own crate: the first name behind each `crate::`.
+    /// What it names of its own crate: the first names behind each `crate::`, those in braces too.
     fn parts_used(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.code().flat_map(|(number, line)| {
-            line.match_indices("crate::")
-                .map(move |(at, found)| (number, first_name(&line[at + found.len()..])))
+        self.code().flat_map(move |(number, line)| {
+            line.match_indices("crate::").flat_map(move |(at, found)| {
+                let rest = &line[at + found.len()..];
+                let names = match rest.strip_prefix('{') {
+                    Some(_) => self.names_in_braces(number, at + found.len()),
+                    None => vec![first_name(rest)],
+                };
+                names.into_iter().map(move |name| (number, name))
+            })
         })
+    }
+
+    /// The first names of a list in braces that opens at this place.
+    fn names_in_braces(&self, number: usize, column: usize) -> Vec<&str> {
+        let before: usize = self
+            .text
+            .split_inclusive('\n')
+            .take(number - 1)
+            .map(str::len)
+            .sum();
+        let inside = &self.text[before + column + 1..];
+        let (mut names, mut depth, mut fresh) = (Vec::new(), 0, true);
+        for (at, letter) in inside.char_indices() {
+            match letter {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => fresh = true,
+                _ if fresh && depth == 0 && !letter.is_whitespace() => {
+                    names.push(first_name(&inside[at..]));
+                    fresh = false;
+                }
+                _ => {}
+            }
+        }
+        names
     }
 }
 
@@ -324,6 +381,17 @@ fn the_rule_about_stages_refuses_what_it_should() {
     ] {
         assert_eq!(stage_may_import(part, used), fine, "{part} → {used}");
     }
+}
+
+#[test]
+fn names_in_braces_are_seen() {
+    let text = "// crate::{ignored}\nuse crate::{\n    client::{self, leaf},\n    error::Error,\n};\nuse crate::snapshot;\n";
+    let source = Source {
+        path: "gateway/src/x.rs".to_owned(),
+        text: text.to_owned(),
+    };
+    let used: Vec<_> = source.parts_used().collect();
+    assert_eq!(used, [(2, "client"), (2, "error"), (6, "snapshot")]);
 }
 
 #[test]

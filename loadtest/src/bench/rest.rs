@@ -1,0 +1,87 @@
+//! The little of an HTTP client that setting up a cluster takes.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An API and who calls it.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The key; empty for none.
+    pub key: String,
+}
+
+impl Api {
+    /// Calls it with a JSON body.
+    ///
+    /// # Errors
+    /// When it does not answer, or not with success: what it said is in the message.
+    pub async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
+        let text = self
+            .send(method, path, "application/json", body.to_string())
+            .await?;
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).with_context(|| format!("{path} did not answer JSON"))
+    }
+
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn text(&self, path: &str, accept: &str) -> Result<String> {
+        self.send(Method::GET, path, accept, String::new()).await
+    }
+
+    async fn send(&self, method: Method, path: &str, accept: &str, body: String) -> Result<String> {
+        let what = format!("{method} {path}");
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.address.to_string())
+            .header(ACCEPT, accept);
+        if !self.key.is_empty() {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", self.key));
+        }
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(Bytes::from(body)))?;
+        let (status, text) = timeout(PATIENCE, exchange(self.address, request)).await??;
+        ensure!(
+            (200..300).contains(&status),
+            "{what} was answered {status}: {text}"
+        );
+        Ok(text)
+    }
+}
+
+async fn exchange(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<(u16, String)> {
+    let stream = TokioIo::new(TcpStream::connect(address).await?);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+    let answer = async {
+        let answer = sender.send_request(request).await?;
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await?.to_bytes();
+        drop(sender);
+        Ok::<_, anyhow::Error>((status, String::from_utf8(body.into())?))
+    };
+    let (answer, ended) = tokio::join!(answer, connection);
+    // What matters is the answer; how the connection ends afterwards does not.
+    drop(ended);
+    answer
+}

@@ -1,0 +1,208 @@
+//! Everything that a measurement needs, running: the upstream, the cluster with its gateways, NGINX.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::cluster::{Cluster, GatewayPlan};
+use super::oha::Way;
+use super::process::Process;
+use super::report::say;
+use super::{Programs, nginx};
+
+/// The upstream's name. No resolver knows it: each proxy is told its address.
+pub const HOST: &str = "api.up.test";
+
+/// Something that is driven.
+#[derive(Debug)]
+pub struct Proxy {
+    name: String,
+    process: Process,
+    address: SocketAddr,
+    root: PathBuf,
+    token: Option<String>,
+}
+
+impl Proxy {
+    /// What the table calls it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The root of its certificates.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// How it is reached.
+    #[must_use]
+    pub fn way(&self) -> Way<'_> {
+        let (address, root) = (self.address, self.root.as_path());
+        match &self.token {
+            Some(token) => Way::Forward {
+                address,
+                root,
+                token,
+            },
+            None => Way::Reverse { address, root },
+        }
+    }
+}
+
+/// All processes of a measurement.
+#[derive(Debug)]
+pub struct Stand {
+    folder: PathBuf,
+    upstream: Process,
+    upstream_port: u16,
+    cluster: Cluster,
+    /// NGINX first, once it is there; then the gateways.
+    proxies: Vec<Proxy>,
+}
+
+impl Stand {
+    /// Starts the upstream, control and each gateway.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub async fn start(programs: &Programs, gateways: &[(String, PathBuf)]) -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("sortie-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        say(&format!("logs are in {} until the end", folder.display()));
+        let (upstream, upstream_port) = start_upstream(&folder).await?;
+        say("starting control");
+        let cluster = Cluster::start(&programs.control, &folder, upstream_port).await?;
+        let mut proxies = Vec::new();
+        for (name, program) in gateways {
+            say(&format!("starting the gateway: {name}"));
+            let more = programs.gateway_config.as_deref();
+            let plan = GatewayPlan {
+                name,
+                program,
+                upstream: upstream_port,
+                more,
+            };
+            let (process, address) = cluster.add_gateway(&plan).await?;
+            proxies.push(Proxy {
+                name: format!("sortie ({name})"),
+                process,
+                address,
+                root: cluster.root().to_owned(),
+                token: cluster.tokens().first().cloned(),
+            });
+        }
+        Ok(Self {
+            folder,
+            upstream,
+            upstream_port,
+            cluster,
+            proxies,
+        })
+    }
+
+    /// Starts NGINX beside them, as the first of the proxies.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn add_nginx(&mut self, program: &Path) -> Result<()> {
+        let address = free_address()?;
+        let process = nginx::start(program, &self.folder, address, self.upstream_port).await?;
+        let root = self.folder.join("ca.pem");
+        let nginx = Proxy {
+            name: "nginx".to_owned(),
+            process,
+            address,
+            root,
+            token: None,
+        };
+        self.proxies.insert(0, nginx);
+        Ok(())
+    }
+
+    /// All that is driven.
+    #[must_use]
+    pub fn proxies(&self) -> &[Proxy] {
+        &self.proxies
+    }
+
+    /// The gateways.
+    pub fn gateways(&self) -> impl Iterator<Item = &Proxy> {
+        self.proxies.iter().filter(|proxy| proxy.token.is_some())
+    }
+
+    /// The upstream's port.
+    #[must_use]
+    pub fn upstream_port(&self) -> u16 {
+        self.upstream_port
+    }
+
+    /// The upstream's name and port.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        format!("{HOST}:{}", self.upstream_port)
+    }
+
+    /// Session tokens.
+    #[must_use]
+    pub fn tokens(&self) -> &[String] {
+        self.cluster.tokens()
+    }
+
+    /// Ends everything, in the order in which it depends on each other, and removes the folder.
+    pub async fn stop(self) {
+        for proxy in self.proxies {
+            proxy.process.stop().await;
+        }
+        self.cluster.stop().await;
+        self.upstream.stop().await;
+        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
+            say(&format!("{} stays: {error}", self.folder.display()));
+        }
+    }
+}
+
+async fn start_upstream(folder: &Path) -> Result<(Process, u16)> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["upstream", "--name", HOST, "--workers", "1", "--dir"])
+        .arg(folder);
+    let mut process = Process::start("upstream", folder, &mut command)?;
+    let log = folder.join("upstream.log");
+    let has_line = || async { std::fs::read_to_string(&log).is_ok_and(|text| text.contains('\n')) };
+    process.until(has_line).await?;
+    let output = process.output();
+    let ready = output
+        .strip_prefix("ready ")
+        .context("the upstream said something else")?;
+    let ready: Value = serde_json::from_str(ready)?;
+    let port = ready
+        .get("tls")
+        .and_then(Value::as_u64)
+        .context("the upstream said no port")?;
+    Ok((process, u16::try_from(port)?))
+}
+
+/// An address on loopback that was free a moment ago.
+///
+/// # Errors
+/// When there is none.
+pub fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
