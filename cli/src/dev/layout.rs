@@ -1,6 +1,6 @@
 //! Where everything of `sortie dev` stands: folders, ports, and the configuration of both programs.
 //!
-//! Invariants: folders are 0700 and files 0600; one `sortie dev` per folder; configuration is written anew at each
+//! Invariants: folders are 0700 (0711 on the way to the database if root starts it) and files 0600; one `sortie dev` per folder; configuration is written anew at each
 //! start, so that it always fits this version.
 
 use std::collections::BTreeMap;
@@ -28,11 +28,14 @@ pub(super) struct Layout {
 impl Layout {
     /// Makes the folders.
     pub(super) fn make(folder: &Path, base: u16) -> Result<Self> {
-        private_folder(folder)?;
+        // PostgreSQL refuses to run as root, so control runs it as another user, who must get through to its folder.
+        let way = if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 };
+        make_folder(folder, way)?;
         let folder =
             fs::canonicalize(folder).map_err(|source| Error::file("find", folder, source))?;
-        for name in ["control", "gateway", "logs", "demo"] {
-            private_folder(&folder.join(name))?;
+        make_folder(&folder.join("control"), way)?;
+        for name in ["gateway", "logs", "demo"] {
+            make_folder(&folder.join(name), 0o700)?;
         }
         Ok(Self { folder, base })
     }
@@ -169,10 +172,10 @@ fn address(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-fn private_folder(path: &Path) -> Result<()> {
+fn make_folder(path: &Path, mode: u32) -> Result<()> {
     DirBuilder::new()
         .recursive(true)
-        .mode(0o700)
+        .mode(mode)
         .create(path)
         .map_err(|source| Error::file("make", path, source))
 }

@@ -5,6 +5,7 @@ use crate::output::Format;
 fn the_account_holds_what_was_seen_and_how_to_repeat_it() {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::make(folder.path(), 20_000).unwrap();
+    std::fs::write(layout.demo("owner.key"), "k").unwrap();
     let shown = Shown {
         received: "Bearer sha256:ba7816bf8f01".to_owned(),
         stored: "sha256:ba7816bf8f01".to_owned(),

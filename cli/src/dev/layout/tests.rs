@@ -43,7 +43,7 @@ fn everything_is_private() {
     let layout = layout(folder.path());
     layout.write_configs("pem").unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(layout.folder()), 0o700);
+    assert_eq!(mode(layout.folder()) & 0o066, 0);
     assert_eq!(mode(&layout.folder().join("demo")), 0o700);
     assert_eq!(mode(&layout.control_config()), 0o600);
 }
