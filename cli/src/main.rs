@@ -1,1 +1,7 @@
-fn main() {}
+//! The `sortie` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sortie_cli::start()
+}

@@ -1,1 +1,3 @@
-//! x
+//! Every FFI call of Sortie, each with its SAFETY note.
+
+pub mod process;

@@ -1,0 +1,30 @@
+# `make dev` and `make test` do all their own set-up; `make help` lists the rest.
+.DEFAULT_GOAL := help
+.PHONY: help dev test bench release ci
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+dev: ## Install what is missing, build, and run the whole cluster on this machine
+	@scripts/setup
+	cargo build -p sortie-control -p sortie-gateway -p sortie-cli --bins
+	"$(TARGET)/debug/sortie" dev --data-dir .dev $(DEV)
+
+test: ## Install what is missing, build, and run every test
+	@scripts/setup --tests
+	cargo build --workspace --bins
+	PATH="$$(scripts/setup --print-test-path):$$PATH" cargo test --workspace
+
+bench: ## Compare the gateway with NGINX on this machine
+	@scripts/setup
+	scripts/bench
+
+release: ## Build the release programs, guided by profiles
+	@scripts/setup
+	scripts/release
+
+ci: ## What CI runs
+	.ci/run

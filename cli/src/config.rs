@@ -1,0 +1,240 @@
+//! Where control is, and with which key: arguments, then the environment, then a profile. The only reader of the
+//! environment.
+//!
+//! A profile is a table of `$XDG_CONFIG_HOME/sortie/config.toml` (mode 0600) and names files, never keys. `sortie dev`
+//! writes the one called `dev`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sortie_proto::secret::Secret;
+
+use crate::args::Connection;
+use crate::client::Client;
+use crate::error::{Error, Result};
+use crate::output::Output;
+
+/// Where control listens if nobody says otherwise.
+pub(crate) const API_URL: &str = "http://127.0.0.1:7300";
+/// Where the gateway listens if nobody says otherwise.
+pub(crate) const PROXY: &str = "http://127.0.0.1:7380";
+/// The longest key file, in bytes.
+const KEY_FILE_MAX: u64 = 4096;
+
+/// What a command needs to talk to control.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// Speaks REST.
+    pub(crate) client: Client,
+    /// Prints.
+    pub(crate) out: Output,
+    /// An id, a name, or `-` for the key's own tenant.
+    pub(crate) tenant: String,
+    /// The vault of commands that name none.
+    pub(crate) vault: String,
+    /// The agent of sessions that name none; `None` where the key is an agent's own.
+    pub(crate) agent: Option<String>,
+    /// The gateway, as a URL.
+    pub(crate) proxy: String,
+}
+
+/// A profile: everything but the key itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Profile {
+    /// The base URL of the API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_url: Option<String>,
+    /// The file that holds the API key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// The tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant: Option<String>,
+    /// The vault of commands that name none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) vault: Option<String>,
+    /// The agent of sessions that name none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) agent: Option<String>,
+    /// The gateway, as a URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) proxy: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    /// The profile of commands that name none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current: Option<String>,
+    profiles: BTreeMap<String, Profile>,
+}
+
+/// A variable of the environment, if it is there and is text.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is the only reader of the environment"
+)]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Puts together where control is and with which key.
+///
+/// # Errors
+/// [`Error::Config`] if there is no key, or something that was named cannot be used.
+pub(crate) fn connect(connection: Connection, out: Output) -> Result<Context> {
+    let path = profiles_path()?;
+    let profile = pick(read_profiles(&path)?, connection.profile.as_deref(), &path)?;
+    let api_url = connection
+        .api_url
+        .or(profile.api_url)
+        .unwrap_or_else(|| API_URL.to_owned());
+    let key = find_key(profile.key_file.as_deref())?;
+    Ok(Context {
+        client: Client::new(&api_url, &key, connection.allow_http)?,
+        out,
+        tenant: connection.tenant.unwrap_or_else(|| "-".to_owned()),
+        vault: variable("SORTIE_VAULT")
+            .or(profile.vault)
+            .unwrap_or_else(|| "default".to_owned()),
+        agent: profile.agent,
+        proxy: profile.proxy.unwrap_or_else(|| PROXY.to_owned()),
+    })
+}
+
+/// Whether commands that name no profile use this one, with nothing of the environment in its way.
+pub(crate) fn is_current(name: &str, api_url: &str) -> bool {
+    let file = profiles_path().and_then(|path| read_profiles(&path));
+    let elsewhere = variable("SORTIE_API_URL").is_some_and(|url| url != api_url);
+    !elsewhere && file.is_ok_and(|file| file.current.as_deref() == Some(name))
+}
+
+fn pick(mut file: File, named: Option<&str>, path: &Path) -> Result<Profile> {
+    let Some(name) = named.or(file.current.as_deref()).map(str::to_owned) else {
+        return Ok(Profile::default());
+    };
+    match file.profiles.remove(&name) {
+        Some(profile) => Ok(profile),
+        None => Err(Error::Config(format!(
+            "there is no profile `{name}` in {}",
+            path.display()
+        ))),
+    }
+}
+
+fn find_key(profile: Option<&Path>) -> Result<Secret> {
+    if let Some(key) = variable("SORTIE_API_KEY").filter(|key| !key.is_empty()) {
+        return Ok(Secret::new(key.trim().as_bytes().to_vec()));
+    }
+    let named = variable("SORTIE_API_KEY_FILE").map(PathBuf::from);
+    match named.as_deref().or(profile) {
+        Some(path) => read_key(path),
+        None => Err(Error::Config(
+            "there is no API key: set SORTIE_API_KEY_FILE to the file that holds it, or start `sortie dev`, which \
+             writes a profile"
+                .to_owned(),
+        )),
+    }
+}
+
+/// Reads a key from its file.
+///
+/// # Errors
+/// [`Error::File`], and [`Error::Config`] if the file cannot be one.
+pub(crate) fn read_key(path: &Path) -> Result<Secret> {
+    let length = fs::metadata(path)
+        .map_err(|source| Error::file("read", path, source))?
+        .len();
+    if length == 0 || length > KEY_FILE_MAX {
+        return Err(Error::Config(format!("{} holds no key", path.display())));
+    }
+    let bytes = fs::read(path).map_err(|source| Error::file("read", path, source))?;
+    let key = Secret::new(bytes);
+    Ok(Secret::new(key.expose().trim_ascii().to_vec()))
+}
+
+/// Where profiles stand.
+///
+/// # Errors
+/// [`Error::Config`] without a home.
+pub(crate) fn profiles_path() -> Result<PathBuf> {
+    Ok(folder("XDG_CONFIG_HOME", ".config")?.join("config.toml"))
+}
+
+/// Where `sortie dev` keeps its data if nobody says otherwise.
+///
+/// # Errors
+/// [`Error::Config`] without a home.
+pub(crate) fn dev_folder() -> Result<PathBuf> {
+    Ok(folder("XDG_DATA_HOME", ".local/share")?.join("dev"))
+}
+
+fn folder(variable_name: &str, under_home: &str) -> Result<PathBuf> {
+    variable(variable_name)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| variable("HOME").map(|home| Path::new(&home).join(under_home)))
+        .map(|base| base.join("sortie"))
+        .ok_or_else(|| Error::Config(format!("neither {variable_name} nor HOME is set")))
+}
+
+fn read_profiles(path: &Path) -> Result<File> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(File::default()),
+        Err(source) => return Err(Error::file("read", path, source)),
+    };
+    toml::from_str(&text)
+        .map_err(|error| Error::Config(format!("{}: {}", path.display(), error.message())))
+}
+
+/// Adds or replaces one profile, and makes it the current one if there is no other.
+///
+/// # Errors
+/// [`Error::File`], and [`Error::Config`] if what stands there is no file of profiles.
+pub(crate) fn write_profile(path: &Path, name: &str, profile: Profile) -> Result<()> {
+    let mut file = read_profiles(path)?;
+    file.profiles.insert(name.to_owned(), profile);
+    file.current.get_or_insert_with(|| name.to_owned());
+    let text = toml::to_string(&file)
+        .map_err(|error| Error::Config(format!("cannot write a profile: {error}")))?;
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(|source| Error::file("make", parent, source))?;
+    }
+    write_private(path, text.as_bytes())
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+///
+/// # Errors
+/// [`Error::File`].
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let draft = PathBuf::from(name);
+    let write = || -> std::io::Result<()> {
+        if let Err(error) = fs::remove_file(&draft)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)
+    };
+    write().map_err(|source| Error::file("write", path, source))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! Where everything of `sortie dev` stands: folders, ports, and the configuration of both programs.
+//!
+//! Invariants: folders are 0700 (0711 on the way to the database if root starts it) and files 0600; one `sortie dev` per folder; configuration is written anew at each
+//! start, so that it always fits this version.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::net::TcpListener;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::Serialize;
+
+use crate::config::write_private;
+use crate::error::{Error, Result};
+
+/// The name of the demo upstream. `.test` never resolves anywhere (RFC 6761).
+pub(super) const HOST: &str = "api.demo.test";
+
+/// Folders and ports.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    folder: PathBuf,
+    base: u16,
+}
+
+impl Layout {
+    /// Makes the folders.
+    pub(super) fn make(folder: &Path, base: u16) -> Result<Self> {
+        // PostgreSQL refuses to run as root, so control runs it as another user, who must get through to its folder.
+        let way = if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 };
+        make_folder(folder, way)?;
+        let folder =
+            fs::canonicalize(folder).map_err(|source| Error::file("find", folder, source))?;
+        make_folder(&folder.join("control"), way)?;
+        for name in ["gateway", "logs", "demo"] {
+            make_folder(&folder.join(name), 0o700)?;
+        }
+        Ok(Self { folder, base })
+    }
+
+    /// Keeps a second `sortie dev` out of the folder for as long as it is held.
+    pub(super) fn lock(&self) -> Result<Flock<File>> {
+        let path = self.folder.join("lock");
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|source| Error::file("open", &path, source))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(lock),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(Error::failed(
+                format!("another `sortie dev` uses {}", self.folder.display()),
+                "Stop it, or name another folder and ports: --data-dir DIR --port-base 8300.",
+            )),
+            Err((_, errno)) => Err(Error::file("lock", &path, errno.into())),
+        }
+    }
+
+    /// Says which port is taken, before anything is started.
+    pub(super) fn check_ports(&self) -> Result<()> {
+        let taken: Vec<_> = [0, 1, 2, 80, 81, 90]
+            .map(|offset| self.port(offset))
+            .into_iter()
+            .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_err())
+            .map(|port| port.to_string())
+            .collect();
+        if taken.is_empty() {
+            return Ok(());
+        }
+        Err(Error::failed(
+            format!("in use on 127.0.0.1: port {}", taken.join(", ")),
+            "Stop what listens there, or choose other ports: --port-base 8300.",
+        ))
+    }
+
+    /// Writes what both programs and the gateway's trust in the demo upstream need.
+    pub(super) fn write_configs(&self, upstream_ca: &str) -> Result<()> {
+        write_private(&self.upstream_ca(), upstream_ca.as_bytes())?;
+        let control = ControlFile {
+            data_dir: self.folder.join("control"),
+            api: Listen::at(self.port(0)),
+            feed: Listen {
+                advertise: Some(address(self.port(1))),
+                ..Listen::at(self.port(1))
+            },
+            admin: Listen::at(self.port(2)),
+        };
+        let gateway = GatewayFile {
+            data_dir: self.folder.join("gateway"),
+            name: "dev",
+            proxy: ListenMany {
+                listen: [address(self.port(80))],
+            },
+            admin: Listen::at(self.port(81)),
+            upstream: Upstream {
+                extra_roots: [self.upstream_ca()],
+                hosts: BTreeMap::from([(HOST, ["127.0.0.1"])]),
+            },
+        };
+        write_toml(&self.control_config(), &control)?;
+        write_toml(&self.gateway_config(), &gateway)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn control_config(&self) -> PathBuf {
+        self.folder.join("control.toml")
+    }
+
+    pub(super) fn gateway_config(&self) -> PathBuf {
+        self.folder.join("gateway.toml")
+    }
+
+    pub(super) fn control_log(&self) -> PathBuf {
+        self.folder.join("logs/control.log")
+    }
+
+    pub(super) fn gateway_log(&self) -> PathBuf {
+        self.folder.join("logs/gateway.log")
+    }
+
+    pub(super) fn operator_key(&self) -> PathBuf {
+        self.folder.join("control/operator.key")
+    }
+
+    /// A file of the demonstration.
+    pub(super) fn demo(&self, name: &str) -> PathBuf {
+        self.folder.join("demo").join(name)
+    }
+
+    pub(super) fn upstream_ca(&self) -> PathBuf {
+        self.demo("upstream-ca.pem")
+    }
+
+    pub(super) fn api(&self) -> String {
+        format!("http://{}", address(self.port(0)))
+    }
+
+    pub(super) fn proxy(&self) -> String {
+        format!("http://{}", address(self.port(80)))
+    }
+
+    pub(super) fn control_admin(&self) -> String {
+        format!("http://{}", address(self.port(2)))
+    }
+
+    pub(super) fn gateway_admin(&self) -> String {
+        format!("http://{}", address(self.port(81)))
+    }
+
+    pub(super) const fn upstream_port(&self) -> u16 {
+        self.port(90)
+    }
+
+    /// The demo upstream as agents know it.
+    pub(super) fn upstream_url(&self, path: &str) -> String {
+        format!("https://{HOST}:{}{path}", self.upstream_port())
+    }
+
+    const fn port(&self, offset: u16) -> u16 {
+        self.base.saturating_add(offset)
+    }
+}
+
+fn address(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+fn make_folder(path: &Path, mode: u32) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(|source| Error::file("make", path, source))
+}
+
+fn write_toml(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = toml::to_string(value)
+        .map_err(|error| Error::Config(format!("cannot write {}: {error}", path.display())))?;
+    let head = "# Written by `sortie dev` at each start: changes are lost.\n\n";
+    write_private(path, format!("{head}{text}").as_bytes())
+}
+
+#[derive(Serialize)]
+struct ControlFile {
+    data_dir: PathBuf,
+    api: Listen,
+    feed: Listen,
+    admin: Listen,
+}
+
+#[derive(Serialize)]
+struct GatewayFile {
+    data_dir: PathBuf,
+    name: &'static str,
+    proxy: ListenMany,
+    admin: Listen,
+    upstream: Upstream,
+}
+
+#[derive(Serialize)]
+struct Listen {
+    listen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advertise: Option<String>,
+}
+
+impl Listen {
+    fn at(port: u16) -> Self {
+        Self {
+            listen: address(port),
+            advertise: None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ListenMany {
+    listen: [String; 1],
+}
+
+#[derive(Serialize)]
+struct Upstream {
+    extra_roots: [PathBuf; 1],
+    hosts: BTreeMap<&'static str, [&'static str; 1]>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! `sortie gateway`.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Limit;
+use crate::args;
+use crate::config::Context;
+use crate::error::Result;
+use crate::output::{Column, cell};
+
+pub(super) const EXAMPLE: &str = "\
+Example:
+  sortie gateway join edge-1 --valid 15m
+  sortie gateway list";
+
+const COLUMNS: [Column; 6] = [
+    ("NAME", "/name"),
+    ("ID", "/id"),
+    ("CONNECTED", "/connected"),
+    ("REVISION", "/acknowledged"),
+    ("VERSION", "/version"),
+    ("SEEN", "/last_seen_at"),
+];
+
+/// What can be done with gateways.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Act {
+    /// List gateways
+    #[command(after_help = "Example:\n  sortie gateway list")]
+    List {
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Print a join string: a gateway enrols with it, once
+    #[command(after_help = "Example:\n  sortie gateway join edge-1 --valid 15m")]
+    Join {
+        /// What the gateway will be called
+        name: String,
+        /// How long the string may be used
+        #[arg(long, default_value = "1h", value_parser = args::seconds, value_name = "TIME")]
+        valid: u32,
+    },
+}
+
+pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
+    match act {
+        Act::List { limit } => {
+            let gateways = context
+                .client
+                .list(&["gateways"], "gateways", &[], limit.limit)
+                .await?;
+            context.out.list(&gateways, &COLUMNS)
+        }
+        Act::Join { name, valid } => {
+            let body = json!({"name": name, "valid_seconds": valid});
+            let made = context.client.post(&["gateways"], ":join", &body).await?;
+            context
+                .out
+                .note("Give it to the gateway as SORTIE_GATEWAY__JOIN, once:");
+            context.out.done(&made, &cell(&made, "/join"))
+        }
+    }
+}

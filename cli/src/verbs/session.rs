@@ -1,0 +1,159 @@
+//! `sortie session`.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{Limit, in_tenant};
+use crate::args;
+use crate::config::Context;
+use crate::error::{Error, Result};
+use crate::output::{Column, cell};
+
+pub(super) const EXAMPLE: &str = "\
+Example:
+  sortie session mint --agent builder --ttl 15m --label run=42
+  sortie session list";
+
+const COLUMNS: [Column; 7] = [
+    ("ID", "/id"),
+    ("AGENT", "/agent"),
+    ("VAULTS", "/vaults"),
+    ("LABELS", "/labels"),
+    ("CREATED", "/created_at"),
+    ("ENDS", "/expires_at"),
+    ("REVOKED", "/revoked_at"),
+];
+
+/// What can be done with sessions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Act {
+    /// Mint a session and print its token, and nothing else
+    #[command(
+        after_help = "Example:\n  sortie session mint --agent builder --ttl 15m --label run=42"
+    )]
+    Mint {
+        /// The agent; leave it out with an agent's own key
+        #[arg(long)]
+        agent: Option<String>,
+        /// A vault that it may use; may be repeated [default: `SORTIE_VAULT`, the profile's, or `default`]
+        #[arg(long)]
+        vault: Vec<String>,
+        /// How long it lasts, 1m to 7d
+        #[arg(long, default_value = "1h", value_parser = args::seconds, value_name = "TIME")]
+        ttl: u32,
+        /// The person that it is for
+        #[arg(long)]
+        user: Option<String>,
+        /// A label of the run; may be repeated
+        #[arg(long, value_parser = args::pair, value_name = "KEY=VALUE")]
+        label: Vec<(String, String)>,
+        /// Only this service; may be repeated [default: all of its vaults]
+        #[arg(long)]
+        service: Vec<String>,
+        /// Only from this network
+        #[arg(long, value_name = "CIDR")]
+        source: Option<String>,
+    },
+    /// List sessions
+    #[command(after_help = "Example:\n  sortie session list --agent builder")]
+    List {
+        /// Only this agent's
+        #[arg(long)]
+        agent: Option<String>,
+        /// Those that have ended as well
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Sign a session again, with a later end; prints the new token
+    #[command(after_help = "Example:\n  sortie session renew ses_01 --ttl 1h")]
+    Renew {
+        /// Its id
+        session: String,
+        /// How long it lasts from now
+        #[arg(long, default_value = "1h", value_parser = args::seconds, value_name = "TIME")]
+        ttl: u32,
+    },
+    /// End a session, on all gateways
+    #[command(after_help = "Example:\n  sortie session revoke ses_01")]
+    Revoke {
+        /// Its id
+        session: String,
+    },
+}
+
+pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
+    let (client, out) = (&context.client, context.out);
+    match act {
+        Act::Mint {
+            agent,
+            vault,
+            ttl,
+            user,
+            label,
+            service,
+            source,
+        } => {
+            let vaults = if vault.is_empty() {
+                vec![context.vault.clone()]
+            } else {
+                vault
+            };
+            let labels: std::collections::BTreeMap<_, _> = label.into_iter().collect();
+            let body = json!({
+                "agent": agent.or_else(|| context.agent.clone()).unwrap_or_default(),
+                "vaults": vaults,
+                "ttl_seconds": ttl,
+                "user": user.unwrap_or_default(),
+                "labels": labels,
+                "services": service,
+                "source_cidr": source.unwrap_or_default(),
+            });
+            let minted = client
+                .post(&in_tenant(context, &["sessions"]), "", &body)
+                .await?;
+            print_token(&minted, context)
+        }
+        Act::List { agent, all, limit } => {
+            let filter = [
+                ("agent", agent.unwrap_or_default()),
+                ("include_ended", if all { "true" } else { "" }.to_owned()),
+            ];
+            let path = in_tenant(context, &["sessions"]);
+            out.list(
+                &client.list(&path, "sessions", &filter, limit.limit).await?,
+                &COLUMNS,
+            )
+        }
+        Act::Renew { session, ttl } => {
+            let path = in_tenant(context, &["sessions", &session]);
+            let minted = client
+                .post(&path, ":renew", &json!({"ttl_seconds": ttl}))
+                .await?;
+            print_token(&minted, context)
+        }
+        Act::Revoke { session } => {
+            let path = in_tenant(context, &["sessions", &session]);
+            let revoked = client.post(&path, ":revoke", &json!({})).await?;
+            out.done(&revoked, &format!("revoked {session}"))
+        }
+    }
+}
+
+/// The token alone goes to standard output, so that `$(sortie session mint)` is a token.
+fn print_token(minted: &serde_json::Value, context: &Context) -> Result<()> {
+    let token = cell(minted, "/token");
+    if token.is_empty() {
+        return Err(Error::failed(
+            "control's answer holds no token",
+            "Is control of the same version?",
+        ));
+    }
+    context.out.note(&format!(
+        "session {} until {}",
+        cell(minted, "/id"),
+        cell(minted, "/expires_at")
+    ));
+    context.out.done(minted, &token)
+}

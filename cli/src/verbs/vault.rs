@@ -1,0 +1,189 @@
+//! `sortie vault`.
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use super::{Limit, Sure, in_tenant, in_vault};
+use crate::args;
+use crate::config::Context;
+use crate::error::{Error, Result};
+use crate::output::Column;
+
+pub(super) const EXAMPLE: &str = "\
+Example:
+  sortie vault create payments --staleness 30s
+  sortie vault list";
+
+const COLUMNS: [Column; 7] = [
+    ("NAME", "/name"),
+    ("ID", "/id"),
+    ("ENABLED", "/enabled"),
+    ("MODE", "/mode"),
+    ("STALENESS", "/staleness_seconds"),
+    ("DURABLE", "/durable"),
+    ("CREATED", "/created_at"),
+];
+
+/// What becomes of requests that no service covers.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Mode {
+    /// They are refused.
+    Deny,
+    /// They pass without credentials, and are recorded.
+    Observe,
+}
+
+impl Mode {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Deny => "deny",
+            Self::Observe => "observe",
+        }
+    }
+}
+
+/// What can be done with vaults.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Act {
+    /// List vaults
+    #[command(after_help = "Example:\n  sortie vault list")]
+    List {
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Make a vault
+    #[command(after_help = "Example:\n  sortie vault create payments --staleness 30s")]
+    Create {
+        /// Its name
+        name: String,
+        /// What becomes of requests that no service covers
+        #[arg(long, value_enum, default_value = "deny")]
+        mode: Mode,
+        /// How long gateways may serve it without hearing from control, 30s to 24h
+        #[arg(long, default_value = "15m", value_parser = args::seconds, value_name = "TIME")]
+        staleness: u32,
+    },
+    /// Show a vault
+    #[command(after_help = "Example:\n  sortie vault get payments")]
+    Get {
+        /// Its id or name
+        vault: String,
+    },
+    /// Change a vault's settings
+    #[command(
+        after_help = "Example:\n  sortie vault update payments --mode observe\n  \
+                            sortie vault update payments --enabled false"
+    )]
+    Update {
+        /// Its id or name
+        vault: String,
+        /// Switch it on or off
+        #[arg(long, value_name = "BOOL")]
+        enabled: Option<bool>,
+        /// What becomes of requests that no service covers
+        #[arg(long, value_enum)]
+        mode: Option<Mode>,
+        /// How long gateways may serve it without hearing from control
+        #[arg(long, value_parser = args::seconds, value_name = "TIME")]
+        staleness: Option<u32>,
+        /// Let requests wait until their record is on disk
+        #[arg(long, value_name = "BOOL")]
+        durable: Option<bool>,
+    },
+    /// Delete a vault with its credentials and services
+    #[command(after_help = "Example:\n  sortie vault delete payments --yes")]
+    Delete {
+        /// Its id or name
+        vault: String,
+        #[command(flatten)]
+        sure: Sure,
+    },
+    /// End every session's right to a vault, on all gateways
+    #[command(after_help = "Example:\n  sortie vault revoke payments --yes")]
+    Revoke {
+        /// Its id or name
+        vault: String,
+        #[command(flatten)]
+        sure: Sure,
+    },
+}
+
+pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
+    let (client, out) = (&context.client, context.out);
+    match act {
+        Act::List { limit } => {
+            let path = in_tenant(context, &["vaults"]);
+            out.list(
+                &client.list(&path, "vaults", &[], limit.limit).await?,
+                &COLUMNS,
+            )
+        }
+        Act::Create {
+            name,
+            mode,
+            staleness,
+        } => {
+            let body = json!({"name": name, "mode": mode.name(), "staleness_seconds": staleness});
+            let made = client
+                .post(&in_tenant(context, &["vaults"]), "", &body)
+                .await?;
+            out.object(&made, &COLUMNS)
+        }
+        Act::Get { vault } => out.object(
+            &client.get(&in_vault(context, &vault, &[])).await?,
+            &COLUMNS,
+        ),
+        Act::Update {
+            vault,
+            enabled,
+            mode,
+            staleness,
+            durable,
+        } => {
+            let body = settings(enabled, mode, staleness, durable)?;
+            out.object(
+                &client.patch(&in_vault(context, &vault, &[]), &body).await?,
+                &COLUMNS,
+            )
+        }
+        Act::Delete { vault, sure } => {
+            sure.ask(&format!("delete vault `{vault}` with all that it holds"))?;
+            let gone = client.delete(&in_vault(context, &vault, &[])).await?;
+            out.done(&gone, &format!("deleted vault {vault}"))
+        }
+        Act::Revoke { vault, sure } => {
+            sure.ask(&format!("end every session's right to vault `{vault}`"))?;
+            let revoked = client
+                .post(&in_vault(context, &vault, &[]), ":revoke", &json!({}))
+                .await?;
+            out.done(
+                &revoked,
+                &format!("revoked: no token of before opens vault {vault}"),
+            )
+        }
+    }
+}
+
+fn settings(
+    enabled: Option<bool>,
+    mode: Option<Mode>,
+    staleness: Option<u32>,
+    durable: Option<bool>,
+) -> Result<Value> {
+    let mut body = Map::new();
+    let fields = [
+        ("enabled", enabled.map(Value::from)),
+        ("mode", mode.map(|mode| Value::from(mode.name()))),
+        ("staleness_seconds", staleness.map(Value::from)),
+        ("durable", durable.map(Value::from)),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            body.insert(name.to_owned(), value);
+        }
+    }
+    if body.is_empty() {
+        return Err(Error::Usage("nothing to change was named".to_owned()));
+    }
+    Ok(Value::Object(body))
+}

@@ -1,0 +1,40 @@
+//! What a parent may ask for its children: that they do not outlive it.
+//!
+//! Invariant: between fork and exec only async-signal-safe calls are made, and nothing is allocated.
+
+use std::process::Command;
+
+/// Asks the system to send SIGTERM to the child of `command` when its parent is gone, killed with SIGKILL included.
+///
+/// Shape: on Linux the parent is the *thread* that spawns, so call `spawn` on a thread that lives as long as the
+/// program. On other systems this does nothing: there is no such call.
+///
+/// Source: `prctl(2)`, `PR_SET_PDEATHSIG`.
+#[cfg(target_os = "linux")]
+pub fn die_with_parent(command: &mut Command) {
+    use std::io;
+    use std::os::unix::process::CommandExt;
+
+    // SAFETY: getpid takes nothing and cannot fail.
+    let parent = unsafe { libc::getpid() };
+    let ask = move || {
+        // SAFETY: PR_SET_PDEATHSIG reads one integer and touches no memory of ours.
+        if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // The parent may have died before prctl: then nobody would ever send the signal.
+        // SAFETY: getppid takes nothing and cannot fail.
+        if unsafe { libc::getppid() } != parent {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes only async-signal-safe calls, allocates nothing and takes no lock.
+    unsafe { command.pre_exec(ask) };
+}
+
+/// Does nothing: this system cannot tell a child that its parent is gone.
+#[cfg(not(target_os = "linux"))]
+pub fn die_with_parent(command: &mut Command) {
+    let _ = command;
+}
