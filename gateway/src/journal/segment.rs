@@ -1,1 +1,320 @@
-//! TODO
+//! One file of records: a fixed header, then framed records, in space that was allocated before the first of them.
+//!
+//! ```text
+//! header, 64 bytes: magic 8 | version u32 | lane u32 | boot 16 | first sequence u64 | crc32c of the 40 before it u32 | 0
+//! record:           length u32 | crc32c of the payload u32 | payload: sortie.v1.Record
+//! end:              length 0
+//! ```
+//!
+//! Numbers are little-endian. A file belongs to one lane of one boot; its first record has the sequence in the header
+//! and each further one the next. **Invariant:** what stands before the write position is never written again, so a
+//! reader that stays below it needs no lock. The kernel holds what one `pwrite` took, so a record survives the death of
+//! the process the moment [`Segment::append`] returns; it survives power loss after [`sync`](Segment::sync).
+//!
+//! It does not bound how many files there are, and it never reuses one: the space behind the last record is zero
+//! because the file system says so, not because somebody cleared it.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sortie_proto::id::BootId;
+
+const MAGIC: &[u8; 8] = b"SORTIEJ\n";
+const VERSION: u32 = 1;
+/// The bytes before the first record.
+pub(super) const HEADER_LEN: u64 = 64;
+/// The bytes before a payload.
+pub(super) const FRAME_LEN: usize = 8;
+const SUFFIX: &str = ".seg";
+
+/// Which records a segment holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    /// The boot that wrote it.
+    pub(super) boot: BootId,
+    /// The lane of that boot.
+    pub(super) lane: u32,
+    /// The sequence of its first record.
+    pub(super) first: u64,
+}
+
+impl Header {
+    fn to_bytes(self) -> [u8; HEADER_LEN as usize] {
+        let mut bytes = Vec::with_capacity(HEADER_LEN as usize);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&self.lane.to_le_bytes());
+        bytes.extend_from_slice(self.boot.uuid().as_bytes());
+        bytes.extend_from_slice(&self.first.to_le_bytes());
+        let check = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&check.to_le_bytes());
+        let mut header = [0; HEADER_LEN as usize];
+        for (to, from) in header.iter_mut().zip(bytes) {
+            *to = from;
+        }
+        header
+    }
+
+    fn from_bytes(bytes: &[u8; HEADER_LEN as usize]) -> Option<Self> {
+        let (covered, rest) = bytes.split_at_checked(40)?;
+        let check = u32::from_le_bytes(*rest.first_chunk()?);
+        let (magic, rest) = covered.split_first_chunk::<8>()?;
+        let (version, rest) = rest.split_first_chunk()?;
+        let (lane, rest) = rest.split_first_chunk()?;
+        let (boot, rest) = rest.split_at_checked(16)?;
+        let known = magic == MAGIC && u32::from_le_bytes(*version) == VERSION;
+        (known && check == crc32c::crc32c(covered)).then_some(())?;
+        Some(Self {
+            boot: BootId::from_bytes(boot).ok()?,
+            lane: u32::from_le_bytes(*lane),
+            first: u64::from_le_bytes(*rest.first_chunk()?),
+        })
+    }
+}
+
+/// Appends a framed payload to a buffer. `encode` writes the payload.
+pub(super) fn frame(buffer: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
+    let start = buffer.len();
+    buffer.extend_from_slice(&[0; FRAME_LEN]);
+    encode(buffer);
+    let Some((head, payload)) = buffer
+        .get_mut(start..)
+        .and_then(|framed| framed.split_first_chunk_mut::<FRAME_LEN>())
+    else {
+        return;
+    };
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    let words = [length, crc32c::crc32c(payload)];
+    for (to, from) in head
+        .iter_mut()
+        .zip(words.into_iter().flat_map(u32::to_le_bytes))
+    {
+        *to = from;
+    }
+}
+
+/// A segment that is being written.
+#[derive(Debug)]
+pub(super) struct Segment {
+    file: Arc<File>,
+    path: PathBuf,
+    first: u64,
+    next: u64,
+    end: u64,
+    capacity: u64,
+}
+
+/// The part of a segment that is complete, for a reader.
+#[derive(Debug, Clone)]
+pub(super) struct Span {
+    /// The file.
+    pub(super) path: PathBuf,
+    /// The sequence of its first record.
+    pub(super) first: u64,
+    /// Where complete records end, in bytes; `None` where only the records themselves tell.
+    pub(super) end: Option<u64>,
+}
+
+impl Segment {
+    /// Makes a file and allocates all its space, so that a full disk is met here and not in the middle of a record.
+    pub(super) fn create(folder: &Path, header: Header, capacity: u64) -> io::Result<Self> {
+        let path = folder.join(format!("{:04}-{:020}{SUFFIX}", header.lane, header.first));
+        let made = Self::create_at(&path, header, capacity);
+        if made.is_err() {
+            // A file without its space, or without its header, holds nothing; left behind it would only take room.
+            drop(std::fs::remove_file(&path));
+        }
+        let file = Arc::new(made?);
+        Ok(Self {
+            file,
+            path,
+            first: header.first,
+            next: header.first,
+            end: HEADER_LEN,
+            capacity,
+        })
+    }
+
+    fn create_at(path: &Path, header: Header, capacity: u64) -> io::Result<File> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        allocate(&file, capacity)?;
+        file.write_all_at(&header.to_bytes(), 0)?;
+        Ok(file)
+    }
+
+    /// Whether so many bytes of framed records still fit.
+    pub(super) fn fits(&self, bytes: usize) -> bool {
+        u64::try_from(bytes).is_ok_and(|bytes| bytes <= self.capacity.saturating_sub(self.end))
+    }
+
+    /// Writes framed records in one `pwrite`. After an error nothing has been appended: the next call writes over it.
+    pub(super) fn append(&mut self, framed: &[u8], records: u64) -> io::Result<()> {
+        self.file.write_all_at(framed, self.end)?;
+        self.end = self
+            .end
+            .saturating_add(u64::try_from(framed.len()).unwrap_or(u64::MAX));
+        self.next = self.next.saturating_add(records);
+        Ok(())
+    }
+
+    /// The file, to be synced without holding the lane.
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// The sequence that the next record will have.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// What is complete.
+    pub(super) fn span(&self) -> Span {
+        Span {
+            path: self.path.clone(),
+            first: self.first,
+            end: Some(self.end),
+        }
+    }
+}
+
+/// Writes a segment's data to the disk. Its length was set when it was made, so `fdatasync` is enough.
+pub(super) fn sync(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
+
+#[cfg(target_os = "linux")]
+fn allocate(file: &File, capacity: u64) -> io::Result<()> {
+    use nix::errno::Errno;
+    use nix::fcntl::{FallocateFlags, fallocate};
+
+    let length = i64::try_from(capacity).or(Err(io::ErrorKind::InvalidInput))?;
+    match fallocate(file, FallocateFlags::empty(), 0, length) {
+        // Some network and FUSE file systems have no allocation; there a full disk is met by the write itself.
+        Err(Errno::EOPNOTSUPP) => file.set_len(capacity),
+        outcome => Ok(outcome?),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allocate(file: &File, capacity: u64) -> io::Result<()> {
+    file.set_len(capacity)
+}
+
+/// What a reader came upon.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// A record's payload.
+    Record(Vec<u8>),
+    /// The end of the complete records.
+    End,
+    /// Bytes that are no record: the tail was torn, or the file was altered.
+    Torn,
+}
+
+/// Reads a segment's records in order.
+#[derive(Debug)]
+pub(super) struct Reader {
+    file: File,
+    header: Header,
+    next: u64,
+    offset: u64,
+    length: u64,
+}
+
+impl Reader {
+    /// Opens a segment. `None` if its header is not that of a segment: a file that was being made when its process
+    /// died.
+    pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let mut bytes = [0; HEADER_LEN as usize];
+        match file.read_exact_at(&mut bytes, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            outcome => outcome?,
+        }
+        Ok(Header::from_bytes(&bytes).map(|header| Self {
+            file,
+            header,
+            next: header.first,
+            offset: HEADER_LEN,
+            length,
+        }))
+    }
+
+    /// Which records it holds.
+    pub(super) const fn header(&self) -> Header {
+        self.header
+    }
+
+    /// The sequence of the record that is read next.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Reads the next record. `end` is where complete records end, if the caller knows.
+    pub(super) fn read(&mut self, end: Option<u64>) -> io::Result<Read> {
+        let end = end.map_or(self.length, |end| end.min(self.length));
+        let Some(left) = end
+            .checked_sub(self.offset)
+            .and_then(|left| left.checked_sub(FRAME_LEN as u64))
+        else {
+            return Ok(Read::End);
+        };
+        let mut head = [0; 4];
+        self.file.read_exact_at(&mut head, self.offset)?;
+        let length = u32::from_le_bytes(head);
+        if length == 0 {
+            return Ok(Read::End);
+        }
+        if u64::from(length) > left {
+            return Ok(Read::Torn);
+        }
+        self.file
+            .read_exact_at(&mut head, self.offset.saturating_add(4))?;
+        let mut payload = vec![0; length as usize];
+        let start = self.offset.saturating_add(FRAME_LEN as u64);
+        self.file.read_exact_at(&mut payload, start)?;
+        if crc32c::crc32c(&payload) != u32::from_le_bytes(head) {
+            return Ok(Read::Torn);
+        }
+        self.offset = start.saturating_add(u64::from(length));
+        self.next = self.next.saturating_add(1);
+        Ok(Read::Record(payload))
+    }
+}
+
+/// The segments of a folder, by lane and then by first sequence, as their names say.
+pub(super) fn list(folder: &Path) -> io::Result<Vec<(u32, Span)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let Some((lane, first)) = name
+            .and_then(|name| name.strip_suffix(SUFFIX))
+            .and_then(|name| name.split_once('-'))
+        else {
+            continue;
+        };
+        if let (Ok(lane), Ok(first)) = (lane.parse(), first.parse()) {
+            let span = Span {
+                path,
+                first,
+                end: None,
+            };
+            found.push((lane, span));
+        }
+    }
+    found.sort_by_key(|(lane, span)| (*lane, span.first));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

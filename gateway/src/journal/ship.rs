@@ -1,1 +1,274 @@
-//! TODO
+//! Sends the journal to control, and removes what control has acknowledged.
+//!
+//! Every round sends one batch for this boot and one for each dead boot, over all lanes. Control answers with how far
+//! it has committed each lane; that answer, not what was sent, decides where the next batch starts, so sending twice
+//! is harmless and no position is kept on disk. After any failure control is asked again before more is sent. Reading
+//! is from the page cache and at most a batch, so it is done in place.
+//!
+//! It does not judge records, and it gives none up: a record that cannot be read is set aside with its folder.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rand::Rng;
+use sortie_proto::id::BootId;
+use sortie_proto::wire::v1;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::source::{self, Budget, Dead, LaneSource, Stop};
+use super::{Inner, Journal};
+
+/// How long after an empty round the next one comes.
+const PERIOD: Duration = Duration::from_millis(100);
+/// The bounds of the wait after a failure; the wait itself is random below a limit that doubles.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(20));
+/// The most marks that the lag is measured by: two minutes of rounds.
+const MARKS_MAX: usize = 1_200;
+
+/// The way to control's audit log.
+#[async_trait]
+pub trait Transport: std::fmt::Debug + Send + Sync {
+    /// Hands records over and learns how far each lane is committed.
+    async fn ship(&self, request: v1::ShipRequest) -> Result<v1::ShipResponse, tonic::Status>;
+}
+
+/// A round that failed.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("the journal cannot be read")]
+    Read(#[source] io::Error),
+    #[error("control did not take the records")]
+    Control(#[source] Box<tonic::Status>),
+    #[error("control answered, but lane {0} is no further")]
+    Stuck(u32),
+    #[error("control asks for records of lane {0} that were acknowledged and removed")]
+    Gone(u32),
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// Ships one journal.
+#[derive(Debug)]
+pub struct Shipper {
+    inner: Arc<Inner>,
+    transport: Arc<dyn Transport>,
+    lanes: Vec<LaneSource>,
+    dead: Vec<Dead>,
+    /// When so many records had been appended.
+    marks: VecDeque<(Instant, u64)>,
+}
+
+impl Shipper {
+    /// Takes over a journal's shipping, and what dead boots left. Called once a journal.
+    ///
+    /// # Errors
+    /// When a dead boot's folder cannot be read.
+    pub fn new(journal: &Journal, transport: Arc<dyn Transport>) -> io::Result<Self> {
+        let inner = Arc::clone(&journal.writer.inner);
+        let adopted = std::mem::take(&mut *journal.writer.adopted.lock());
+        let dead = adopted.into_iter().map(Dead::open);
+        Ok(Self {
+            lanes: inner
+                .lanes
+                .iter()
+                .map(|lane| LaneSource::fresh(lane.number()))
+                .collect(),
+            dead: dead.collect::<io::Result<_>>()?,
+            marks: VecDeque::new(),
+            inner,
+            transport,
+        })
+    }
+
+    /// Ships until told to stop. Whoever stops waits for [`Journal::flushed`] first.
+    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
+        let mut limit = BACKOFF.0;
+        loop {
+            let outcome = self.round().await;
+            self.measure();
+            let wait = match outcome {
+                Ok(more) => {
+                    limit = BACKOFF.0;
+                    if more { Duration::ZERO } else { PERIOD }
+                }
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "the journal is not being shipped");
+                    self.forget();
+                    let wait = rand::rng().random_range(PERIOD..=limit);
+                    limit = limit.saturating_mul(2).min(BACKOFF.1);
+                    wait
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                // An error says that nobody can tell us to stop any more.
+                _ = shutdown.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    /// Sends one batch a boot. Whether there is more.
+    async fn round(&mut self) -> Result<bool, Error> {
+        let own = self.ship_own().await?;
+        let dead = self.ship_dead().await?;
+        Ok(own || dead)
+    }
+
+    async fn ship_own(&mut self) -> Result<bool, Error> {
+        let mut budget = Budget::whole();
+        let mut batches = Vec::new();
+        // A busy lane must not keep those behind it from their turn.
+        if !self.lanes.is_empty() {
+            self.lanes.rotate_left(1);
+        }
+        for lane in &mut self.lanes {
+            let Some(writer) = self.inner.lane(lane.lane()) else {
+                continue;
+            };
+            batches.extend(lane.batch(&writer.spans(), &mut budget)?);
+            if lane.stop() == Stop::Gap {
+                return Err(Error::Gone(lane.lane()));
+            }
+        }
+        let cursors = self.send(self.inner.folder.boot, batches).await?;
+        for cursor in cursors {
+            take(&mut self.lanes, cursor);
+            if let Some(writer) = self.inner.lane(cursor.lane) {
+                writer.release(cursor.sequence, &self.inner.place())?;
+            }
+        }
+        let total = self.lanes.iter().map(LaneSource::acknowledged).sum();
+        self.inner.acknowledged.store(total, Ordering::Release);
+        self.inner.progress.notify_waiters();
+        Ok(budget.is_spent())
+    }
+
+    async fn ship_dead(&mut self) -> Result<bool, Error> {
+        let mut index = 0;
+        let mut more = false;
+        while let Some(dead) = self.dead.get_mut(index) {
+            let mut budget = Budget::whole();
+            let mut batches = Vec::new();
+            for (lane, spans) in &mut dead.lanes {
+                batches.extend(lane.batch(spans, &mut budget)?);
+            }
+            if batches.is_empty() && dead.is_done() {
+                let dead = self.dead.remove(index);
+                self.bury(dead)?;
+                continue;
+            }
+            more = true;
+            let boot = dead.boot();
+            let cursors = self.send(boot, batches).await?;
+            let lanes = self.dead.get_mut(index).map(|dead| &mut dead.lanes);
+            for (lane, _) in lanes.into_iter().flatten() {
+                let cursor = cursors.iter().find(|cursor| cursor.lane == lane.lane());
+                if let Some(cursor) = cursor {
+                    lane.acknowledge(cursor.sequence);
+                }
+            }
+            index += 1;
+        }
+        Ok(more)
+    }
+
+    fn bury(&self, dead: Dead) -> io::Result<()> {
+        let boot = dead.boot();
+        self.inner.room.give(source::bytes(&dead.folder)?);
+        if dead.is_damaged() {
+            self.inner.metrics.damaged.inc();
+            tracing::error!(boot.id = %boot, "records of a dead boot cannot be read; its folder is set aside");
+            return dead.folder.set_aside();
+        }
+        tracing::info!(boot.id = %boot, "all that a dead boot left has been shipped");
+        dead.folder.remove()
+    }
+
+    async fn send(
+        &self,
+        boot: BootId,
+        lanes: Vec<v1::LaneBatch>,
+    ) -> Result<Vec<v1::LaneCursor>, Error> {
+        if lanes.is_empty() {
+            return Ok(Vec::new());
+        }
+        // What each lane's cursor must reach at least: one more than before, unless it was only asked for.
+        let wanted: Vec<_> = lanes
+            .iter()
+            .map(|batch| (batch.lane, batch.first_sequence, batch.records.is_empty()))
+            .collect();
+        let request = v1::ShipRequest {
+            boot_id: boot.to_bytes(),
+            lanes,
+        };
+        let answer = self.transport.ship(request).await;
+        let answer = answer.map_err(|status| Error::Control(Box::new(status)))?;
+        for (lane, first, asked) in wanted {
+            let moved = |cursor: &v1::LaneCursor| {
+                cursor.lane == lane && (asked || cursor.sequence >= first)
+            };
+            if !answer.cursors.iter().any(moved) {
+                return Err(Error::Stuck(lane));
+            }
+        }
+        Ok(answer.cursors)
+    }
+
+    fn forget(&mut self) {
+        let dead = self.dead.iter_mut().flat_map(|dead| &mut dead.lanes);
+        let dead = dead.map(|(lane, _)| lane);
+        self.lanes
+            .iter_mut()
+            .chain(dead)
+            .for_each(LaneSource::forget);
+    }
+
+    fn measure(&mut self) {
+        let now = Instant::now();
+        let appended = self.inner.appended.load(Ordering::Acquire);
+        let acknowledged = self.inner.acknowledged.load(Ordering::Acquire);
+        let is_new = self.marks.back().is_none_or(|(_, mark)| *mark < appended);
+        if is_new && self.marks.len() < MARKS_MAX {
+            self.marks.push_back((now, appended));
+        }
+        while self
+            .marks
+            .front()
+            .is_some_and(|(_, mark)| *mark <= acknowledged)
+        {
+            self.marks.pop_front();
+        }
+        let lag = self
+            .marks
+            .front()
+            .map_or(Duration::ZERO, |(since, _)| now - *since);
+        let metrics = &self.inner.metrics;
+        let unshipped = appended.saturating_sub(acknowledged);
+        metrics
+            .unshipped
+            .set(i64::try_from(unshipped).unwrap_or(i64::MAX));
+        metrics
+            .lag_ms
+            .set(i64::try_from(lag.as_millis()).unwrap_or(i64::MAX));
+    }
+}
+
+fn take(lanes: &mut [LaneSource], cursor: v1::LaneCursor) {
+    let lane = lanes.iter_mut().find(|lane| lane.lane() == cursor.lane);
+    if let Some(lane) = lane {
+        lane.acknowledge(cursor.sequence);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! The folder of a boot, and those that dead boots left.
+//!
+//! A living process holds a lock (`flock`) on its folder, which the kernel lets go of when it dies, however it dies. So
+//! an unlocked folder has no writer and never will, and whoever locks it may ship what it holds. A folder gets its name
+//! only once it is locked: nobody ever sees a living one without its lock.
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use sortie_proto::id::BootId;
+
+/// A locked folder of a boot.
+#[derive(Debug)]
+pub(super) struct Folder {
+    /// The boot.
+    pub(super) boot: BootId,
+    /// Where it is.
+    pub(super) path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder of a new boot.
+    pub(super) fn create(parent: &Path, boot: BootId) -> io::Result<Self> {
+        make(parent, true)?;
+        let nameless = parent.join(format!("new-{boot}"));
+        make(&nameless, false)?;
+        let lock = File::open(&nameless)?;
+        lock.try_lock().map_err(io::Error::from)?;
+        let path = parent.join(boot.to_string());
+        std::fs::rename(&nameless, &path)?;
+        Ok(Self {
+            boot,
+            path,
+            _lock: lock,
+        })
+    }
+
+    /// Locks the folders that dead boots left, in the order in which the boots started.
+    pub(super) fn adopt(parent: &Path) -> io::Result<Vec<Self>> {
+        let mut adopted = Vec::new();
+        for entry in std::fs::read_dir(parent)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some(boot) = name.and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let lock = File::open(&path)?;
+            match lock.try_lock() {
+                Ok(()) => adopted.push(Self {
+                    boot,
+                    path,
+                    _lock: lock,
+                }),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        adopted.sort_by_key(|folder| folder.boot);
+        Ok(adopted)
+    }
+
+    /// Removes the folder and all that is in it.
+    pub(super) fn remove(self) -> io::Result<()> {
+        std::fs::remove_dir_all(&self.path)
+    }
+
+    /// Moves it out of the way, for a person to look at: it holds records that cannot be shipped.
+    pub(super) fn set_aside(self) -> io::Result<()> {
+        std::fs::rename(&self.path, self.path.with_extension("damaged"))
+    }
+}
+
+fn make(path: &Path, parents: bool) -> io::Result<()> {
+    DirBuilder::new()
+        .mode(0o700)
+        .recursive(parents)
+        .create(path)
+}
+
+#[cfg(test)]
+mod tests;

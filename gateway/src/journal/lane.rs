@@ -1,0 +1,284 @@
+//! One writer of segments: a sequence without gaps, from 1, over as many segments as are not yet acknowledged.
+//!
+//! Each thread writes to a lane of its own, given out on first use, so that workers do not wait for each other; where
+//! there are more threads than lanes they share. The lock of a lane is held for one `pwrite` (and, once a segment, for
+//! making the next): a second thread on the same lane must not come between the choice of the offset and the write,
+//! or the lane would have a hole that ends it for every reader.
+//!
+//! **Invariant:** a segment is removed only when all its records are acknowledged and it is not written any more.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use sortie_proto::id::BootId;
+
+use super::segment::{self, HEADER_LEN, Header, Segment, Span};
+
+/// The most lanes that a boot has.
+const LANES_MAX: u64 = 64;
+
+/// Why records were not appended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    /// All the bytes that the journal may have are taken.
+    #[error("the journal has no room")]
+    Full,
+    /// A record that would not fit into an empty segment.
+    #[error("the record is larger than a segment")]
+    TooLarge,
+    /// The disk refused.
+    #[error("the disk refused")]
+    Disk(#[source] io::Error),
+}
+
+/// Who asks for a new segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A use: refused once nine tenths are taken, while its request can still be refused with it.
+    Use,
+    /// A completion: its request has happened, so it may have the last tenth too.
+    Completion,
+}
+
+/// The bytes that segments may take, shared by all lanes.
+#[derive(Debug)]
+pub(super) struct Room {
+    used: AtomicU64,
+    max: u64,
+    retry: Mutex<Option<tokio::time::Instant>>,
+}
+
+impl Room {
+    /// How long a disk that refused is left alone: a full disk must not cost each request a failing system call.
+    const RETRY: std::time::Duration = std::time::Duration::from_millis(100);
+
+    /// Room for so many bytes, of which some are taken.
+    pub(super) const fn new(max: u64, used: u64) -> Self {
+        Self {
+            used: AtomicU64::new(used),
+            max,
+            retry: Mutex::new(None),
+        }
+    }
+
+    fn take(&self, bytes: u64, kind: Kind) -> Result<(), Refused> {
+        let max = match kind {
+            Kind::Use => self.max.saturating_sub(self.max / 10),
+            Kind::Completion => self.max,
+        };
+        let mut retry = self.retry.lock();
+        if retry.is_some_and(|at| tokio::time::Instant::now() < at) {
+            return Err(Refused::Full);
+        }
+        *retry = None;
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|sum| *sum <= max)
+            })
+            .map(drop)
+            .or(Err(Refused::Full))
+    }
+
+    /// Gives bytes back.
+    pub(super) fn give(&self, bytes: u64) {
+        let taken = self.used.fetch_sub(bytes, Ordering::Relaxed);
+        debug_assert!(taken >= bytes, "more room was given back than was taken");
+    }
+
+    fn failed(&self) {
+        *self.retry.lock() = Some(tokio::time::Instant::now() + Self::RETRY);
+    }
+
+    /// The bytes that segments take.
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// Where a lane makes its segments, and how large.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    /// The folder of the boot.
+    pub(super) folder: &'a Path,
+    /// The boot.
+    pub(super) boot: BootId,
+    /// The size of a segment.
+    pub(super) segment_bytes: u64,
+    /// What all lanes share.
+    pub(super) room: &'a Room,
+}
+
+/// One writer.
+#[derive(Debug)]
+pub(super) struct Lane {
+    number: u32,
+    writer: Mutex<Writer>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    current: Option<Segment>,
+    sealed: VecDeque<Span>,
+    unsynced: Vec<Arc<File>>,
+    dirty: bool,
+    next: u64,
+}
+
+/// How many lanes a journal of this size has: at least two segments for each, or one lane.
+pub(super) fn lanes(bytes_max: u64, segment_bytes: u64) -> Vec<Lane> {
+    let count = bytes_max
+        .checked_div(segment_bytes.saturating_mul(2))
+        .unwrap_or(1)
+        .clamp(1, LANES_MAX);
+    (0..u32::try_from(count).unwrap_or(1))
+        .map(Lane::new)
+        .collect()
+}
+
+/// The lane of this thread: the same one each time.
+pub(super) fn of_this_thread(lanes: &[Lane]) -> Option<&Lane> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+    let mine = MINE.get().unwrap_or_else(|| {
+        let mine = NEXT.fetch_add(1, Ordering::Relaxed);
+        MINE.set(Some(mine));
+        mine
+    });
+    lanes.get(mine.checked_rem(lanes.len())?)
+}
+
+impl Lane {
+    const fn new(number: u32) -> Self {
+        Self {
+            number,
+            writer: Mutex::new(Writer {
+                current: None,
+                sealed: VecDeque::new(),
+                unsynced: Vec::new(),
+                dirty: false,
+                next: 1,
+            }),
+        }
+    }
+
+    /// Its number.
+    pub(super) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Appends framed records. Returns the file, for a caller that waits until it is synced.
+    pub(super) fn append(
+        &self,
+        place: &Place<'_>,
+        kind: Kind,
+        framed: &[u8],
+        records: u64,
+    ) -> Result<Arc<File>, Refused> {
+        let mut writer = self.writer.lock();
+        let segment = writer.room_for(framed.len(), kind, self.number, place)?;
+        segment.append(framed, records).map_err(Refused::Disk)?;
+        let (file, next) = (segment.file(), segment.next());
+        writer.next = next;
+        writer.dirty = true;
+        Ok(file)
+    }
+
+    /// The sequence that the next record will have.
+    pub(super) fn next(&self) -> u64 {
+        self.writer.lock().next
+    }
+
+    /// What is complete, in order.
+    pub(super) fn spans(&self) -> Vec<Span> {
+        let writer = self.writer.lock();
+        let current = writer.current.as_ref().map(Segment::span);
+        writer.sealed.iter().cloned().chain(current).collect()
+    }
+
+    /// The files that were written since the last call.
+    pub(super) fn take_unsynced(&self) -> Vec<Arc<File>> {
+        let mut writer = self.writer.lock();
+        let mut files = std::mem::take(&mut writer.unsynced);
+        if std::mem::take(&mut writer.dirty) {
+            files.extend(writer.current.as_ref().map(Segment::file));
+        }
+        files
+    }
+
+    /// Removes the segments whose records are all acknowledged.
+    pub(super) fn release(&self, acknowledged: u64, place: &Place<'_>) -> io::Result<()> {
+        loop {
+            let mut writer = self.writer.lock();
+            let behind = writer.sealed.get(1).map(|span| span.first);
+            let behind = behind
+                .or_else(|| Some(writer.current.as_ref()?.span().first))
+                .unwrap_or(writer.next);
+            if behind > acknowledged.saturating_add(1) {
+                return Ok(());
+            }
+            let Some(span) = writer.sealed.pop_front() else {
+                return Ok(());
+            };
+            // Removing a large file takes time, and the lane's threads need not wait for it.
+            drop(writer);
+            std::fs::remove_file(&span.path)?;
+            place.room.give(place.segment_bytes);
+        }
+    }
+}
+
+impl Writer {
+    fn room_for(
+        &mut self,
+        bytes: usize,
+        kind: Kind,
+        lane: u32,
+        place: &Place<'_>,
+    ) -> Result<&mut Segment, Refused> {
+        if u64::try_from(bytes).unwrap_or(u64::MAX) > place.segment_bytes.saturating_sub(HEADER_LEN)
+        {
+            return Err(Refused::TooLarge);
+        }
+        if let Some(full) = self.current.take_if(|segment| !segment.fits(bytes)) {
+            // Sealed even if no new one can be made: only so can its room come back.
+            self.sealed.push_back(full.span());
+            self.unsynced.push(full.file());
+        }
+        if self.current.is_none() {
+            self.current = Some(Self::make(self.next, kind, lane, place)?);
+        }
+        self.current.as_mut().ok_or(Refused::Full)
+    }
+
+    fn make(first: u64, kind: Kind, lane: u32, place: &Place<'_>) -> Result<Segment, Refused> {
+        place.room.take(place.segment_bytes, kind)?;
+        let header = Header {
+            boot: place.boot,
+            lane,
+            first,
+        };
+        Segment::create(place.folder, header, place.segment_bytes).map_err(|error| {
+            place.room.give(place.segment_bytes);
+            place.room.failed();
+            Refused::Disk(error)
+        })
+    }
+}
+
+/// Syncs what was written to any lane since the last call.
+pub(super) fn sync_all(lanes: &[Lane]) -> io::Result<()> {
+    let mut outcome = Ok(());
+    for file in lanes.iter().flat_map(Lane::take_unsynced) {
+        let synced = segment::sync(&file);
+        outcome = outcome.and(synced);
+    }
+    outcome
+}

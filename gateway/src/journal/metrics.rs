@@ -1,0 +1,60 @@
+//! What the journal says about itself.
+
+use prometheus::{IntCounter, IntGauge, Opts, Registry};
+
+/// The journal's metrics.
+#[derive(Debug, Clone)]
+pub(super) struct Metrics {
+    pub(super) bytes: IntGauge,
+    pub(super) records: IntCounter,
+    pub(super) refused: IntCounter,
+    pub(super) lost: IntCounter,
+    pub(super) sync_failures: IntCounter,
+    pub(super) unshipped: IntGauge,
+    pub(super) lag_ms: IntGauge,
+    pub(super) damaged: IntCounter,
+}
+
+impl Metrics {
+    /// Registers them.
+    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| {
+            let metric = IntCounter::with_opts(Opts::new(name, help))?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let gauge = |name: &str, help: &str| {
+            let metric = IntGauge::with_opts(Opts::new(name, help))?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        Ok(Self {
+            bytes: gauge("gateway_journal_bytes", "Bytes that segments take on disk.")?,
+            records: counter("gateway_journal_records_total", "Records appended.")?,
+            refused: counter(
+                "gateway_journal_refused_total",
+                "Uses refused because they could not be recorded.",
+            )?,
+            lost: counter(
+                "gateway_journal_completions_lost_total",
+                "Completions that found neither room in the queue nor in the journal.",
+            )?,
+            sync_failures: counter(
+                "gateway_journal_sync_failures_total",
+                "Syncs to disk that failed.",
+            )?,
+            unshipped: gauge(
+                "gateway_journal_unshipped_records",
+                "Records of this boot that control has not acknowledged.",
+            )?,
+            lag_ms: gauge(
+                "gateway_journal_ship_lag_ms",
+                "Age of the oldest record that control has not acknowledged.",
+            )?,
+            damaged: counter(
+                "gateway_journal_damaged_folders_total",
+                "Folders of dead boots set aside because records in them cannot be read.",
+            )?,
+        })
+    }
+}
