@@ -1,4 +1,146 @@
-//! From the socket to a decrypted stream with a known caller.
+//! From the socket to a decrypted stream with a known caller, and to the requests on it.
+//!
+//! [`accept`] takes connections, [`authenticate`] says who calls, [`connect`] where to, [`intercept`] decrypts, and
+//! [`requests`] reads each request strictly and hands it on. What stands behind is [`Behind`]: this stage knows neither
+//! decisions nor the exchange.
 
+pub mod accept;
 pub mod authenticate;
 pub mod connect;
+pub mod head;
+pub mod intercept;
+pub mod leaf;
+pub mod requests;
+pub mod transport;
+pub mod tunnels;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use boring::ssl::SslAcceptor;
+use moka::sync::Cache;
+use pingora_core::apps::HttpServerApp;
+use sortie_proto::code::Code;
+use sortie_proto::id::{DecisionId, SessionId};
+use tokio::net::TcpStream;
+
+use crate::error::Result;
+use crate::metrics::Metrics;
+use authenticate::{Authenticator, Caller};
+use connect::Target;
+use leaf::Leaves;
+use tunnels::Tunnels;
+
+/// What rides on a connection to every request on it: who calls, and where to.
+#[derive(Debug)]
+pub struct Inbound {
+    /// Who calls.
+    pub caller: Caller,
+    /// Where to.
+    pub target: Target,
+    /// Whether the client speaks through a tunnel.
+    pub tunnelled: bool,
+}
+
+/// A request that goes no further than this stage.
+#[derive(Debug, Clone, Copy)]
+pub struct Refusal<'a> {
+    /// Who calls, once known.
+    pub caller: Option<&'a Caller>,
+    /// Where to, once known.
+    pub target: Option<&'a Target>,
+    /// The method, once read.
+    pub method: &'a str,
+    /// Why.
+    pub code: Code,
+}
+
+/// What happens to a tunnel.
+#[derive(Debug)]
+pub enum Way {
+    /// It is opened. `known` says whether any request on it can be allowed.
+    Intercept {
+        /// Whether a vault covers the host, or observes.
+        known: bool,
+    },
+    /// It is passed on untouched.
+    Untouched(Passage),
+}
+
+/// An upstream connection for a tunnel that is passed on untouched.
+#[derive(Debug)]
+pub struct Passage {
+    /// The connection.
+    pub upstream: TcpStream,
+    /// Told what went through when it is over.
+    pub record: Box<dyn Passed>,
+}
+
+/// Takes down how a tunnel that was passed on untouched ended. Dropped untold, it takes down that it broke off.
+pub trait Passed: Send + Sync + std::fmt::Debug {
+    /// Bytes that the agent sent and received.
+    fn passed(self: Box<Self>, sent: u64, received: u64);
+}
+
+/// What stands behind this stage.
+#[async_trait]
+pub trait Behind: Send + Sync + 'static {
+    /// Pingora's proxy.
+    type App: HttpServerApp + Send + Sync + 'static;
+
+    /// The proxy for a caller: there are several, because each one's pools have locks.
+    fn app(&self, caller: &Caller) -> &Arc<Self::App>;
+
+    /// Takes down a refusal of this stage, and gives it an id.
+    fn refused(&self, refusal: Refusal<'_>) -> DecisionId;
+
+    /// Decides what happens to a tunnel. A refusal is not an error here: it is answered inside.
+    async fn way(&self, caller: &Caller, target: &Target) -> Result<Way>;
+}
+
+/// Limits of this stage.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The most connections at once; beyond it new ones are closed at accept.
+    pub connections_max: usize,
+    /// The most connections of one address at once; beyond it new ones are closed at accept.
+    pub connections_per_source_max: usize,
+    /// The most connections of one session at once; beyond it CONNECT is answered with `too_many`.
+    pub connections_per_session_max: usize,
+    /// The most bytes of a head before the caller is known.
+    pub head_bytes_max: usize,
+    /// The most bytes of a head inside a tunnel.
+    pub tunnel_head_bytes_max: usize,
+    /// How long a head may take from its first byte, in all.
+    pub head_deadline: Duration,
+    /// How long TLS with the agent may take, and how long an opened tunnel may stay silent.
+    pub handshake_deadline: Duration,
+    /// How long a connection may be idle between requests.
+    pub idle: Duration,
+    /// The most HTTP/2 streams of a connection at once.
+    pub streams_max: u32,
+    /// The most hosts without a service for which a session gets a leaf in ten minutes.
+    pub refused_hosts_max: u32,
+}
+
+/// Everything that a connection needs.
+pub struct Frontend<B: Behind> {
+    pub(crate) behind: B,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) leaves: Leaves,
+    pub(crate) tunnels: Arc<Tunnels>,
+    pub(crate) acceptor: SslAcceptor,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Metrics,
+    /// How many hosts without a service each session has asked for.
+    pub(crate) refused_hosts: Cache<SessionId, Arc<std::sync::atomic::AtomicU32>>,
+}
+
+impl<B: Behind> std::fmt::Debug for Frontend<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frontend")
+            .field("tunnels", &self.tunnels.open())
+            .finish_non_exhaustive()
+    }
+}

@@ -6,9 +6,14 @@
 //!
 //! A stage may import `error`, `metrics`, `snapshot`, and the stages before it on the path; never one after it.
 
+pub mod clock;
+pub mod tasks;
+pub mod ready;
+pub mod metrics;
 pub mod client;
 pub mod decision;
 pub mod exchange;
 pub mod journal;
 pub mod snapshot;
 pub mod error;
+pub mod reply;

@@ -1,36 +1,60 @@
 //! `Proxy-Authorization` → [`Caller`].
+//!
+//! A token is verified offline, with keys from the feed; a verified one is cached by its hash. Whether it is revoked is
+//! asked on every request and costs one atomic load while nothing is revoked. Failures are counted by source address:
+//! past a budget, tokens that are not in the cache are refused without looking at them.
+//!
+//! Invariant: [`Caller`] is made only here, from a token that this cluster signed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant as StdInstant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use moka::sync::Cache;
+use sha2::{Digest as _, Sha256};
+use sortie_proto::code::Code;
 use sortie_proto::id::VaultId;
 use sortie_proto::secret::Secret;
-use sortie_proto::token::Claims;
+use sortie_proto::token::{self, Claims, RefusedToken};
+use zeroize::Zeroizing;
+
+use crate::error::Result;
+use crate::snapshot::State;
 
 /// Proof that a session token was verified. Made only in this module.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// What the token says.
-    claims: Arc<Claims>,
-    /// The token itself: control asks for it when a vault is subscribed to.
-    token: Arc<Secret>,
+    verified: Arc<Verified>,
     /// The vault named in the proxy credentials, already checked to be one of the session's.
     hint: Option<VaultId>,
     /// The agent's address.
     source: IpAddr,
 }
 
+#[derive(Debug)]
+struct Verified {
+    /// What the token says.
+    claims: Arc<Claims>,
+    /// The token itself: control asks for it when a vault is subscribed to.
+    token: Arc<Secret>,
+    /// One more than the revocation version at which it was last found good; 0 before the first time.
+    good_at: AtomicU64,
+}
+
 impl Caller {
     /// What the token says.
     #[must_use]
     pub fn claims(&self) -> &Arc<Claims> {
-        &self.claims
+        &self.verified.claims
     }
 
     /// The token, for the subscription to a vault and for the intermediate of its tenant.
     #[must_use]
     pub fn token(&self) -> &Arc<Secret> {
-        &self.token
+        &self.verified.token
     }
 
     /// The agent's address.
@@ -41,21 +65,230 @@ impl Caller {
 
     /// The vaults to search, in order: the hinted one alone, or all of the session's.
     pub fn vaults(&self) -> impl Iterator<Item = VaultId> + '_ {
-        self.claims
+        self.claims()
             .vaults
             .iter()
             .map(|vault| vault.id)
             .filter(|id| self.hint.is_none_or(|hint| hint == *id))
     }
 
+    /// Whether the session still holds, at a time in seconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// `token_expired`, `session_revoked`.
+    pub fn check(&self, state: &State, now: i64) -> Result<()> {
+        if self.claims().exp <= now {
+            return Err(Code::TokenExpired.into());
+        }
+        // The version is read first: a revocation that comes in between makes the next check ask again.
+        let version = state.revocation_version().wrapping_add(1);
+        if self.verified.good_at.load(Ordering::Acquire) == version {
+            return Ok(());
+        }
+        if state.revoked(self.claims()) {
+            return Err(Code::SessionRevoked.into());
+        }
+        self.verified.good_at.store(version, Ordering::Release);
+        Ok(())
+    }
+
     /// A caller for the tests of later stages.
     #[cfg(test)]
     pub(crate) fn for_test(claims: Claims) -> Self {
         Self {
-            claims: Arc::new(claims),
-            token: Arc::new(Secret::new(b"sortie_ses_test".to_vec())),
+            verified: Arc::new(Verified {
+                claims: Arc::new(claims),
+                token: Arc::new(Secret::new(b"sortie_ses_test".to_vec())),
+                good_at: AtomicU64::new(0),
+            }),
             hint: None,
             source: IpAddr::from([127, 0, 0, 1]),
         }
     }
 }
+
+/// How many verified tokens are remembered, and how many failures are borne.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The most verified tokens that are remembered; others are verified again.
+    pub tokens_max: u64,
+    /// The most source addresses whose failures are counted.
+    pub sources_max: u64,
+    /// The most failures of a source in a minute; beyond it, unknown tokens of that source get `too_many`.
+    pub failures_per_minute: u32,
+}
+
+/// Verifies and remembers.
+#[derive(Debug)]
+pub struct Authenticator {
+    tokens: Cache<[u8; 32], Arc<Verified>>,
+    failures: Cache<IpAddr, Arc<AtomicU32>>,
+    failures_max: u32,
+    state: State,
+}
+
+struct UntilEnd;
+
+impl moka::Expiry<[u8; 32], Arc<Verified>> for UntilEnd {
+    fn expire_after_create(
+        &self,
+        _key: &[u8; 32],
+        value: &Arc<Verified>,
+        _created_at: StdInstant,
+    ) -> Option<Duration> {
+        let left = value.claims.exp.saturating_sub(crate::clock::seconds());
+        Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+    }
+}
+
+impl Authenticator {
+    /// Makes one with empty caches.
+    #[must_use]
+    pub fn new(config: &Config, state: State) -> Self {
+        Self {
+            tokens: Cache::builder()
+                .max_capacity(config.tokens_max)
+                .expire_after(UntilEnd)
+                .build(),
+            failures: Cache::builder()
+                .max_capacity(config.sources_max)
+                .time_to_live(Duration::from_secs(60))
+                .build(),
+            failures_max: config.failures_per_minute,
+            state,
+        }
+    }
+
+    /// Reads the values of `Proxy-Authorization` and verifies the token in them.
+    ///
+    /// # Errors
+    /// `token_missing`, `token_malformed`, `token_invalid`, `token_expired`, `session_revoked`, `vault_mismatch`,
+    /// `source_refused`, `too_many`.
+    pub fn authenticate<'h>(
+        &self,
+        mut values: impl Iterator<Item = &'h [u8]>,
+        source: IpAddr,
+        now: i64,
+    ) -> Result<Caller> {
+        let value = values.next().ok_or(Code::TokenMissing)?;
+        if values.next().is_some() {
+            return Err(Code::TokenMalformed.into());
+        }
+        let result = Presented::read(value)
+            .ok_or_else(|| Code::TokenMalformed.into())
+            .and_then(|presented| self.verify(&presented, source, now));
+        if let Err(error) = &result
+            && error.code() != Code::TooMany
+        {
+            let _count = self.failures_of(source).fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn verify(&self, presented: &Presented, source: IpAddr, now: i64) -> Result<Caller> {
+        let key: [u8; 32] = Sha256::digest(presented.token.as_bytes()).into();
+        let verified = match self.tokens.get(&key) {
+            Some(known) => known,
+            None => {
+                if self.failures_of(source).load(Ordering::Relaxed) >= self.failures_max {
+                    return Err(Code::TooMany.into());
+                }
+                let claims = self
+                    .state
+                    .keys()
+                    .verify(&presented.token, now)
+                    .map_err(|refused| crate::error::Error::from(code_of(refused)))?;
+                let verified = Arc::new(Verified {
+                    claims: Arc::new(claims),
+                    token: Arc::new(Secret::new(presented.token.as_bytes().to_vec())),
+                    good_at: AtomicU64::new(0),
+                });
+                self.tokens.insert(key, verified.clone());
+                verified
+            }
+        };
+        let hint = presented.hint_in(&verified.claims)?;
+        let caller = Caller {
+            verified,
+            hint,
+            source,
+        };
+        if let Some(network) = &caller.claims().source
+            && !network.contains(&source)
+        {
+            return Err(Code::SourceRefused.into());
+        }
+        caller.check(&self.state, now)?;
+        Ok(caller)
+    }
+
+    fn failures_of(&self, source: IpAddr) -> Arc<AtomicU32> {
+        self.failures.get_with(source, Arc::default)
+    }
+}
+
+const fn code_of(refused: RefusedToken) -> Code {
+    match refused {
+        RefusedToken::Malformed => Code::TokenMalformed,
+        RefusedToken::Signature => Code::TokenInvalid,
+        RefusedToken::Expired => Code::TokenExpired,
+    }
+}
+
+/// What stands in a `Proxy-Authorization`.
+struct Presented {
+    token: Zeroizing<String>,
+    /// An id or a name of a vault; empty for none.
+    hint: String,
+}
+
+impl Presented {
+    /// Reads `Basic` with the token as the user name (and a vault as the password) or as the password, and `Bearer`
+    /// (RFC 7617, RFC 6750).
+    fn read(value: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(value).ok()?;
+        let (scheme, rest) = text.split_once(' ')?;
+        let rest = rest.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Self::of(rest, "");
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = Zeroizing::new(
+            STANDARD
+                .decode(rest)
+                .or_else(|_padded| STANDARD_NO_PAD.decode(rest))
+                .ok()?,
+        );
+        let (user, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+        if user.starts_with(token::PREFIX) {
+            Self::of(user, password)
+        } else {
+            Self::of(password, "")
+        }
+    }
+
+    fn of(token: &str, hint: &str) -> Option<Self> {
+        (token.starts_with(token::PREFIX) && token.len() <= token::TOKEN_MAX).then(|| Self {
+            token: Zeroizing::new(token.to_owned()),
+            hint: hint.to_owned(),
+        })
+    }
+
+    fn hint_in(&self, claims: &Claims) -> Result<Option<VaultId>> {
+        if self.hint.is_empty() {
+            return Ok(None);
+        }
+        let id = self.hint.parse::<VaultId>().ok();
+        claims
+            .vaults
+            .iter()
+            .find(|vault| vault.name == self.hint || Some(vault.id) == id)
+            .map(|vault| Some(vault.id))
+            .ok_or_else(|| Code::VaultMismatch.into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,191 @@
-//! TODO
+//! One entry a request: opened when its head is known, filled as stages pass, closed when it is dropped, whatever
+//! happened in between, a panic included.
+//!
+//! Two events: the *use*, written before the credential leaves or when the request is refused, and the *completion*.
+//! Neither ever holds the query, headers or a body.
+
+use std::sync::Arc;
+
+use sortie_proto::code::Code;
+use sortie_proto::id::DecisionId;
+use sortie_proto::wire::v1::{self, Outcome};
+use tokio::time::Instant;
+
+use crate::client::authenticate::Caller;
+use crate::client::connect::Target;
+use crate::clock;
+use crate::decision::policy::Permit;
+use crate::error::Result;
+use crate::exchange::inject::Injection;
+use crate::journal::Journal;
+
+/// The longest path that is recorded, in bytes; the rest is cut off.
+const PATH_BYTES_MAX: usize = 1024;
+
+/// The entry of one request.
+#[derive(Debug)]
+pub struct Entry {
+    journal: Arc<Journal>,
+    decision: DecisionId,
+    started: Instant,
+    record: Option<v1::Use>,
+    completion: v1::Completion,
+    /// Whether the end was told; an entry that is dropped untold says that the request broke off.
+    told: bool,
+}
+
+impl Entry {
+    /// Opens one for a caller's request.
+    #[must_use]
+    pub fn open(journal: Arc<Journal>, caller: &Caller, request: Request<'_>) -> Self {
+        let decision = DecisionId::generate();
+        let claims = caller.claims();
+        let target = request.target;
+        let record = v1::Use {
+            decision_id: decision.to_bytes(),
+            at_micros: clock::micros(),
+            tenant_id: claims.tenant.to_bytes(),
+            vault_id: caller
+                .vaults()
+                .next()
+                .map(sortie_proto::id::VaultId::to_bytes)
+                .unwrap_or_default(),
+            session_id: claims.session.to_bytes(),
+            agent_id: claims.agent.to_bytes(),
+            user: claims.user.clone().unwrap_or_default(),
+            labels: claims.labels.clone().into_iter().collect(),
+            method: request.method.to_owned(),
+            scheme: target
+                .map(|target| target.scheme.name().to_owned())
+                .unwrap_or_default(),
+            host: target
+                .map(|target| target.host.to_string())
+                .unwrap_or_default(),
+            port: target
+                .map(|target| u32::from(target.port))
+                .unwrap_or_default(),
+            path: shortened(request.path),
+            source: caller.source().to_string(),
+            ..v1::Use::default()
+        };
+        Self {
+            journal,
+            decision,
+            started: Instant::now(),
+            completion: v1::Completion {
+                decision_id: decision.to_bytes(),
+                tenant_id: record.tenant_id.clone(),
+                ..v1::Completion::default()
+            },
+            record: Some(record),
+            told: false,
+        }
+    }
+
+    /// The id of the decision about the request.
+    #[must_use]
+    pub const fn decision(&self) -> DecisionId {
+        self.decision
+    }
+
+    /// Writes the use of a request that will leave. Writing it again, on a retry, does nothing.
+    ///
+    /// # Errors
+    /// `journal_full`: the request must not leave.
+    pub fn leave(&mut self, permit: &Permit, injection: Option<&Injection>) -> Result<()> {
+        let Some(record) = &mut self.record else {
+            return Ok(());
+        };
+        let vault = &permit.vault().vault;
+        record.vault_id = vault.id.to_bytes();
+        if let Some(service) = permit.service() {
+            record.service.clone_from(&service.name);
+        }
+        record.set_outcome(match (injection, permit.service()) {
+            (None, _) => Outcome::Tunnelled,
+            (Some(_), Some(_)) => Outcome::Brokered,
+            (Some(_), None) => Outcome::Passed,
+        });
+        record.credentials = injection
+            .map(|injection| injection.used.iter())
+            .into_iter()
+            .flatten()
+            .map(|used| v1::CredentialUse {
+                name: used.name.clone(),
+                version: used.version,
+            })
+            .collect();
+        self.journal.append(record, vault.durable)?;
+        self.record = None;
+        Ok(())
+    }
+
+    /// Takes down why the request was refused, or what went wrong with it. The first reason stands.
+    pub fn fail(&mut self, code: Code) {
+        if self.completion.code.is_empty() {
+            code.name().clone_into(&mut self.completion.code);
+        }
+    }
+
+    /// Takes down that the first byte of the answer came.
+    pub fn answered(&mut self) {
+        if self.completion.upstream_micros == 0 {
+            self.completion.upstream_micros = self.micros();
+        }
+    }
+
+    /// Takes down the end.
+    pub fn end(&mut self, status: u16, request_bytes: u64, response_bytes: u64) {
+        self.completion.status = u32::from(status);
+        self.completion.request_bytes = request_bytes;
+        self.completion.response_bytes = response_bytes;
+        self.told = true;
+    }
+
+    /// Takes down how often something was masked.
+    pub fn redacted(&mut self, count: u32) {
+        self.completion.redactions = count;
+    }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What a request says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Where to, once known.
+    pub target: Option<&'a Target>,
+    /// The method.
+    pub method: &'a str,
+    /// The path, without the query.
+    pub path: &'a str,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if !self.told {
+            self.fail(Code::Internal);
+        }
+        if let Some(mut record) = self.record.take() {
+            record.set_outcome(Outcome::Refused);
+            record.code.clone_from(&self.completion.code);
+            // Nothing leaves after a refusal, so that a full journal stops nothing here; the queue of completions
+            // still takes the end.
+            let _full = self.journal.append(&record, false);
+        }
+        let mut completion = std::mem::take(&mut self.completion);
+        completion.at_micros = clock::micros();
+        completion.duration_micros = self.micros();
+        self.journal.complete(completion);
+    }
+}
+
+fn shortened(path: &str) -> String {
+    let mut end = path.len().min(PATH_BYTES_MAX);
+    while !path.is_char_boundary(end) {
+        end -= 1;
+    }
+    path.get(..end).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,321 @@
+//! Sockets in: caps before anything is read, then requests to the proxy itself, one after the other, until one opens a
+//! tunnel.
+//!
+//! The port speaks CONNECT and absolute-form `http://`. Deadlines run from the first byte.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pingora_core::server::ShutdownWatch;
+use sortie_proto::code::Code;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::authenticate::Caller;
+use super::connect::Target;
+use super::head::{self, Head};
+use super::transport::framing::Framing;
+use super::transport::{Tunnel, read_head};
+use super::{Behind, Frontend, Inbound, Refusal, Way, requests};
+use crate::clock;
+use crate::error::Result;
+use crate::reply::{Answer, Place};
+use crate::tasks;
+
+/// How long accepting pauses after an error, such as no free descriptor: enough for connections to end.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// Connections by source address.
+#[derive(Debug, Default)]
+pub struct Sources(Mutex<HashMap<IpAddr, usize>>);
+
+/// Takes a connection off the count when it is dropped.
+#[derive(Debug)]
+struct Counted<'a> {
+    sources: &'a Sources,
+    source: IpAddr,
+    connections: &'a prometheus::IntGauge,
+}
+
+impl Sources {
+    fn add(&self, source: IpAddr, max: usize) -> bool {
+        let mut counts = self.0.lock();
+        let count = counts.entry(source).or_default();
+        let room = *count < max;
+        if room {
+            *count += 1;
+        }
+        room
+    }
+
+    fn remove(&self, source: IpAddr) {
+        let mut counts = self.0.lock();
+        if let Some(count) = counts.get_mut(&source) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                let _zero = counts.remove(&source);
+            }
+        }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.sources.remove(self.source);
+        self.connections.dec();
+    }
+}
+
+/// Accepts connections until the shutdown.
+pub async fn accept<B: Behind>(
+    listener: TcpListener,
+    frontend: Arc<Frontend<B>>,
+    sources: Arc<Sources>,
+    mut shutdown: ShutdownWatch,
+) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = shutdown.wait_for(|stop| *stop) => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, source) = match accepted {
+            Ok((stream, address)) => (stream, address.ip().to_canonical()),
+            Err(error) => {
+                frontend.metrics.accept_errors.inc();
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(BACK_OFF).await;
+                continue;
+            }
+        };
+        let open = usize::try_from(frontend.metrics.connections.get()).unwrap_or(0);
+        let limits = &frontend.limits;
+        if open >= limits.connections_max || !sources.add(source, limits.connections_per_source_max)
+        {
+            // Closed unread: nothing was spent on it, and nothing can be said without reading.
+            frontend.metrics.shed.inc();
+            continue;
+        }
+        frontend.metrics.accepted.inc();
+        frontend.metrics.connections.inc();
+        let (frontend, sources, shutdown) = (frontend.clone(), sources.clone(), shutdown.clone());
+        drop(tasks::spawn("connection", async move {
+            let _counted = Counted {
+                sources: &sources,
+                source,
+                connections: &frontend.metrics.connections,
+            };
+            serve(&frontend, stream, source, shutdown).await;
+        }));
+    }
+}
+
+/// What the proxy does with the connection after a request.
+enum Next {
+    Keep(Box<Tunnel>),
+    Close,
+}
+
+async fn serve<B: Behind>(
+    frontend: &Arc<Frontend<B>>,
+    stream: TcpStream,
+    source: IpAddr,
+    shutdown: ShutdownWatch,
+) {
+    // Small answers must not wait for an acknowledgement. It fails only on a socket that has ended.
+    let _set = stream.set_nodelay(true);
+    let mut tunnel = Box::new(Tunnel::plain(stream));
+    while requests::wait(&mut tunnel, frontend.limits.idle, &shutdown).await {
+        match Box::pin(request(frontend, tunnel, source, &shutdown)).await {
+            Next::Keep(kept) => tunnel = kept,
+            Next::Close => return,
+        }
+    }
+}
+
+async fn request<B: Behind>(
+    frontend: &Arc<Frontend<B>>,
+    mut tunnel: Box<Tunnel>,
+    source: IpAddr,
+    shutdown: &ShutdownWatch,
+) -> Next {
+    tunnel.frame(Framing::Open);
+    let limits = &frontend.limits;
+    let read = read_head(&mut tunnel, limits.head_bytes_max);
+    let head = match tokio::time::timeout(limits.head_deadline, read).await {
+        Ok(Ok(None)) => return Next::Close,
+        Ok(Ok(Some(bytes))) => head::parse(bytes),
+        Ok(Err(code)) => Err(code),
+        Err(_elapsed) => Err(Code::HeadTimeout),
+    };
+    let head = match head {
+        Ok(head) => head,
+        Err(code) => {
+            let refusal = Refusal {
+                caller: None,
+                target: None,
+                method: "",
+                code,
+            };
+            return refuse(frontend, tunnel, refusal, false).await;
+        }
+    };
+    let values = head.values("proxy-authorization");
+    let caller = frontend
+        .authenticator
+        .authenticate(values, source, clock::seconds());
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(error) => {
+            let refusal = Refusal {
+                caller: None,
+                target: None,
+                method: head.method(),
+                code: error.code(),
+            };
+            // git and the JVM send their credentials on the same connection after a 407.
+            let keep = error.code().is_authentication()
+                && head.body.is_empty()
+                && !tunnel.holds_bytes()
+                && head.keeps_alive();
+            return refuse(frontend, tunnel, refusal, keep).await;
+        }
+    };
+    if head.method() == "CONNECT" {
+        connect(frontend, tunnel, &head, caller, shutdown).await;
+        return Next::Close;
+    }
+    absolute(frontend, tunnel, &head, caller, shutdown).await
+}
+
+/// Answers for the proxy itself.
+async fn refuse<B: Behind>(
+    frontend: &Frontend<B>,
+    mut tunnel: Box<Tunnel>,
+    refusal: Refusal<'_>,
+    keep: bool,
+) -> Next {
+    let decision = frontend.behind.refused(refusal);
+    let answer = Answer::new(refusal.code, Some(decision), Place::Proxy);
+    let wire = answer.to_wire(keep, refusal.method == "HEAD");
+    let sent = requests::send(&mut tunnel, &wire, frontend.limits.head_deadline).await;
+    if keep && sent {
+        Next::Keep(tunnel)
+    } else {
+        Next::Close
+    }
+}
+
+/// A request in absolute form: plain HTTP to an upstream, without a tunnel.
+async fn absolute<B: Behind>(
+    frontend: &Arc<Frontend<B>>,
+    mut tunnel: Box<Tunnel>,
+    head: &Head,
+    caller: Caller,
+    shutdown: &ShutdownWatch,
+) -> Next {
+    let refusal = |code| Refusal {
+        caller: Some(&caller),
+        target: None,
+        method: head.method(),
+        code,
+    };
+    let (target, path) = match Target::of_absolute(head.target()) {
+        Ok(found) => found,
+        Err(error) => return refuse(frontend, tunnel, refusal(error.code()), false).await,
+    };
+    let _registered = match frontend.tunnels.register(&caller, tunnel.stream()) {
+        Ok(registered) => registered,
+        Err(error) => return refuse(frontend, tunnel, refusal(error.code()), false).await,
+    };
+    let bytes = head.origin_form(&target.authority(), path);
+    let app = frontend.behind.app(&caller).clone();
+    tunnel.attach(Arc::new(Inbound {
+        caller,
+        target,
+        tunnelled: false,
+    }));
+    match requests::hand_on(&app, tunnel, head, bytes, shutdown).await {
+        Some(tunnel) => Next::Keep(tunnel),
+        None => Next::Close,
+    }
+}
+
+/// Opens a tunnel. The caller is known, so that what is refused is refused inside it, where the agent can read why;
+/// only what cannot be opened is refused here.
+async fn connect<B: Behind>(
+    frontend: &Arc<Frontend<B>>,
+    tunnel: Box<Tunnel>,
+    head: &Head,
+    caller: Caller,
+    shutdown: &ShutdownWatch,
+) {
+    let opened = async {
+        let target = Target::of_connect(head.target())?;
+        let registered = frontend.tunnels.register(&caller, tunnel.stream())?;
+        if !head.body.is_empty() {
+            return Err(Code::RequestMalformed.into());
+        }
+        let way = frontend.behind.way(&caller, &target).await;
+        let leaf = leaf_for(frontend, &caller, &target, &way).await?;
+        Ok((target, registered, way, leaf))
+    };
+    let (target, _registered, way, leaf) = match opened.await {
+        Ok(opened) => opened,
+        Err(error) => {
+            let error: crate::error::Error = error;
+            let refusal = Refusal {
+                caller: Some(&caller),
+                target: None,
+                method: "CONNECT",
+                code: error.code(),
+            };
+            let _closed = refuse(frontend, tunnel, refusal, false).await;
+            return;
+        }
+    };
+    let mut tunnel = tunnel;
+    let established = b"HTTP/1.1 200 Connection Established\r\n\r\n";
+    if !requests::send(&mut tunnel, established, frontend.limits.head_deadline).await {
+        return;
+    }
+    if let Ok(Way::Untouched(passage)) = way {
+        requests::relay(tunnel, passage, frontend.limits.idle).await;
+        return;
+    }
+    let inbound = Inbound {
+        caller,
+        target,
+        tunnelled: true,
+    };
+    requests::tunnel(frontend, tunnel, inbound, leaf, shutdown).await;
+}
+
+/// The leaf of a tunnel that will be opened, before it is: without one there is nothing to say inside it.
+async fn leaf_for<B: Behind>(
+    frontend: &Frontend<B>,
+    caller: &Caller,
+    target: &Target,
+    way: &Result<Way>,
+) -> Result<Option<Arc<super::leaf::Leaf>>> {
+    let known = match way {
+        Ok(Way::Untouched(_)) => return Ok(None),
+        Ok(Way::Intercept { known }) => *known,
+        Err(_refused) => false,
+    };
+    if target.scheme == sortie_proto::service::Scheme::Http {
+        return Ok(None);
+    }
+    if !known && !frontend.leaves.holds(caller, &target.host) {
+        let session = caller.claims().session;
+        let asked = frontend.refused_hosts.get_with(session, Arc::default);
+        let before = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if before >= frontend.limits.refused_hosts_max {
+            return Err(Code::TooMany.into());
+        }
+    }
+    frontend.leaves.get(caller, &target.host).await.map(Some)
+}

@@ -1,0 +1,99 @@
+use std::collections::BTreeMap;
+
+use sortie_proto::id::{AgentId, SessionId, TenantId};
+use sortie_proto::token::VaultClaim;
+
+use super::*;
+
+fn basic(pair: &str) -> Vec<u8> {
+    format!("Basic {}", STANDARD.encode(pair)).into_bytes()
+}
+
+fn read(value: &[u8]) -> Option<(String, String)> {
+    Presented::read(value).map(|found| (found.token.to_string(), found.hint))
+}
+
+fn claims() -> Claims {
+    Claims {
+        epoch: 1,
+        tenant: TenantId::generate(),
+        tenant_generation: 0,
+        session: SessionId::generate(),
+        agent: AgentId::generate(),
+        agent_generation: 0,
+        vaults: vec![
+            VaultClaim {
+                id: VaultId::generate(),
+                name: "build".to_owned(),
+                generation: 0,
+            },
+            VaultClaim {
+                id: VaultId::generate(),
+                name: "deploy".to_owned(),
+                generation: 0,
+            },
+        ],
+        user: None,
+        labels: BTreeMap::new(),
+        parent: None,
+        scope: Vec::new(),
+        source: None,
+        iat: 0,
+        exp: i64::MAX,
+    }
+}
+
+#[test]
+fn every_form_of_credentials_is_read() {
+    let token = "sortie_ses_abc";
+    let found = |hint: &str| Some((token.to_owned(), hint.to_owned()));
+    assert_eq!(read(&basic("sortie_ses_abc:")), found(""));
+    assert_eq!(read(&basic("sortie_ses_abc:build")), found("build"));
+    assert_eq!(read(&basic("x:sortie_ses_abc")), found(""));
+    assert_eq!(read(&basic(":sortie_ses_abc")), found(""));
+    assert_eq!(read(b"Bearer sortie_ses_abc"), found(""));
+    assert_eq!(read(b"bearer  sortie_ses_abc"), found(""));
+    let unpadded = format!("Basic {}", STANDARD_NO_PAD.encode("sortie_ses_abc:b"));
+    assert_eq!(read(unpadded.as_bytes()), found("b"));
+}
+
+#[test]
+fn what_is_no_session_token_is_refused() {
+    for value in [
+        &b"Basic"[..],
+        b"Basic !!!",
+        b"Digest sortie_ses_abc",
+        b"Bearer sortie_agt_abc",
+        b"Bearer ",
+        b"\xff\xfe",
+        &basic("sortie_ses_abc"),
+        &basic("user:password"),
+        &basic(&format!("sortie_ses_{}:", "a".repeat(token::TOKEN_MAX))),
+    ] {
+        assert_eq!(read(value), None, "{value:?}");
+    }
+}
+
+#[test]
+fn a_hint_narrows_and_never_retargets() {
+    let claims = claims();
+    let of = |hint: &str| {
+        Presented::of("sortie_ses_abc", hint)
+            .unwrap()
+            .hint_in(&claims)
+    };
+    assert_eq!(of("").unwrap(), None);
+    assert_eq!(of("deploy").unwrap(), Some(claims.vaults[1].id));
+    assert_eq!(
+        of(&claims.vaults[0].id.to_string()).unwrap(),
+        Some(claims.vaults[0].id)
+    );
+    let stranger = VaultId::generate().to_string();
+    for wrong in ["other", "Build", stranger.as_str()] {
+        assert_eq!(of(wrong).unwrap_err().code(), Code::VaultMismatch);
+    }
+    let mut caller = Caller::for_test(claims.clone());
+    assert_eq!(caller.vaults().count(), 2);
+    caller.hint = Some(claims.vaults[1].id);
+    assert_eq!(caller.vaults().collect::<Vec<_>>(), [claims.vaults[1].id]);
+}

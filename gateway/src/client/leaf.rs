@@ -1,0 +1,309 @@
+//! Leaf certificates for the hosts that agents reach, under this node's intermediate of the agent's tenant.
+//!
+//! The intermediate's key and the leaves' key are made here and never leave the process; control signs the intermediate
+//! for 72 h and it is renewed after 24. A leaf costs one signature, lives a day at most and never past its intermediate,
+//! and is good for one host and for servers only.
+//!
+//! Certificates are built with BoringSSL itself: the issuer's name is then the intermediate's own bytes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use boring::asn1::{Asn1Integer, Asn1Time};
+use boring::bn::{BigNum, MsbOption};
+use boring::ec::{EcGroup, EcKey};
+use boring::error::ErrorStack;
+use boring::hash::MessageDigest;
+use boring::nid::Nid;
+use boring::pkey::{PKey, Private};
+use boring::x509::extension::{
+    AuthorityKeyIdentifier, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
+    SubjectKeyIdentifier,
+};
+use boring::x509::{X509, X509Builder, X509Name, X509Req};
+use moka::future::Cache;
+use prometheus::IntCounter;
+use sortie_proto::code::Code;
+use sortie_proto::host::Host;
+use sortie_proto::id::TenantId;
+
+use crate::client::authenticate::Caller;
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::snapshot::link::{Link, SignedIntermediate};
+
+/// The longest life of a leaf, in seconds.
+const LEAF_SECONDS: i64 = 24 * 60 * 60;
+/// How much earlier than now a leaf is valid, for clients whose clocks are behind, in seconds.
+const BACKDATE_SECONDS: i64 = 60 * 60;
+/// A leaf or an intermediate with less to live than this is not used any more, in seconds.
+const MARGIN_SECONDS: i64 = 5 * 60;
+/// How long after a failed renewal the next one is tried, in seconds.
+const RETRY_SECONDS: i64 = 60;
+/// The longest common name (RFC 5280, appendix A.1).
+const COMMON_NAME_MAX: usize = 64;
+
+/// How many certificates are kept.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The most leaves that are kept; others are signed again.
+    pub leaves_max: u64,
+    /// The most tenants whose intermediates are kept.
+    pub tenants_max: u64,
+    /// The age after which an intermediate is renewed.
+    pub renew_after: Duration,
+}
+
+/// A certificate for a host, with its key and its chain.
+#[derive(Debug)]
+pub struct Leaf {
+    /// The leaf.
+    pub certificate: X509,
+    /// The intermediate, sent with it.
+    pub intermediate: X509,
+    /// The leaf's key.
+    pub key: PKey<Private>,
+    /// Seconds since the Unix epoch.
+    not_after: i64,
+}
+
+/// This node's intermediate of a tenant.
+#[derive(Debug)]
+struct Issuer {
+    certificate: X509,
+    key: PKey<Private>,
+    /// One key for all leaves of the tenant: minting is then one signature.
+    leaf_key: PKey<Private>,
+    /// Seconds since the Unix epoch.
+    not_after: i64,
+    /// When to renew it, or to try again.
+    renew_at: AtomicI64,
+}
+
+/// Mints and keeps leaves.
+#[derive(Debug)]
+pub struct Leaves {
+    leaves: Cache<(TenantId, Host), Arc<Leaf>>,
+    issuers: Cache<TenantId, Arc<Issuer>>,
+    renew_after: i64,
+    link: Link,
+    minted: IntCounter,
+}
+
+/// A certificate could not be made.
+#[derive(Debug, thiserror::Error)]
+enum NotMade {
+    #[error("BoringSSL refused")]
+    Crypto(#[from] ErrorStack),
+    #[error("the intermediate that control sent is not for this node's key, or ends too soon")]
+    Unfit,
+}
+
+impl Leaves {
+    /// Makes one that holds nothing.
+    #[must_use]
+    pub fn new(config: &Config, link: Link, minted: IntCounter) -> Self {
+        Self {
+            leaves: Cache::new(config.leaves_max),
+            issuers: Cache::new(config.tenants_max),
+            renew_after: i64::try_from(config.renew_after.as_secs()).unwrap_or(LEAF_SECONDS),
+            link,
+            minted,
+        }
+    }
+
+    /// Whether a leaf for this host is at hand.
+    #[must_use]
+    pub fn holds(&self, caller: &Caller, host: &Host) -> bool {
+        self.leaves
+            .contains_key(&(caller.claims().tenant, host.clone()))
+    }
+
+    /// A leaf for a host: from the pool, or signed at once.
+    ///
+    /// # Errors
+    /// `vault_unavailable` when there is no intermediate and control does not sign one; `internal`.
+    pub async fn get(&self, caller: &Caller, host: &Host) -> Result<Arc<Leaf>> {
+        let now = clock::seconds();
+        let key = (caller.claims().tenant, host.clone());
+        if let Some(leaf) = self.leaves.get(&key).await {
+            if leaf.not_after - MARGIN_SECONDS > now {
+                return Ok(leaf);
+            }
+            self.leaves.invalidate(&key).await;
+        }
+        let issuer = self.issuer(caller, now).await?;
+        self.leaves
+            .try_get_with(key, async {
+                self.minted.inc();
+                issuer.mint(host, now).map(Arc::new)
+            })
+            .await
+            .map_err(|failed| Error::because(Code::Internal, failed))
+    }
+
+    async fn issuer(&self, caller: &Caller, now: i64) -> Result<Arc<Issuer>> {
+        let tenant = caller.claims().tenant;
+        if let Some(issuer) = self.issuers.get(&tenant).await {
+            let due = issuer.renew_at.load(Ordering::Acquire);
+            let alive = issuer.not_after - MARGIN_SECONDS > now;
+            // Whoever moves the time on renews; the others go on with what there is.
+            let mine = due <= now
+                && issuer
+                    .renew_at
+                    .compare_exchange(
+                        due,
+                        now + RETRY_SECONDS,
+                        Ordering::AcqRel,
+                        Ordering::Relaxed,
+                    )
+                    .is_ok();
+            if alive && !mine {
+                return Ok(issuer);
+            }
+            match self.sign(caller, now).await {
+                Ok(renewed) => {
+                    self.issuers.insert(tenant, renewed.clone()).await;
+                    return Ok(renewed);
+                }
+                Err(error) if alive => {
+                    tracing::warn!(tenant.id = %tenant, code = %error.code(),
+                        "the intermediate could not be renewed; it will be tried again");
+                    return Ok(issuer);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.issuers
+            .try_get_with(tenant, self.sign(caller, now))
+            .await
+            .map_err(|error| Error::from(error.code()))
+    }
+
+    async fn sign(&self, caller: &Caller, now: i64) -> Result<Arc<Issuer>> {
+        let internal = |error: NotMade| Error::because(Code::Internal, error);
+        let (key, request) = key_and_request().map_err(|error| internal(error.into()))?;
+        let signed = self
+            .link
+            .sign_intermediate(caller.claims().tenant, caller.token(), request)
+            .await?;
+        Issuer::new(&signed, key, now + self.renew_after)
+            .map(Arc::new)
+            .map_err(internal)
+    }
+}
+
+impl Issuer {
+    fn new(
+        signed: &SignedIntermediate,
+        key: PKey<Private>,
+        renew_at: i64,
+    ) -> std::result::Result<Self, NotMade> {
+        let certificate = X509::from_der(&signed.certificate)?;
+        if !certificate.public_key()?.public_eq(&key) {
+            return Err(NotMade::Unfit);
+        }
+        let epoch = Asn1Time::from_unix(0)?;
+        let life = epoch.diff(certificate.not_after())?;
+        let not_after = i64::from(life.days) * 86_400 + i64::from(life.secs);
+        Ok(Self {
+            certificate,
+            key,
+            leaf_key: new_key()?,
+            not_after,
+            renew_at: AtomicI64::new(renew_at),
+        })
+    }
+
+    fn mint(&self, host: &Host, now: i64) -> std::result::Result<Leaf, NotMade> {
+        let not_after = self.not_after.min(now + LEAF_SECONDS);
+        if not_after - MARGIN_SECONDS <= now {
+            return Err(NotMade::Unfit);
+        }
+        let mut builder = X509Builder::new()?;
+        builder.set_version(2)?;
+        let mut serial = BigNum::new()?;
+        // 127 bits with the top one clear: positive and at most 16 bytes (RFC 5280, 4.1.2.2).
+        serial.rand(127, MsbOption::MAYBE_ZERO, false)?;
+        let serial = Asn1Integer::from_bn(&serial)?;
+        builder.set_serial_number(&serial)?;
+        builder.set_issuer_name(self.certificate.subject_name())?;
+        builder.set_subject_name(&*subject(host)?)?;
+        let not_before = Asn1Time::from_unix(now - BACKDATE_SECONDS)?;
+        builder.set_not_before(&not_before)?;
+        let end = Asn1Time::from_unix(not_after)?;
+        builder.set_not_after(&end)?;
+        builder.set_pubkey(&self.leaf_key)?;
+        self.extend(&mut builder, host)?;
+        builder.sign(&self.key, MessageDigest::sha256())?;
+        Ok(Leaf {
+            certificate: builder.build(),
+            intermediate: self.certificate.clone(),
+            key: self.leaf_key.clone(),
+            not_after,
+        })
+    }
+
+    fn extend(
+        &self,
+        builder: &mut X509Builder,
+        host: &Host,
+    ) -> std::result::Result<(), ErrorStack> {
+        let mut names = SubjectAlternativeName::new();
+        match host {
+            Host::Name(name) => names.dns(name),
+            Host::Address(address) => names.ip(&address.to_string()),
+        };
+        let context = builder.x509v3_context(Some(&self.certificate), None);
+        let extensions = [
+            KeyUsage::new().critical().digital_signature().build()?,
+            ExtendedKeyUsage::new().server_auth().build()?,
+            names.build(&context)?,
+            SubjectKeyIdentifier::new().build(&context)?,
+            AuthorityKeyIdentifier::new().keyid(true).build(&context)?,
+        ];
+        for extension in &extensions {
+            builder.append_extension(extension)?;
+        }
+        Ok(())
+    }
+}
+
+fn new_key() -> std::result::Result<PKey<Private>, ErrorStack> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+    PKey::from_ec_key(EcKey::generate(&group)?)
+}
+
+/// A new key and a request for its intermediate (PKCS#10, DER). Control decides the subject and everything else.
+fn key_and_request() -> std::result::Result<(PKey<Private>, Vec<u8>), ErrorStack> {
+    let key = new_key()?;
+    let mut request = X509Req::builder()?;
+    request.set_version(0)?;
+    let mut name = X509Name::builder()?;
+    name.append_entry_by_nid(Nid::COMMONNAME, "Sortie gateway")?;
+    request.set_subject_name(&*name.build())?;
+    request.set_pubkey(&key)?;
+    request.sign(&key, MessageDigest::sha256())?;
+    let der = request.build().to_der()?;
+    Ok((key, der))
+}
+
+fn subject(host: &Host) -> std::result::Result<X509Name, ErrorStack> {
+    let text = match host {
+        Host::Name(name) => name.to_string(),
+        Host::Address(address) => address.to_string(),
+    };
+    let mut name = X509Name::builder()?;
+    // Clients go by the alternative name; a longer host has no common name that it would fit in.
+    let common = if text.len() <= COMMON_NAME_MAX {
+        &text
+    } else {
+        "sortie"
+    };
+    name.append_entry_by_nid(Nid::COMMONNAME, common)?;
+    Ok(name.build())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,341 @@
+//! The request loops: each HTTP/1 head is read strictly, each HTTP/2 stream is accepted here, and what is clean is
+//! handed to Pingora.
+//!
+//! Between requests there is no session and no buffer: an idle tunnel waits for one byte. Refusals, their entries and
+//! their answers are ours.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use pingora_core::apps::HttpServerApp;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{
+    self as h2_server, H2Accept, H2Options, HttpSession,
+};
+use pingora_core::protocols::{
+    ALPN, Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Ssl,
+};
+use pingora_core::server::ShutdownWatch;
+use sortie_proto::code::Code;
+use sortie_proto::service::Scheme;
+use tokio::io::AsyncWriteExt as _;
+
+use super::head::{self, Head};
+use super::intercept::{self, Failed};
+use super::leaf::Leaf;
+use super::transport::framing::Framing;
+use super::transport::{Tunnel, read_head};
+use super::{Behind, Frontend, Inbound, Passage, Refusal};
+use crate::error::Result;
+use crate::reply::{Answer, Place};
+use crate::tasks;
+
+/// What a TLS record that opens a handshake starts with (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+/// The most streams of a connection that are refused as malformed before it ends.
+const MALFORMED_STREAMS_MAX: u32 = 32;
+/// Pingora's own limit between two requests; it never runs, because the wait is ours.
+const KEEPALIVE_SECONDS: u64 = 60;
+
+/// Waits for the first byte of a request. False when there will be none: the client left, the time is up, or the
+/// process is stopping.
+pub async fn wait(tunnel: &mut Tunnel, idle: Duration, shutdown: &ShutdownWatch) -> bool {
+    tunnel.frame(Framing::Open);
+    let mut shutdown = shutdown.clone();
+    tokio::select! {
+        biased;
+        first = tokio::time::timeout(idle, tunnel.first_byte()) => matches!(first, Ok(Ok(Some(_)))),
+        _ = shutdown.wait_for(|stop| *stop) => false,
+    }
+}
+
+/// Sends bytes of ours. False when the client does not take them.
+pub async fn send(tunnel: &mut Tunnel, bytes: &[u8], deadline: Duration) -> bool {
+    let sending = async {
+        tunnel.write_all(bytes).await?;
+        tunnel.flush().await
+    };
+    matches!(tokio::time::timeout(deadline, sending).await, Ok(Ok(())))
+}
+
+/// Serves an opened tunnel: its first byte says what is spoken in it.
+pub async fn tunnel<B: Behind>(
+    frontend: &Arc<Frontend<B>>,
+    mut tunnel: Box<Tunnel>,
+    mut inbound: Inbound,
+    leaf: Option<Arc<Leaf>>,
+    shutdown: &ShutdownWatch,
+) {
+    let deadline = frontend.limits.handshake_deadline;
+    let Ok(Ok(Some(first))) = tokio::time::timeout(deadline, tunnel.first_byte()).await else {
+        return;
+    };
+    let mut tunnel = match first {
+        TLS_HANDSHAKE => {
+            inbound.target.scheme = Scheme::Https;
+            match Box::pin(decrypt(frontend, *tunnel, &inbound, leaf)).await {
+                Ok(tunnel) => Box::new(tunnel),
+                Err(code) => return note(frontend, &inbound, "CONNECT", code),
+            }
+        }
+        b'A'..=b'Z' => {
+            inbound.target.scheme = Scheme::Http;
+            tunnel
+        }
+        _ => return note(frontend, &inbound, "CONNECT", Code::RequestMalformed),
+    };
+    let inbound = Arc::new(inbound);
+    tunnel.attach(inbound.clone());
+    if matches!(tunnel.selected_alpn_proto(), Some(ALPN::H2)) {
+        Box::pin(http2(frontend, *tunnel, &inbound, shutdown)).await;
+    } else {
+        http1(frontend, tunnel, &inbound, shutdown).await;
+    }
+}
+
+async fn decrypt<B: Behind>(
+    frontend: &Frontend<B>,
+    tunnel: Tunnel,
+    inbound: &Inbound,
+    leaf: Option<Arc<Leaf>>,
+) -> std::result::Result<Tunnel, Code> {
+    let host = &inbound.target.host;
+    let leaf = match leaf {
+        Some(leaf) => leaf,
+        // TLS on a port where plain HTTP was expected.
+        None => frontend
+            .leaves
+            .get(&inbound.caller, host)
+            .await
+            .map_err(|error| error.code())?,
+    };
+    let deadline = frontend.limits.handshake_deadline;
+    intercept::intercept(&frontend.acceptor, tunnel, host, &leaf, deadline)
+        .await
+        .map_err(|failed| {
+            frontend.metrics.handshakes_failed.inc();
+            match failed {
+                Failed::Mismatch => Code::AuthorityMismatch,
+                Failed::Handshake => Code::RequestMalformed,
+                Failed::Timeout => Code::HeadTimeout,
+            }
+        })
+}
+
+/// Takes down a refusal that nobody can be told about.
+fn note<B: Behind>(frontend: &Frontend<B>, inbound: &Inbound, method: &str, code: Code) {
+    let _decision = frontend.behind.refused(Refusal {
+        caller: Some(&inbound.caller),
+        target: Some(&inbound.target),
+        method,
+        code,
+    });
+}
+
+// === HTTP/1 ===
+
+async fn http1<B: Behind>(
+    frontend: &Arc<Frontend<B>>,
+    mut tunnel: Box<Tunnel>,
+    inbound: &Arc<Inbound>,
+    shutdown: &ShutdownWatch,
+) {
+    while wait(&mut tunnel, frontend.limits.idle, shutdown).await {
+        match Box::pin(http1_request(frontend, tunnel, inbound, shutdown)).await {
+            Some(kept) => tunnel = kept,
+            None => return,
+        }
+    }
+}
+
+async fn http1_request<B: Behind>(
+    frontend: &Arc<Frontend<B>>,
+    mut tunnel: Box<Tunnel>,
+    inbound: &Arc<Inbound>,
+    shutdown: &ShutdownWatch,
+) -> Option<Box<Tunnel>> {
+    let limits = &frontend.limits;
+    let read = read_head(&mut tunnel, limits.tunnel_head_bytes_max);
+    let head = match tokio::time::timeout(limits.head_deadline, read).await {
+        Ok(Ok(None)) => return None,
+        Ok(Ok(Some(bytes))) => head::parse(bytes),
+        Ok(Err(code)) => Err(code),
+        Err(_elapsed) => Err(Code::HeadTimeout),
+    };
+    let method = head.as_ref().map_or("", Head::method);
+    let clean = head
+        .as_ref()
+        .map_err(|code| (*code).into())
+        .and_then(|head| clean(head, inbound));
+    match (&head, clean) {
+        (Ok(head), Ok(bytes)) => {
+            let app = frontend.behind.app(&inbound.caller).clone();
+            hand_on(&app, tunnel, head, bytes, shutdown).await
+        }
+        (_, Err(error)) => {
+            let decision = frontend.behind.refused(Refusal {
+                caller: Some(&inbound.caller),
+                target: Some(&inbound.target),
+                method,
+                code: error.code(),
+            });
+            let answer = Answer::new(error.code(), Some(decision), Place::Tunnel);
+            let wire = answer.to_wire(false, method == "HEAD");
+            let _sent = send(&mut tunnel, &wire, limits.head_deadline).await;
+            None
+        }
+        (Err(_), Ok(_)) => None,
+    }
+}
+
+/// The head that Pingora is given. Whether `Host` agrees is asked for every request, HTTP/2 too, behind this stage.
+fn clean(head: &Head, inbound: &Inbound) -> Result<BytesMut> {
+    if head.method() == "CONNECT" {
+        return Err(Code::RequestMalformed.into());
+    }
+    let path = inbound.target.path_in(head.target())?;
+    if path == head.target() {
+        return Ok(BytesMut::from(head.bytes()));
+    }
+    // In absolute form, Host is ignored (RFC 9112, 3.2.2), so that one which disagrees is refused here.
+    if head.host().is_some_and(|host| !inbound.target.agrees(host)) {
+        return Err(Code::AuthorityMismatch.into());
+    }
+    Ok(head.origin_form(&inbound.target.authority(), path))
+}
+
+/// Gives a clean request to Pingora. The connection comes back when it can carry another.
+pub async fn hand_on<A: HttpServerApp>(
+    app: &Arc<A>,
+    mut tunnel: Box<Tunnel>,
+    head: &Head,
+    bytes: BytesMut,
+    shutdown: &ShutdownWatch,
+) -> Option<Box<Tunnel>> {
+    // What follows an upgrade is not HTTP.
+    tunnel.frame(if head.upgrades() {
+        Framing::Open
+    } else {
+        Framing::of(head.body)
+    });
+    let mut session = ServerSession::new_http1(tunnel);
+    session.set_keepalive(head.keeps_alive().then_some(KEEPALIVE_SECONDS));
+    session.set_pipelined_prefix(bytes);
+    let reused = Box::pin(app.process_new_http(session, shutdown)).await?;
+    reused.consume().0.into_any().downcast::<Tunnel>().ok()
+}
+
+// === HTTP/2 ===
+
+/// What an agent may do on an HTTP/2 connection.
+fn options(streams: u32) -> H2Options {
+    let mut options = h2_server::default_h2_options();
+    options
+        .max_concurrent_streams(streams)
+        .max_header_list_size(32 * 1024)
+        .max_send_buffer_size(32 * 1024)
+        .max_local_error_reset_streams(Some(64))
+        .initial_window_size(64 * 1024)
+        .initial_connection_window_size(1024 * 1024);
+    options
+}
+
+/// Counts a stream while it is being answered.
+struct Active(Arc<AtomicUsize>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        let _count = self.0.fetch_sub(1, Ordering::Release);
+    }
+}
+
+async fn http2<B: Behind>(
+    frontend: &Arc<Frontend<B>>,
+    mut tunnel: Tunnel,
+    inbound: &Arc<Inbound>,
+    shutdown: &ShutdownWatch,
+) {
+    let limits = &frontend.limits;
+    let digest = Arc::new(Digest {
+        ssl_digest: tunnel.get_ssl_digest(),
+        timing_digest: tunnel.get_timing_digest(),
+        proxy_digest: tunnel.get_proxy_digest(),
+        socket_digest: tunnel.get_socket_digest(),
+    });
+    tunnel.meter();
+    let handshake = h2_server::handshake(Box::new(tunnel), Some(options(limits.streams_max)));
+    let Ok(Ok(mut connection)) = tokio::time::timeout(limits.handshake_deadline, handshake).await
+    else {
+        return note(frontend, inbound, "", Code::RequestMalformed);
+    };
+    let active = Arc::new(AtomicUsize::new(0));
+    let mut stopping = shutdown.clone();
+    let (mut malformed, mut stopped) = (0, false);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stop| *stop), if !stopped => {
+                connection.graceful_shutdown();
+                stopped = true;
+                continue;
+            }
+            accepted = HttpSession::from_h2_conn(&mut connection, digest.clone()) => accepted,
+            () = tokio::time::sleep(limits.idle) => {
+                if active.load(Ordering::Acquire) == 0 {
+                    return;
+                }
+                continue;
+            }
+        };
+        match accepted {
+            Ok(Some(H2Accept::Session(session))) => {
+                let _count = active.fetch_add(1, Ordering::Relaxed);
+                let running = Active(active.clone());
+                let app = frontend.behind.app(&inbound.caller).clone();
+                let shutdown = shutdown.clone();
+                drop(tasks::spawn("stream", async move {
+                    let _running = running;
+                    let session = ServerSession::new_http2(session);
+                    let _never = Box::pin(app.process_new_http(session, &shutdown)).await;
+                }));
+            }
+            Ok(Some(H2Accept::Rejected)) => {
+                malformed += 1;
+                note(frontend, inbound, "", Code::RequestMalformed);
+                if malformed >= MALFORMED_STREAMS_MAX {
+                    return;
+                }
+            }
+            // Pingora's error is dropped unread: the client went away, or broke the protocol.
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+// === Untouched ===
+
+/// Passes bytes on, both ways, until both ends have ended or nothing moves.
+pub async fn relay(mut tunnel: Box<Tunnel>, passage: Passage, idle: Duration) {
+    let Passage {
+        mut upstream,
+        record,
+    } = passage;
+    let ends = {
+        let mut copy = std::pin::pin!(tokio::io::copy_bidirectional_with_sizes(
+            &mut *tunnel,
+            &mut upstream,
+            8 * 1024,
+            8 * 1024,
+        ));
+        // A silent tunnel may be a long poll: it is left alone for as long as TCP keeps it.
+        let _ = idle;
+        (&mut copy).await
+    };
+    let (sent, received) = match ends {
+        Ok(counts) => counts,
+        Err(_broken) => tunnel.bytes(),
+    };
+    record.passed(sent, received);
+}

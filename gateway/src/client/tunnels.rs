@@ -1,0 +1,152 @@
+//! The live connections of every session, so that a revocation ends them.
+//!
+//! A request that is under way is not asked again whether its session holds; a silent stream never is. Cutting the
+//! socket ends whatever runs on it: HTTP/1 and HTTP/2 requests, event streams, relays. Pingora then sees a client that
+//! went away, and the journal's entries close as they always do.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use sortie_proto::code::Code;
+use sortie_proto::id::SessionId;
+use tokio::net::TcpStream;
+
+use super::authenticate::Caller;
+use super::transport::socket;
+use crate::error::Result;
+use crate::snapshot::State;
+
+const SHARDS: usize = 16;
+
+type Shard = HashMap<SessionId, HashMap<u64, Live>>;
+
+#[derive(Debug)]
+struct Live {
+    stream: Weak<TcpStream>,
+    caller: Caller,
+}
+
+/// The live connections, by session.
+#[derive(Debug)]
+pub struct Tunnels {
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: RandomState,
+    next: AtomicU64,
+    open: AtomicUsize,
+    per_session_max: usize,
+}
+
+/// Takes a connection off the list when it is dropped.
+#[derive(Debug)]
+pub struct Registered {
+    tunnels: Arc<Tunnels>,
+    session: SessionId,
+    number: u64,
+}
+
+impl Tunnels {
+    /// Makes an empty list. A session may have so many connections at once.
+    #[must_use]
+    pub fn new(per_session_max: usize) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+            next: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
+            per_session_max,
+        }
+    }
+
+    /// Puts a connection on the list. The caller is checked again behind it: a revocation that came just before is not
+    /// missed.
+    ///
+    /// # Errors
+    /// `too_many` for a session that has its share.
+    pub fn register(
+        self: &Arc<Self>,
+        caller: &Caller,
+        stream: &Arc<TcpStream>,
+    ) -> Result<Registered> {
+        let session = caller.claims().session;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        {
+            let mut shard = self.shard(session).lock();
+            let live = shard.entry(session).or_default();
+            if live.len() >= self.per_session_max {
+                return Err(Code::TooMany.into());
+            }
+            let found = Live {
+                stream: Arc::downgrade(stream),
+                caller: caller.clone(),
+            };
+            // Numbers are never reused, so nothing was there.
+            let _nothing = live.insert(number, found);
+        }
+        let _count = self.open.fetch_add(1, Ordering::Relaxed);
+        Ok(Registered {
+            tunnels: self.clone(),
+            session,
+            number,
+        })
+    }
+
+    /// How many are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Cuts what no longer holds, at a time in seconds since the Unix epoch. Says how many.
+    pub fn cut_ended(&self, state: &State, now: i64) -> usize {
+        self.cut(|caller| caller.check(state, now).is_err())
+    }
+
+    /// Cuts what has expired. Cheaper than asking about revocations.
+    pub fn cut_expired(&self, now: i64) -> usize {
+        self.cut(|caller| caller.claims().exp <= now)
+    }
+
+    /// Cuts everything: the end of the drain.
+    pub fn cut_all(&self) -> usize {
+        self.cut(|_| true)
+    }
+
+    fn cut(&self, ended: impl Fn(&Caller) -> bool) -> usize {
+        let mut count = 0;
+        for shard in &self.shards {
+            // Sockets are cut behind the lock: shutting one down is a call to the kernel.
+            let found: Vec<_> = shard
+                .lock()
+                .values()
+                .flat_map(HashMap::values)
+                .filter(|live| ended(&live.caller))
+                .filter_map(|live| live.stream.upgrade())
+                .collect();
+            count += found.len();
+            found.iter().for_each(|stream| socket::cut(stream));
+        }
+        count
+    }
+
+    fn shard(&self, session: SessionId) -> &Mutex<Shard> {
+        let at = usize::try_from(self.hasher.hash_one(session) % SHARDS as u64).unwrap_or(0);
+        let [first, ..] = &self.shards;
+        self.shards.get(at).unwrap_or(first)
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut shard = self.tunnels.shard(self.session).lock();
+        if let Some(live) = shard.get_mut(&self.session) {
+            let _live = live.remove(&self.number);
+            if live.is_empty() {
+                let _empty = shard.remove(&self.session);
+            }
+        }
+        let _count = self.tunnels.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,171 @@
+//! The answers that we write ourselves: a code in every form that a client may look at.
+//!
+//! The reason phrase of a 407 (curl and git print it), a JSON body, `Proxy-Status` (RFC 9209), `X-Sortie-Code`. Nothing
+//! from a request or an upstream is in any of them.
+
+use bytes::Bytes;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use sortie_proto::code::Code;
+use sortie_proto::id::DecisionId;
+
+/// Who is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The client of this proxy.
+    Proxy,
+    /// The client inside a tunnel, which takes a 407 for an answer of another proxy.
+    Tunnel,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    status: u16,
+    reason: String,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+/// Seconds after which to try again what may pass by itself.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+impl Answer {
+    /// The answer for a code.
+    #[must_use]
+    pub fn new(code: Code, decision: Option<DecisionId>, place: Place) -> Self {
+        let challenge = code.is_authentication() && place == Place::Proxy;
+        let status = if code.is_authentication() && place == Place::Tunnel {
+            403
+        } else {
+            code.status()
+        };
+        let decision = decision.map(|id| id.to_string());
+        let body = serde_json::json!({
+            "code": code.name(),
+            "message": code.text(),
+            "decision_id": decision,
+            "docs": format!("docs/errors.md#{}", code.name()),
+        });
+        let mut headers = vec![
+            ("Content-Type", "application/json".to_owned()),
+            ("Cache-Control", "no-store".to_owned()),
+            ("X-Sortie-Code", code.name().to_owned()),
+            (
+                "Proxy-Status",
+                format!(
+                    "sortie; error={}; details=\"{}\"",
+                    proxy_error(code),
+                    code.name()
+                ),
+            ),
+        ];
+        headers.extend(decision.map(|id| ("X-Sortie-Decision", id)));
+        if challenge {
+            headers.push(("Proxy-Authenticate", "Basic realm=\"sortie\"".to_owned()));
+            headers.push(("Proxy-Authenticate", "Bearer realm=\"sortie\"".to_owned()));
+        }
+        if matches!(status, 429 | 503) {
+            headers.push(("Retry-After", RETRY_AFTER_SECONDS.to_owned()));
+        }
+        let phrase = http::StatusCode::from_u16(status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or("Refused");
+        Self {
+            status,
+            reason: format!("{phrase} ({})", code.name()),
+            headers,
+            body: Bytes::from(body.to_string()),
+        }
+    }
+
+    /// The status.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// As HTTP/1.1, for the request loops. Without the body for HEAD.
+    #[must_use]
+    pub fn to_wire(&self, keep: bool, head_only: bool) -> Vec<u8> {
+        use std::io::Write as _;
+        let mut wire = Vec::with_capacity(768);
+        // Writing to a vector does not fail.
+        let _ = write!(wire, "HTTP/1.1 {} {}\r\n", self.status, self.reason);
+        for (name, value) in &self.headers {
+            let _ = write!(wire, "{name}: {value}\r\n");
+        }
+        let connection = if keep { "keep-alive" } else { "close" };
+        let _ = write!(
+            wire,
+            "Content-Length: {}\r\nConnection: {connection}\r\n\r\n",
+            self.body.len()
+        );
+        if !head_only {
+            wire.extend_from_slice(&self.body);
+        }
+        wire
+    }
+
+    /// Writes it as the answer of a Pingora session. The connection is closed behind it unless the request's body is
+    /// read: whatever followed would be taken for the next request.
+    ///
+    /// # Errors
+    /// When the client has gone.
+    pub async fn send(&self, session: &mut Session) -> pingora_error::Result<()> {
+        if !session.is_body_done() {
+            session.set_keepalive(None);
+        }
+        let mut header = ResponseHeader::build(self.status, Some(self.headers.len() + 1))?;
+        if session.as_downstream().as_http1().is_some() {
+            header.set_reason_phrase(Some(&self.reason))?;
+        }
+        for (name, value) in &self.headers {
+            header.append_header(*name, value)?;
+        }
+        header.insert_header("Content-Length", self.body.len())?;
+        let head_only = session.req_header().method == http::Method::HEAD;
+        session
+            .write_response_header(Box::new(header), head_only)
+            .await?;
+        if head_only {
+            return Ok(());
+        }
+        session
+            .write_response_body(Some(self.body.clone()), true)
+            .await
+    }
+}
+
+/// The nearest error types of RFC 9209, 2.3; every other code is `http_request_denied`.
+const PROXY_ERRORS: &[(Code, &str)] = &[
+    (Code::DnsFailed, "dns_error"),
+    (Code::AddressRefused, "destination_ip_prohibited"),
+    (Code::UpstreamConnect, "connection_refused"),
+    (Code::UpstreamTls, "tls_certificate_error"),
+    (Code::UpstreamTimeout, "connection_read_timeout"),
+    (Code::UpstreamProtocol, "http_protocol_error"),
+    (Code::ResponseEncoded, "http_protocol_error"),
+    (Code::RequestMalformed, "http_request_error"),
+    (Code::HeadTooLarge, "http_request_error"),
+    (Code::HeadTimeout, "http_request_error"),
+    (Code::TargetInvalid, "http_request_error"),
+    (Code::TooMany, "connection_limit_reached"),
+    (Code::Overloaded, "connection_limit_reached"),
+    (Code::VaultUnavailable, "destination_unavailable"),
+    (Code::StaleLease, "destination_unavailable"),
+    (Code::Internal, "proxy_internal_error"),
+    (Code::JournalFull, "proxy_internal_error"),
+    (Code::CredentialUnusable, "proxy_internal_error"),
+];
+
+fn proxy_error(code: Code) -> &'static str {
+    PROXY_ERRORS
+        .iter()
+        .find(|(known, _)| *known == code)
+        .map_or("http_request_denied", |(_, error)| error)
+}
+
+#[cfg(test)]
+mod tests;

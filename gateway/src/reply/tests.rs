@@ -1,0 +1,41 @@
+use super::*;
+
+fn wire(code: Code, place: Place) -> String {
+    let answer = Answer::new(code, Some(DecisionId::generate()), place);
+    String::from_utf8(answer.to_wire(true, false)).unwrap()
+}
+
+#[test]
+fn a_407_has_a_challenge_and_its_code_in_the_reason() {
+    let text = wire(Code::TokenExpired, Place::Proxy);
+    assert!(text.starts_with("HTTP/1.1 407 Proxy Authentication Required (token_expired)\r\n"));
+    assert!(text.contains("Proxy-Authenticate: Basic realm=\"sortie\"\r\n"));
+    assert!(text.contains("Connection: keep-alive\r\n"));
+}
+
+#[test]
+fn inside_a_tunnel_there_is_no_407() {
+    let text = wire(Code::SessionRevoked, Place::Tunnel);
+    assert!(text.starts_with("HTTP/1.1 403 "));
+    assert!(!text.contains("Proxy-Authenticate"));
+    assert!(text.contains("\"code\":\"session_revoked\""));
+}
+
+#[test]
+fn every_code_has_a_well_formed_answer() {
+    for &code in Code::ALL {
+        let text = wire(code, Place::Proxy);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let length = format!("Content-Length: {}", body.len());
+        assert!(head.contains(&length), "{code}");
+        let json: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(json["code"], code.name());
+        assert!(json["decision_id"].as_str().unwrap().starts_with("dec_"));
+    }
+}
+
+#[test]
+fn what_may_pass_by_itself_says_when_to_try_again() {
+    assert!(wire(Code::StaleLease, Place::Tunnel).contains("Retry-After: 5\r\n"));
+    assert!(!wire(Code::HostUnmatched, Place::Tunnel).contains("Retry-After"));
+}
