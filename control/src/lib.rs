@@ -1,1 +1,14 @@
-//! x
+//! The control plane: admin API, database, feed, keys.
+//!
+//! Calls go down the listing (`access`, `api` → `command` → `database`); changes flow on (`database` → `feed` →
+//! `fleet`). The database is the truth; everything in memory can be lost at any moment.
+
+pub mod config;
+pub mod error;
+pub mod metrics;
+pub mod ready;
+pub mod tasks;
+pub mod admin;
+pub mod database;
+pub mod seal;
+pub mod authority;

@@ -1,0 +1,4 @@
+//! The gRPC services. Thin: each method parses, calls one function of the layers below, and answers.
+
+pub mod feed;
+pub mod journal;

@@ -1,0 +1,261 @@
+//! From text and environment to a checked [`Config`], and back to text.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use sortie_proto::secret::Secret;
+use toml::{Table, Value};
+
+use super::{Api, Config, DatabaseUrl, ENV_PREFIX, Feed, Invalid, Log, LogFormat};
+
+/// What may stand in the file, as it stands there.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    data_dir: Option<PathBuf>,
+    database_url: Option<String>,
+    database_ca_file: Option<PathBuf>,
+    database_connections: Option<usize>,
+    #[serde(default)]
+    api: RawApi,
+    #[serde(default)]
+    feed: RawFeed,
+    #[serde(default)]
+    admin: RawAdmin,
+    #[serde(default)]
+    log: RawLog,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawApi {
+    listen: Option<String>,
+    public_url: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFeed {
+    listen: Option<String>,
+    advertise: Option<String>,
+    recent_changes: Option<usize>,
+    kept_changes: Option<i64>,
+    queue: Option<usize>,
+    vaults_per_gateway: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAdmin {
+    listen: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLog {
+    format: Option<LogFormat>,
+    level: Option<String>,
+}
+
+/// Lays the environment over the file. Other programs' variables are left alone; a misspelled one of ours is an error.
+pub(super) fn merge(
+    text: &str,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Raw, Invalid> {
+    let mut table: Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| Invalid(vec![error.to_string()]))?;
+    for (name, value) in environment {
+        if let Some(path) = name.strip_prefix(ENV_PREFIX) {
+            let path = path.to_ascii_lowercase();
+            let keys: Vec<&str> = path.split("__").collect();
+            set(&mut table, &keys, scalar(value))
+                .map_err(|()| Invalid(vec![format!("{name}: no such setting")]))?;
+        }
+    }
+    table
+        .try_into()
+        .map_err(|error: toml::de::Error| Invalid(vec![error.to_string()]))
+}
+
+/// Numbers and truth values as such, everything else as text.
+fn scalar(text: String) -> Value {
+    if let Ok(number) = text.parse() {
+        return Value::Integer(number);
+    }
+    match text.as_str() {
+        "true" => Value::Boolean(true),
+        "false" => Value::Boolean(false),
+        _ => Value::String(text),
+    }
+}
+
+fn set(table: &mut Table, keys: &[&str], value: Value) -> Result<(), ()> {
+    match keys {
+        [] => Err(()),
+        [key] => {
+            table.insert((*key).to_owned(), value);
+            Ok(())
+        }
+        [key, rest @ ..] => match table
+            .entry(*key)
+            .or_insert_with(|| Value::Table(Table::new()))
+        {
+            Value::Table(inner) => set(inner, rest, value),
+            Value::String(_)
+            | Value::Integer(_)
+            | Value::Float(_)
+            | Value::Boolean(_)
+            | Value::Datetime(_)
+            | Value::Array(_) => Err(()),
+        },
+    }
+}
+
+pub(super) fn check(raw: Raw) -> Result<Config, Invalid> {
+    let mut problems = Vec::new();
+    let mut address = |name: &str, text: Option<String>, default: SocketAddr| match text {
+        None => default,
+        Some(text) => text.parse().unwrap_or_else(|_not_an_address| {
+            problems.push(format!("{name}: not an address and port such as {default}"));
+            default
+        }),
+    };
+    let api_listen = address(
+        "api.listen",
+        raw.api.listen,
+        SocketAddr::from(([127, 0, 0, 1], 7300)),
+    );
+    let feed_listen = address(
+        "feed.listen",
+        raw.feed.listen,
+        SocketAddr::from(([127, 0, 0, 1], 7301)),
+    );
+    let admin_listen = address(
+        "admin.listen",
+        raw.admin.listen,
+        SocketAddr::from(([127, 0, 0, 1], 7302)),
+    );
+    let advertise = raw
+        .feed
+        .advertise
+        .unwrap_or_else(|| "127.0.0.1:7301".to_owned());
+    let port = advertise
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    if !matches!(port, Some((host, port)) if !host.is_empty() && port != 0) {
+        problems.push("feed.advertise: not host:port".to_owned());
+    }
+    let connections = raw.database_connections.unwrap_or(32);
+    let recent_changes = raw.feed.recent_changes.unwrap_or(16_384);
+    let kept_changes = raw.feed.kept_changes.unwrap_or(200_000);
+    let queue = raw.feed.queue.unwrap_or(64);
+    let vaults_per_gateway = raw.feed.vaults_per_gateway.unwrap_or(20_000);
+    for (name, fits, bounds) in [
+        (
+            "database_connections",
+            (4..=500).contains(&connections),
+            "4 to 500",
+        ),
+        (
+            "feed.recent_changes",
+            (64..=1_000_000).contains(&recent_changes),
+            "64 to 1,000,000",
+        ),
+        (
+            "feed.kept_changes",
+            (1_000..=100_000_000).contains(&kept_changes),
+            "1,000 to 100,000,000",
+        ),
+        ("feed.queue", (1..=4_096).contains(&queue), "1 to 4,096"),
+        (
+            "feed.vaults_per_gateway",
+            (1..=1_000_000).contains(&vaults_per_gateway),
+            "1 to 1,000,000",
+        ),
+    ] {
+        if !fits {
+            problems.push(format!("{name}: must be {bounds}"));
+        }
+    }
+    if raw.database_ca_file.is_some() && raw.database_url.is_none() {
+        problems.push("database_ca_file: has no meaning without database_url".to_owned());
+    }
+    if !problems.is_empty() {
+        return Err(Invalid(problems));
+    }
+    let ca_file = raw.database_ca_file;
+    Ok(Config {
+        data_dir: raw
+            .data_dir
+            .unwrap_or_else(|| PathBuf::from("sortie-data/control")),
+        database: raw.database_url.map(|url| DatabaseUrl {
+            url: Secret::new(url.into_bytes()),
+            ca_file,
+        }),
+        database_connections: connections,
+        api: Api {
+            public_url: raw
+                .api
+                .public_url
+                .unwrap_or_else(|| format!("http://{api_listen}")),
+            listen: api_listen,
+        },
+        feed: Feed {
+            listen: feed_listen,
+            advertise,
+            recent_changes,
+            kept_changes,
+            queue,
+            vaults_per_gateway,
+        },
+        admin_listen,
+        log: Log {
+            format: raw.log.format.unwrap_or(LogFormat::Text),
+            level: raw.log.level.unwrap_or_else(|| "info".to_owned()),
+        },
+        postgres_path: Vec::new(),
+    })
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    data_dir: &'a PathBuf,
+    database_url: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_ca_file: Option<&'a PathBuf>,
+    database_connections: usize,
+    api: &'a Api,
+    feed: &'a Feed,
+    admin: ShownAdmin,
+    log: &'a Log,
+}
+
+#[derive(Serialize)]
+struct ShownAdmin {
+    listen: SocketAddr,
+}
+
+pub(super) fn show(config: &Config) -> String {
+    let shown = Shown {
+        data_dir: &config.data_dir,
+        database_url: if config.database.is_some() {
+            "…"
+        } else {
+            "(private)"
+        },
+        database_ca_file: config
+            .database
+            .as_ref()
+            .and_then(|database| database.ca_file.as_ref()),
+        database_connections: config.database_connections,
+        api: &config.api,
+        feed: &config.feed,
+        admin: ShownAdmin {
+            listen: config.admin_listen,
+        },
+        log: &config.log,
+    };
+    toml::to_string(&shown).unwrap_or_default()
+}

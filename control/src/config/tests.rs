@@ -1,0 +1,63 @@
+use super::*;
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, Invalid> {
+    let environment = environment
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    layers::merge(text, environment).and_then(layers::check)
+}
+
+#[test]
+fn everything_has_a_default() {
+    let config = load("", &[]).unwrap();
+    assert_eq!(config.api.listen.port(), 7300);
+    assert_eq!(config.feed.advertise, "127.0.0.1:7301");
+    assert!(config.database.is_none());
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let config = load(
+        "[api]\nlisten = \"127.0.0.1:1\"\n[feed]\nqueue = 2",
+        &[
+            ("SORTIE_CONTROL__API__LISTEN", "127.0.0.1:2"),
+            ("SORTIE_CONTROL__FEED__QUEUE", "9"),
+            ("OTHER", "x"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.api.listen.port(), 2);
+    assert_eq!(config.feed.queue, 9);
+}
+
+#[test]
+fn unknown_settings_are_refused() {
+    assert!(load("[api]\nlissten = \"x\"", &[]).is_err());
+    assert!(load("", &[("SORTIE_CONTROL__API__LISSTEN", "x")]).is_err());
+    assert!(
+        load(
+            "data_dir = \"x\"",
+            &[("SORTIE_CONTROL__DATA_DIR__MORE", "x")]
+        )
+        .is_err()
+    );
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let Err(Invalid(problems)) = load(
+        "database_connections = 1\n[api]\nlisten = \"x\"\n[feed]\nadvertise = \"y\"",
+        &[],
+    ) else {
+        panic!("it was accepted");
+    };
+    assert_eq!(problems.len(), 3, "{problems:?}");
+}
+
+#[test]
+fn the_effective_configuration_shows_no_password() {
+    let config = load("database_url = \"postgresql://u:canary-41@db/x\"", &[]).unwrap();
+    assert!(!config.to_text().contains("canary-41"));
+    assert!(!format!("{config:?}").contains("canary-41"));
+    assert!(config.to_text().contains("kept_changes = 200000"));
+}

@@ -1,0 +1,267 @@
+//! The outbox, the ordered changes and the live revocations.
+
+use prost::Message;
+use sortie_proto::agent::{Revocation, RevokedSubject};
+use sortie_proto::change::{Change, Object};
+use sortie_proto::id::{TenantId, VaultId};
+use sortie_proto::revision::Revision;
+use sortie_proto::wire::v1;
+use uuid::Uuid;
+
+use crate::database::Transaction;
+use crate::error::{Error, Result};
+
+/// The channel that sequencing notifies. It only wakes: what is new is read from the table.
+pub const CHANNEL: &str = "sortie_changes";
+
+/// Held while the outbox is moved. An arbitrary constant.
+const SEQUENCE_LOCK: i64 = 0x736f_7274_6965_02;
+
+/// Puts a change into the outbox, in the transaction that makes it.
+///
+/// Without a tenant it goes to every gateway; with a tenant to those that serve it; with a vault to those that
+/// subscribed to it.
+///
+/// # Errors
+/// As the database's.
+pub async fn publish(
+    tx: &Transaction,
+    tenant: Option<TenantId>,
+    vault: Option<VaultId>,
+    object: &Object,
+) -> Result<()> {
+    let mut wire = v1::Change::from(&Change {
+        revision: Revision::default(),
+        object: object.clone(),
+    });
+    wire.revision = None;
+    let body = wire.encode_to_vec();
+    let (tenant, vault) = (tenant.map(TenantId::uuid), vault.map(VaultId::uuid));
+    tx.execute(
+        "/* outbox.insert */ INSERT INTO outbox (tenant_id, vault_id, body) VALUES ($1, $2, $3)",
+        &[&tenant, &vault, &body],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Records a revocation and publishes it. A later one for the same subject takes the place of the earlier, and never
+/// with a lower generation or an earlier end.
+///
+/// # Errors
+/// As the database's.
+pub async fn revoke(tx: &Transaction, revocation: &Revocation) -> Result<()> {
+    let (kind, subject, generation) = subject_columns(revocation)?;
+    tx.execute(
+        "/* revocations.put */ INSERT INTO revocations (tenant_id, kind, subject_id, generation, expires_at) \
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant_id, kind, subject_id) DO UPDATE SET \
+         generation = greatest(revocations.generation, excluded.generation), \
+         expires_at = greatest(revocations.expires_at, excluded.expires_at)",
+        &[&revocation.tenant.uuid(), &kind, &subject, &generation, &revocation.expires_at],
+    )
+    .await?;
+    let object = Object::Revocation(revocation.clone());
+    publish(tx, Some(revocation.tenant), None, &object).await
+}
+
+fn subject_columns(revocation: &Revocation) -> Result<(&'static str, Uuid, i64)> {
+    let signed = |generation: u64| i64::try_from(generation).map_err(Error::internal);
+    Ok(match revocation.subject {
+        RevokedSubject::Session(id) => ("session", id.uuid(), 0),
+        RevokedSubject::Agent(id, generation) => ("agent", id.uuid(), signed(generation)?),
+        RevokedSubject::Vault(id, generation) => ("vault", id.uuid(), signed(generation)?),
+        RevokedSubject::Tenant(generation) => {
+            ("tenant", revocation.tenant.uuid(), signed(generation)?)
+        }
+    })
+}
+
+/// The revocations of a tenant that still cover a token. An entry of an unknown kind is an error, never left out.
+///
+/// # Errors
+/// As the database's.
+pub async fn live_revocations(
+    tx: &Transaction,
+    tenant: TenantId,
+    now: i64,
+) -> Result<Vec<Revocation>> {
+    let rows = tx
+        .query(
+            "/* revocations.live */ SELECT kind, subject_id, generation, expires_at FROM revocations \
+             WHERE tenant_id = $1 AND expires_at > $2",
+            &[&tenant.uuid(), &now],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let id: Uuid = row.try_get(1)?;
+            let generation = u64::try_from(row.try_get::<_, i64>(2)?).map_err(Error::internal)?;
+            let subject = match row.try_get::<_, &str>(0)? {
+                "session" => RevokedSubject::Session(id.into()),
+                "agent" => RevokedSubject::Agent(id.into(), generation),
+                "vault" => RevokedSubject::Vault(id.into(), generation),
+                "tenant" => RevokedSubject::Tenant(generation),
+                _ => return Err(Error::internal("a revocation of an unknown kind")),
+            };
+            Ok(Revocation {
+                tenant,
+                subject,
+                expires_at: row.try_get(3)?,
+            })
+        })
+        .collect()
+}
+
+/// Moves the outbox to `changes` with dense revisions. The caller commits at once: nothing else belongs into the same
+/// transaction, for the lock is held until its end. Answers the last revision.
+///
+/// The lock is taken in a statement of its own, so that the next one, under READ COMMITTED, sees everything that
+/// committed before the lock was had.
+///
+/// # Errors
+/// As the database's.
+pub async fn sequence(tx: &Transaction) -> Result<Revision> {
+    tx.execute(
+        "/* changes.lock */ SELECT pg_advisory_xact_lock($1)",
+        &[&SEQUENCE_LOCK],
+    )
+    .await?;
+    let moved = tx
+        .query_one(
+            "/* changes.sequence */ WITH head AS (SELECT epoch, head_n FROM cluster), \
+             moved AS (DELETE FROM outbox RETURNING id, tenant_id, vault_id, body), \
+             put AS (INSERT INTO changes (epoch, n, tenant_id, vault_id, body) \
+                SELECT head.epoch, head.head_n + row_number() OVER (ORDER BY moved.id), tenant_id, vault_id, body \
+                FROM moved, head RETURNING n) \
+             SELECT count(*), (SELECT epoch FROM head), (SELECT head_n FROM head) FROM put",
+            &[],
+        )
+        .await?;
+    let (count, epoch, base): (i64, i64, i64) =
+        (moved.try_get(0)?, moved.try_get(1)?, moved.try_get(2)?);
+    if count > 0 {
+        tx.execute(
+            "/* changes.advance */ UPDATE cluster SET head_n = head_n + $1",
+            &[&count],
+        )
+        .await?;
+        tx.execute("/* changes.notify */ SELECT pg_notify($1, '')", &[&CHANNEL])
+            .await?;
+    }
+    revision(epoch, base.saturating_add(count))
+}
+
+/// One ordered change as it stands in the table.
+#[derive(Debug)]
+pub struct Row {
+    /// Its position.
+    pub revision: Revision,
+    /// Whose gateways get it; `None` is all.
+    pub tenant: Option<TenantId>,
+    /// Whose subscribers get it.
+    pub vault: Option<VaultId>,
+    /// A `v1::Change` without its revision.
+    pub body: Vec<u8>,
+}
+
+/// Where the order stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Head {
+    /// The last revision.
+    pub last: Revision,
+    /// The highest number of the epoch that is no longer kept.
+    pub compacted: u64,
+}
+
+/// Where the order stands, for this transaction.
+///
+/// # Errors
+/// As the database's.
+pub async fn head(tx: &Transaction) -> Result<Head> {
+    let row = tx
+        .query_one(
+            "/* changes.head */ SELECT epoch, head_n, compacted_n FROM cluster",
+            &[],
+        )
+        .await?;
+    Ok(Head {
+        last: revision(row.try_get(0)?, row.try_get(1)?)?,
+        compacted: u64::try_from(row.try_get::<_, i64>(2)?).map_err(Error::internal)?,
+    })
+}
+
+/// The changes behind a revision, in order, at most `limit`.
+///
+/// # Errors
+/// As the database's.
+pub async fn after(tx: &Transaction, after: Revision, limit: i64) -> Result<Vec<Row>> {
+    let (epoch, n) = columns(after)?;
+    let rows = tx
+        .query(
+            "/* changes.after */ SELECT n, tenant_id, vault_id, body FROM changes \
+             WHERE epoch = $1 AND n > $2 ORDER BY n LIMIT $3",
+            &[&epoch, &n, &limit],
+        )
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Row {
+                revision: revision(epoch, row.try_get(0)?)?,
+                tenant: row.try_get::<_, Option<Uuid>>(1)?.map(Into::into),
+                vault: row.try_get::<_, Option<Uuid>>(2)?.map(Into::into),
+                body: row.try_get(3)?,
+            })
+        })
+        .collect()
+}
+
+/// Whether a vault has a change behind a revision of the epoch that is still kept.
+///
+/// # Errors
+/// As the database's.
+pub async fn vault_changed(tx: &Transaction, vault: VaultId, since: Revision) -> Result<bool> {
+    let (epoch, n) = columns(since)?;
+    let row = tx
+        .query_one(
+            "/* changes.vault_changed */ SELECT EXISTS (SELECT FROM changes \
+             WHERE vault_id = $1 AND epoch = $2 AND n > $3)",
+            &[&vault.uuid(), &epoch, &n],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// Forgets changes older than the last `keep` and revocations that cover no token any more.
+///
+/// # Errors
+/// As the database's.
+pub async fn compact(tx: &Transaction, keep: i64, now: i64) -> Result<()> {
+    tx.execute(
+        "/* changes.compact */ WITH point AS (UPDATE cluster SET compacted_n = greatest(compacted_n, head_n - $1) \
+         RETURNING epoch, compacted_n) DELETE FROM changes USING point \
+         WHERE changes.epoch < point.epoch OR (changes.epoch = point.epoch AND changes.n <= point.compacted_n)",
+        &[&keep],
+    )
+    .await?;
+    tx.execute(
+        "/* revocations.expire */ DELETE FROM revocations WHERE expires_at <= $1",
+        &[&now],
+    )
+    .await?;
+    Ok(())
+}
+
+fn revision(epoch: i64, n: i64) -> Result<Revision> {
+    Ok(Revision {
+        epoch: u64::try_from(epoch).map_err(Error::internal)?,
+        n: u64::try_from(n).map_err(Error::internal)?,
+    })
+}
+
+fn columns(revision: Revision) -> Result<(i64, i64)> {
+    let signed = |number: u64| {
+        i64::try_from(number)
+            .map_err(|number| Error::invalid("revision", "is out of range").caused_by(number))
+    };
+    Ok((signed(revision.epoch)?, signed(revision.n)?))
+}

@@ -1,0 +1,114 @@
+//! Counters and gauges. One registry, made at the start and passed on; no globals.
+//!
+//! Labels are bounded: codes, statement names that stand in the source, never a tenant or a gateway.
+
+use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+
+/// What control counts.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// `sortie_control_database_statements_total{statement}`.
+    pub statements: IntCounterVec,
+    /// `sortie_control_feed_changes_total`: changes that this replica's reader took in.
+    pub changes: IntCounter,
+    /// `sortie_control_feed_undecodable_total`: changes that were skipped because they mean nothing.
+    pub undecodable: IntCounter,
+    /// `sortie_control_feed_streams`: gateways that follow this replica.
+    pub streams: IntGauge,
+    /// `sortie_control_feed_snapshots_total`: vaults sent whole.
+    pub snapshots: IntCounter,
+    /// `sortie_control_feed_beats_total`: beats committed.
+    pub beats: IntCounter,
+    /// `sortie_control_vault_releases_total{code}`: subscriptions answered; `ok` or why not.
+    pub releases: IntCounterVec,
+    /// `sortie_control_journal_records_total{kind}`: records ingested: use, completion, quarantined.
+    pub records: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers all of them.
+    ///
+    /// # Panics
+    /// Never: the names are constant, well-formed and distinct.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let vector = |name: &str, help: &str, label: &str| {
+            let made = IntCounterVec::new(Opts::new(name, help), &[label])
+                .expect("a constant, well-formed name");
+            registry
+                .register(Box::new(made.clone()))
+                .expect("the names are distinct");
+            made
+        };
+        let counter = |name: &str, help: &str| {
+            let made = IntCounter::new(name, help).expect("a constant, well-formed name");
+            registry
+                .register(Box::new(made.clone()))
+                .expect("the names are distinct");
+            made
+        };
+        let streams = IntGauge::new(
+            "sortie_control_feed_streams",
+            "Gateways that follow this replica.",
+        )
+        .expect("a constant, well-formed name");
+        registry
+            .register(Box::new(streams.clone()))
+            .expect("the names are distinct");
+        Self {
+            statements: vector(
+                "sortie_control_database_statements_total",
+                "Statements sent to the database.",
+                "statement",
+            ),
+            changes: counter(
+                "sortie_control_feed_changes_total",
+                "Changes taken in by this replica.",
+            ),
+            undecodable: counter(
+                "sortie_control_feed_undecodable_total",
+                "Changes skipped because they mean nothing.",
+            ),
+            snapshots: counter("sortie_control_feed_snapshots_total", "Vaults sent whole."),
+            beats: counter(
+                "sortie_control_feed_beats_total",
+                "Beats committed to the database.",
+            ),
+            releases: vector(
+                "sortie_control_vault_releases_total",
+                "Subscriptions answered, by outcome.",
+                "code",
+            ),
+            records: vector(
+                "sortie_control_journal_records_total",
+                "Journal records ingested, by kind.",
+                "kind",
+            ),
+            streams,
+            registry,
+        }
+    }
+
+    /// For modules that register their own.
+    #[must_use]
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The text exposition of all of them.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        // Encoding fails only for a metric without a name, and none is registered.
+        let _encoded = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
