@@ -16,7 +16,8 @@ dev: ## Install what is missing, build, and run the whole cluster on this machin
 test: ## Install what is missing, build, and run every test
 	@scripts/setup --tests
 	cargo build --workspace --bins
-	PATH="$$(scripts/setup --print-test-path):$$PATH" cargo test --workspace
+	PATH="$$(scripts/setup --print-test-path):$$PATH" \
+	  SORTIE_TEST_NODE_MODULES="$(abspath $(TARGET))/test-node/node_modules" cargo test --workspace
 
 bench: ## Compare the gateway with NGINX on this machine
 	@scripts/setup
