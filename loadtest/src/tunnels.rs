@@ -16,6 +16,10 @@ use crate::client;
 const AT_ONCE: usize = 16;
 /// How many loopback addresses the tunnels come from: a gateway bounds connections by source.
 const SOURCES: u8 = 50;
+/// Open files besides the tunnels.
+const SPARE: usize = 256;
+/// How many open files are enough for anything here.
+const FILES: u64 = 65_536;
 
 /// Where tunnels go.
 #[derive(Debug, Clone)]
@@ -38,7 +42,7 @@ pub type Tunnel = TlsStream<TcpStream>;
 /// # Errors
 /// When one cannot be opened, or its answer is not 200.
 pub async fn open(plan: &Plan, count: usize) -> Result<Vec<Tunnel>> {
-    raise_file_limit(count + 256)?;
+    raise_file_limit(count + SPARE)?;
     stream::iter(0..count)
         .map(|index| one(plan, index))
         .buffer_unordered(AT_ONCE)
@@ -65,15 +69,18 @@ async fn one(plan: &Plan, index: usize) -> Result<Tunnel> {
     Ok(tunnel)
 }
 
-fn raise_file_limit(files: usize) -> Result<()> {
-    let wanted = u64::try_from(files)?;
+/// Lets this process, and those that it starts from here on, have as many open files as it may.
+///
+/// # Errors
+/// When it may not have as many as are needed.
+pub fn raise_file_limit(needed: usize) -> Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < wanted {
-        ensure!(
-            hard >= wanted,
-            "{wanted} open files are needed; the limit is {hard} (ulimit -Hn)"
-        );
-        setrlimit(Resource::RLIMIT_NOFILE, wanted.max(soft), hard)?;
-    }
-    Ok(())
+    // Not to the end: some programs walk over all that they might have.
+    let raised = hard.min(FILES).max(soft);
+    let needed = u64::try_from(needed)?;
+    ensure!(
+        raised >= needed,
+        "{needed} open files are needed; the limit is {hard} (ulimit -Hn)"
+    );
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, raised, hard)?)
 }

@@ -12,6 +12,7 @@ use super::oha::Way;
 use super::process::Process;
 use super::report::say;
 use super::{Programs, nginx};
+use crate::tunnels::raise_file_limit;
 
 /// The upstream's name. No resolver knows it: each proxy is told its address.
 pub const HOST: &str = "api.up.test";
@@ -84,7 +85,10 @@ impl Stand {
     /// When one of them does not start.
     pub async fn start(programs: &Programs, gateways: &[(String, PathBuf)]) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("sortie-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
+        // It must be new: anyone may have put something of that name there.
+        std::fs::create_dir(&folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        raise_file_limit(0)?;
         say(&format!("logs are in {} until the end", folder.display()));
         let (upstream, upstream_port) = start_upstream(&folder).await?;
         say("starting control");

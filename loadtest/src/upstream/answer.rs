@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/`, `/bytes/N` | 1,024 or N fixed bytes |
 //! | `/json` | what the request was |
-//! | `/echo/…` | the credential, see [`echo`](super::echo); `?length=1` announces the length where it would be chunked |
+//! | `/echo/…` | the credential, see [`echo`]; `?length=1` announces the length where it would be chunked |
 //! | `/sse?n=&interval_ms=` | server-sent events; endless if n is 0 |
 //! | `/slow?ms=` | after a wait |
 //! | `/drip?n=&ms=` | n bytes, one at a time |
