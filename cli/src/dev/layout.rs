@@ -29,7 +29,11 @@ impl Layout {
     /// Makes the folders.
     pub(super) fn make(folder: &Path, base: u16) -> Result<Self> {
         // PostgreSQL refuses to run as root, so control runs it as another user, who must get through to its folder.
-        let way = if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 };
+        let way = if nix::unistd::geteuid().is_root() {
+            0o711
+        } else {
+            0o700
+        };
         make_folder(folder, way)?;
         let folder =
             fs::canonicalize(folder).map_err(|source| Error::file("find", folder, source))?;
