@@ -36,6 +36,8 @@ pub(super) struct Process {
     name: &'static str,
     child: Child,
     log: PathBuf,
+    /// Where this start begins in the log, in bytes.
+    begin: u64,
 }
 
 /// Finds a program beside our own, or in PATH.
@@ -70,7 +72,7 @@ impl Process {
         log: &Path,
         join: Option<&Secret>,
     ) -> Result<Self> {
-        let output = open_log(log).map_err(|source| Error::file("open", log, source))?;
+        let (output, begin) = open_log(log).map_err(|source| Error::file("open", log, source))?;
         let errors = output
             .try_clone()
             .map_err(|source| Error::file("open", log, source))?;
@@ -97,6 +99,7 @@ impl Process {
             name,
             child,
             log: log.to_owned(),
+            begin,
         })
     }
 
@@ -178,7 +181,7 @@ impl Process {
     }
 
     fn failure(&self, how: &str) -> Error {
-        let tail = tail(&self.log);
+        let tail = tail(&self.log, self.begin);
         let shown = if tail.is_empty() {
             "its log is empty".to_owned()
         } else {
@@ -204,22 +207,27 @@ fn is_clean(status: ExitStatus) -> bool {
     status.success() || status.signal() == Some(Signal::SIGTERM as i32)
 }
 
-fn open_log(path: &Path) -> std::io::Result<File> {
+/// The log, and how much earlier starts wrote to it.
+fn open_log(path: &Path) -> std::io::Result<(File, u64)> {
     if fs::metadata(path).is_ok_and(|found| found.len() > LOG_BYTES_MAX) {
         fs::rename(path, path.with_extension("log.1"))?;
     }
-    OpenOptions::new()
+    let file = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o600)
-        .open(path)
+        .open(path)?;
+    let begin = file.metadata()?.len();
+    Ok((file, begin))
 }
 
-fn tail(path: &Path) -> String {
+fn tail(path: &Path, begin: u64) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        file.seek(SeekFrom::Start(
+            length.saturating_sub(TAIL_BYTES).max(begin),
+        ))?;
         let mut bytes = Vec::new();
         file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
         Ok(bytes)
