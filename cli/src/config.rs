@@ -169,9 +169,14 @@ pub(crate) fn profiles_path() -> Result<PathBuf> {
 
 /// Where `sortie dev` keeps its data if nobody says otherwise.
 ///
+/// Root's home is closed to others, and PostgreSQL, which refuses to run as root, has to get to its folder.
+///
 /// # Errors
 /// [`Error::Config`] without a home.
 pub(crate) fn dev_folder() -> Result<PathBuf> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/sortie/dev"));
+    }
     Ok(folder("XDG_DATA_HOME", ".local/share")?.join("dev"))
 }
 

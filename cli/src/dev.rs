@@ -51,7 +51,7 @@ const JOIN_SECONDS: u32 = 300;
 /// Where the data is, which ports, and how much to show.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Where the data is kept [default: ~/.local/share/sortie/dev]
+    /// Where the data is kept [default: ~/.local/share/sortie/dev; for root /var/lib/sortie/dev]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The first port
