@@ -108,6 +108,11 @@ impl Process {
         self.name
     }
 
+    /// Whether its end has not been seen.
+    pub(super) fn is_running(&self) -> bool {
+        self.child.id().is_some()
+    }
+
     /// Waits until it says that it is ready.
     ///
     /// # Errors
