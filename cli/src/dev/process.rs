@@ -19,6 +19,7 @@ use sortie_proto::secret::Secret;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::config;
 use crate::error::{Error, Result};
 
 /// A log longer than this is set aside at the next start, in bytes.
@@ -50,7 +51,7 @@ pub(super) fn find(name: &str) -> Result<PathBuf> {
         .as_deref()
         .and_then(Path::parent)
         .map(|folder| folder.join(name));
-    let in_path = crate::config::variable("PATH").unwrap_or_default();
+    let in_path = config::variable("PATH").unwrap_or_default();
     beside
         .into_iter()
         .chain(std::env::split_paths(&in_path).map(|folder| folder.join(name)))
@@ -84,7 +85,7 @@ impl Process {
             .stdout(output)
             .stderr(errors)
             .process_group(0);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| is_foreign(name.as_bytes())) {
+        for (name, _) in config::variables().filter(|(name, _)| is_foreign(name.as_bytes())) {
             command.env_remove(name);
         }
         if let Some(join) = join {
