@@ -3,6 +3,8 @@
 .PHONY: help dev test bench release ci
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Root's clone may stand where PostgreSQL, which refuses to run as root, cannot get to: then the default of `sortie dev`.
+DATA := $(if $(filter 0,$(shell id -u)),,--data-dir .dev)
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 help: ## Show this list
@@ -11,7 +13,7 @@ help: ## Show this list
 dev: ## Install what is missing, build, and run the whole cluster on this machine
 	@scripts/setup
 	cargo build -p sortie-control -p sortie-gateway -p sortie-cli --bins
-	"$(TARGET)/debug/sortie" dev --data-dir .dev $(DEV)
+	"$(TARGET)/debug/sortie" dev $(DATA) $(DEV)
 
 test: ## Install what is missing, build, and run every test
 	@scripts/setup --tests

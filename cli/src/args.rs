@@ -19,10 +19,10 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  sortie dev                                       the whole cluster on this machine, with a demonstration
+  sortie dev                                       the whole cluster on this machine
   sortie credential set GITHUB_TOKEN --to api.github.com
   sortie service set github --host api.github.com --bearer GITHUB_TOKEN
-  sortie run -- gh-like-tool list                  a command behind the gateway; it holds no token
+  sortie run -- curl https://api.github.com/user   a command that holds no token
 
 The API key comes from SORTIE_API_KEY, from the file that SORTIE_API_KEY_FILE names, or from a profile.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 64 bad configuration, 69 not reachable, 77 refused.

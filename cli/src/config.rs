@@ -5,6 +5,7 @@
 //! writes the one called `dev`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -82,6 +83,11 @@ struct File {
 )]
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// All of the environment: what a child inherits starts from it.
+pub(crate) fn variables() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os()
 }
 
 /// Puts together where control is and with which key.
@@ -169,9 +175,14 @@ pub(crate) fn profiles_path() -> Result<PathBuf> {
 
 /// Where `sortie dev` keeps its data if nobody says otherwise.
 ///
+/// Root's home is closed to others, and PostgreSQL, which refuses to run as root, has to get to its folder.
+///
 /// # Errors
 /// [`Error::Config`] without a home.
 pub(crate) fn dev_folder() -> Result<PathBuf> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/sortie/dev"));
+    }
     Ok(folder("XDG_DATA_HOME", ".local/share")?.join("dev"))
 }
 

@@ -16,6 +16,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use rand::Rng as _;
+use rand::distr::Alphanumeric;
 use serde_json::{Value, json};
 use sortie_proto::secret::Secret;
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,7 +53,7 @@ const JOIN_SECONDS: u32 = 300;
 /// Where the data is, which ports, and how much to show.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Where the data is kept [default: ~/.local/share/sortie/dev]
+    /// Where the data is kept [default: ~/.local/share/sortie/dev; for root /var/lib/sortie/dev]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The first port
@@ -153,7 +155,7 @@ async fn start_gateway(
 ) -> Result<()> {
     let began = Instant::now();
     let program = process::find("sortie-gateway")?;
-    let body = json!({"name": "dev", "valid_seconds": JOIN_SECONDS});
+    let body = json!({"name": gateway_name(), "valid_seconds": JOIN_SECONDS});
     let made = operator.post(&["gateways"], ":join", &body).await?;
     let join = made.get("join").and_then(Value::as_str).unwrap_or_default();
     let join = Secret::new(join.as_bytes().to_vec());
@@ -164,6 +166,15 @@ async fn start_gateway(
     gateway.ready(layout.gateway_admin(), GATEWAY_READY).await?;
     progress(out, "gateway", began);
     Ok(())
+}
+
+/// A gateway whose data went away enrols anew, and names are never given twice.
+fn gateway_name() -> String {
+    let suffix = rand::rng()
+        .sample_iter(Alphanumeric)
+        .take(6)
+        .map(char::from);
+    format!("dev-{}", suffix.collect::<String>().to_lowercase())
 }
 
 fn progress(out: Output, what: &str, began: Instant) {
@@ -198,8 +209,9 @@ impl Cluster {
             if let Some(process) = process {
                 let began = Instant::now();
                 let name = process.name();
+                let was_running = process.is_running();
                 let stopped = process.stop(patience, stop.asked()).await;
-                if stopped.is_ok() {
+                if was_running && stopped.is_ok() {
                     let seconds = began.elapsed().as_secs_f64();
                     out.note(&out.dim(&format!("stopped {name} {seconds:.1} s")));
                 }

@@ -2,8 +2,8 @@
 //! administration over REST.
 //!
 //! Invariants: a secret is never an argument, since arguments show in `ps` and in the shell's history: values come
-//! from a prompt, from standard input or from a file. Only [`config`] reads the environment, only [`output`] prints,
-//! only [`tasks`] spawns. It knows nothing of gateway and control but their ports, files and REST.
+//! from a prompt, from standard input or from a file. Only `config` reads the environment, only `output` prints,
+//! only `tasks` spawns. It knows nothing of gateway and control but their ports, files and REST.
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 64 bad configuration, 69 not reachable, 77 refused. `run` answers with
 //! the code of its command.

@@ -38,3 +38,6 @@ pub fn die_with_parent(command: &mut Command) {
 pub fn die_with_parent(command: &mut Command) {
     let _ = command;
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

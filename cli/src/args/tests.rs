@@ -44,16 +44,36 @@ fn every_example_can_be_parsed() {
     let mut lines = Vec::new();
     walk(&Args::command(), &mut lines);
     assert!(lines.len() > 20, "{lines:?}");
-    for line in lines {
-        let line = line.split(" < ").next().unwrap_or(&line).trim().to_owned();
-        let words = words(&line);
-        let parsed = Args::try_parse_from(std::iter::once("sortie".to_owned()).chain(words));
-        assert!(
-            parsed.is_ok(),
-            "`sortie {line}`: {:?}",
-            parsed.err().map(|e| e.to_string())
-        );
+    for line in &lines {
+        check_command(line);
     }
+}
+
+#[test]
+fn every_command_of_the_documents_can_be_parsed() {
+    let documents = [
+        include_str!("../../../README.md"),
+        include_str!("../../../docs/services.md"),
+    ];
+    let lines: Vec<_> = documents
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| line.strip_prefix("sortie "))
+        .collect();
+    assert!(lines.len() > 10, "{lines:?}");
+    lines.into_iter().for_each(check_command);
+}
+
+fn check_command(line: &str) {
+    let line = line.split(" < ").next().unwrap_or(line);
+    let line = line.split("   #").next().unwrap_or(line).trim();
+    let arguments = std::iter::once("sortie".to_owned()).chain(words(line));
+    let parsed = Args::try_parse_from(arguments);
+    assert!(
+        parsed.is_ok(),
+        "`sortie {line}`: {:?}",
+        parsed.err().map(|error| error.to_string())
+    );
 }
 
 /// Splits as a shell does, as far as the examples need it: single quotes keep spaces.

@@ -145,7 +145,7 @@ fn field(answer: &Value, name: &str) -> Result<String> {
                 "the answer is not the demo upstream's: {}",
                 shorten(&answer.to_string())
             ),
-            "If it is a refusal, its `detail` says what to do; the gateway's log says more.",
+            "If it is a refusal, its `message` says what to do; the gateway's log says more.",
         )),
     }
 }

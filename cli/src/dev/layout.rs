@@ -4,9 +4,9 @@
 //! start, so that it always fits this version.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::net::TcpListener;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -29,7 +29,11 @@ impl Layout {
     /// Makes the folders.
     pub(super) fn make(folder: &Path, base: u16) -> Result<Self> {
         // PostgreSQL refuses to run as root, so control runs it as another user, who must get through to its folder.
-        let way = if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 };
+        let way = if nix::unistd::geteuid().is_root() {
+            0o711
+        } else {
+            0o700
+        };
         make_folder(folder, way)?;
         let folder =
             fs::canonicalize(folder).map_err(|source| Error::file("find", folder, source))?;
@@ -172,11 +176,17 @@ fn address(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
+/// A folder that is there keeps its mode: it may be anything that was named. A new one gets its mode again after it is
+/// made: a strict umask would close the way to the database.
 fn make_folder(path: &Path, mode: u32) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
     DirBuilder::new()
         .recursive(true)
         .mode(mode)
         .create(path)
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)))
         .map_err(|source| Error::file("make", path, source))
 }
 

@@ -19,6 +19,7 @@ use sortie_proto::secret::Secret;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::config;
 use crate::error::{Error, Result};
 
 /// A log longer than this is set aside at the next start, in bytes.
@@ -36,6 +37,8 @@ pub(super) struct Process {
     name: &'static str,
     child: Child,
     log: PathBuf,
+    /// Where this start begins in the log, in bytes.
+    begin: u64,
 }
 
 /// Finds a program beside our own, or in PATH.
@@ -48,7 +51,7 @@ pub(super) fn find(name: &str) -> Result<PathBuf> {
         .as_deref()
         .and_then(Path::parent)
         .map(|folder| folder.join(name));
-    let in_path = crate::config::variable("PATH").unwrap_or_default();
+    let in_path = config::variable("PATH").unwrap_or_default();
     beside
         .into_iter()
         .chain(std::env::split_paths(&in_path).map(|folder| folder.join(name)))
@@ -70,7 +73,7 @@ impl Process {
         log: &Path,
         join: Option<&Secret>,
     ) -> Result<Self> {
-        let output = open_log(log).map_err(|source| Error::file("open", log, source))?;
+        let (output, begin) = open_log(log).map_err(|source| Error::file("open", log, source))?;
         let errors = output
             .try_clone()
             .map_err(|source| Error::file("open", log, source))?;
@@ -82,7 +85,7 @@ impl Process {
             .stdout(output)
             .stderr(errors)
             .process_group(0);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| is_foreign(name.as_bytes())) {
+        for (name, _) in config::variables().filter(|(name, _)| is_foreign(name.as_bytes())) {
             command.env_remove(name);
         }
         if let Some(join) = join {
@@ -97,12 +100,18 @@ impl Process {
             name,
             child,
             log: log.to_owned(),
+            begin,
         })
     }
 
     /// What it is called.
     pub(super) const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Whether its end has not been seen.
+    pub(super) fn is_running(&self) -> bool {
+        self.child.id().is_some()
     }
 
     /// Waits until it says that it is ready.
@@ -178,7 +187,7 @@ impl Process {
     }
 
     fn failure(&self, how: &str) -> Error {
-        let tail = tail(&self.log);
+        let tail = tail(&self.log, self.begin);
         let shown = if tail.is_empty() {
             "its log is empty".to_owned()
         } else {
@@ -204,22 +213,27 @@ fn is_clean(status: ExitStatus) -> bool {
     status.success() || status.signal() == Some(Signal::SIGTERM as i32)
 }
 
-fn open_log(path: &Path) -> std::io::Result<File> {
+/// The log, and how much earlier starts wrote to it.
+fn open_log(path: &Path) -> std::io::Result<(File, u64)> {
     if fs::metadata(path).is_ok_and(|found| found.len() > LOG_BYTES_MAX) {
         fs::rename(path, path.with_extension("log.1"))?;
     }
-    OpenOptions::new()
+    let file = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o600)
-        .open(path)
+        .open(path)?;
+    let begin = file.metadata()?.len();
+    Ok((file, begin))
 }
 
-fn tail(path: &Path) -> String {
+fn tail(path: &Path, begin: u64) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        file.seek(SeekFrom::Start(
+            length.saturating_sub(TAIL_BYTES).max(begin),
+        ))?;
         let mut bytes = Vec::new();
         file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
         Ok(bytes)

@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::environment::{Surroundings, compose};
+use crate::config;
 use crate::error::{Error, Result};
 
 /// Runs it to its end. 126 if it cannot be executed, 127 if there is no such command, 128 + N if signal N ended it.
@@ -29,7 +30,7 @@ pub(super) async fn run(command: &[OsString], surroundings: &Surroundings<'_>) -
     let started = Command::new(program)
         .args(arguments)
         .env_clear()
-        .envs(compose(std::env::vars_os(), surroundings))
+        .envs(compose(config::variables(), surroundings))
         .spawn();
     let mut child = match started {
         Ok(child) => child,

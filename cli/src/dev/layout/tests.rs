@@ -67,3 +67,13 @@ fn a_taken_port_is_named() {
     let error = layout.check_ports().unwrap_err().to_string();
     assert!(error.contains(&port.to_string()), "{error}");
 }
+
+#[test]
+fn a_folder_that_is_there_keeps_its_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let layout = Layout::make(folder.path(), 20_000).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(layout.folder()), 0o755);
+    assert_eq!(mode(&layout.folder().join("gateway")), 0o700);
+}

@@ -1,0 +1,175 @@
+//! The program itself against a control that records what it is asked.
+
+#[cfg(test)]
+mod support;
+
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+
+use support::{Control, KEY, for_run, text};
+
+#[test]
+fn a_value_goes_from_standard_input_to_control_and_nowhere_else() {
+    let answer = json!({"name": "TOKEN", "version": 1}).to_string();
+    let control = Control::start(vec![("PUT", 200, answer)]);
+    let done = control.sortie(
+        &[
+            "credential",
+            "set",
+            "TOKEN",
+            "--to",
+            "api.example.com:8443",
+            "--stdin",
+        ],
+        "the-secret-value\n",
+    );
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let asked = control.asked();
+    assert_eq!(
+        asked[0].line,
+        "PUT /v1/tenants/-/vaults/default/credentials/TOKEN"
+    );
+    assert_eq!(asked[0].key, format!("Bearer {KEY}"));
+    let body: Value = serde_json::from_str(&asked[0].body).unwrap();
+    assert_eq!(body["value_base64"], "dGhlLXNlY3JldC12YWx1ZQ==");
+    assert_eq!(
+        body["destinations"],
+        json!([{"host": "api.example.com", "port": 8443}])
+    );
+    let said = text(&done.stdout) + &text(&done.stderr);
+    assert!(
+        said.contains("version 1") && !said.contains("the-secret-value"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_value_that_is_too_short_is_not_sent() {
+    let control = Control::start(vec![]);
+    let done = control.sortie(&["credential", "set", "T", "--to", "a.example"], "short\n");
+    assert_eq!(done.status.code(), Some(1));
+    assert!(control.asked().is_empty());
+}
+
+#[test]
+fn a_refusal_is_told_with_its_fields_and_its_exit_code() {
+    let problem = json!({"type": "about:blank", "title": "Denied", "status": 403, "detail": "members may not",
+        "code": "permission_denied", "errors": [{"field": "role", "message": "is member"}]});
+    let control = Control::start(vec![("POST", 403, problem.to_string())]);
+    let done = control.sortie(&["vault", "create", "x"], "");
+    assert_eq!(done.status.code(), Some(77));
+    let said = text(&done.stderr);
+    for part in [
+        "members may not",
+        "permission_denied",
+        "role: is member",
+        "next: ",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains(KEY));
+}
+
+#[test]
+fn nobody_to_ask_deletes_nothing() {
+    let control = Control::start(vec![("DELETE", 200, "{}".to_owned())]);
+    let done = control.sortie(&["vault", "delete", "x"], "y\n");
+    assert_eq!(done.status.code(), Some(2));
+    assert!(control.asked().is_empty());
+    let done = control.sortie(&["vault", "delete", "x", "--yes"], "");
+    assert!(done.status.success());
+    assert_eq!(control.asked()[0].line, "DELETE /v1/tenants/-/vaults/x");
+}
+
+#[test]
+fn pages_are_followed() {
+    let first = json!({"vaults": [{"name": "a"}], "next_page_token": "t/1"}).to_string();
+    let second = json!({"vaults": [{"name": "b"}], "next_page_token": ""}).to_string();
+    let control = Control::start(vec![
+        (
+            "GET /v1/tenants/-/vaults?page_size=200&page_token=t%2F1",
+            200,
+            second,
+        ),
+        ("GET /v1/tenants/-/vaults?page_size=200", 200, first),
+    ]);
+    let done = control.sortie(&["vault", "list", "--output", "json"], "");
+    let listed: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(listed, json!([{"name": "a"}, {"name": "b"}]));
+    let done = control.sortie(&["vault", "list"], "");
+    assert_eq!(
+        text(&done.stdout).lines().count(),
+        3,
+        "{}",
+        text(&done.stdout)
+    );
+}
+
+#[test]
+fn control_that_is_away_is_told_as_such() {
+    let control = Control::start(vec![]);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", taken.local_addr().unwrap());
+    drop(taken);
+    let done = control.sortie(&["--api-url", &url, "vault", "list"], "");
+    assert_eq!(done.status.code(), Some(69));
+    assert!(
+        text(&done.stderr).contains("sortie dev"),
+        "{}",
+        text(&done.stderr)
+    );
+}
+
+#[test]
+fn a_command_gets_a_session_and_no_key() {
+    let control = Control::start(for_run());
+    let script =
+        "env; test -r \"$SSL_CERT_FILE\" && cat \"$NODE_EXTRA_CA_CERTS\" >/dev/null && exit 42";
+    let done = control.sortie(
+        &[
+            "run", "--agent", "builder", "--label", "run=7", "--", "sh", "-c", script,
+        ],
+        "",
+    );
+    assert_eq!(done.status.code(), Some(42), "{}", text(&done.stderr));
+    let seen = text(&done.stdout);
+    assert!(
+        seen.contains("HTTPS_PROXY=http://sortie_ses_x:@127.0.0.1:7380\n"),
+        "{seen}"
+    );
+    assert!(seen.contains("API_KEY=__API_KEY__\n"), "{seen}");
+    assert!(!seen.contains(KEY) && !seen.contains("SORTIE_"), "{seen}");
+    let folder = seen
+        .lines()
+        .find_map(|line| line.strip_prefix("SSL_CERT_FILE="))
+        .unwrap();
+    assert!(!std::fs::exists(folder).unwrap());
+
+    let asked = control.asked();
+    let body: Value = serde_json::from_str(&asked[2].body).unwrap();
+    assert_eq!(body["agent"], "builder");
+    assert_eq!(body["labels"], json!({"run": "7"}));
+    assert_eq!(
+        asked.last().unwrap().line,
+        "POST /v1/tenants/-/sessions/ses_1:revoke"
+    );
+}
+
+#[test]
+fn a_command_that_does_not_exist_still_ends_its_session() {
+    let control = Control::start(for_run());
+    let done = control.sortie(&["run", "--", "/nowhere/to-be-found"], "");
+    assert_eq!(done.status.code(), Some(127), "{}", text(&done.stderr));
+    assert!(control.asked().last().unwrap().line.ends_with(":revoke"));
+}
+
+#[test]
+fn a_signal_reaches_the_command_and_the_session_ends() {
+    let control = Control::start(for_run());
+    // The command signals its parent, which is `sortie run`, and waits to be told in turn.
+    let script = "trap 'exit 9' TERM; kill -TERM $PPID; while :; do sleep 0.05; done";
+    let done = control.sortie(&["run", "--", "sh", "-c", script], "");
+    assert_eq!(done.status.code(), Some(9), "{}", text(&done.stderr));
+    assert!(control.asked().last().unwrap().line.ends_with(":revoke"));
+}
