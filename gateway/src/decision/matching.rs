@@ -110,4 +110,3 @@ fn unmatched(vaults: &[Arc<VaultState>], target: &Target) -> Result<Match> {
         }),
     }
 }
-

@@ -157,4 +157,3 @@ pub(super) fn pair(username: &str, password: &Secret) -> Secret {
     pair.extend_from_slice(password.expose());
     Secret::new(pair)
 }
-
