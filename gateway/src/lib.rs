@@ -12,3 +12,5 @@ pub mod exchange;
 pub mod journal;
 pub mod snapshot;
 pub mod error;
+#[cfg(test)]
+mod fixture;

@@ -110,3 +110,6 @@ fn unmatched(vaults: &[Arc<VaultState>], target: &Target) -> Result<Match> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

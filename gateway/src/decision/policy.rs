@@ -136,3 +136,6 @@ impl Permit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

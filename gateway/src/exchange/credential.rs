@@ -157,3 +157,6 @@ pub(super) fn pair(username: &str, password: &Secret) -> Secret {
     pair.extend_from_slice(password.expose());
     Secret::new(pair)
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ pub use self::classify::is_special;
 pub struct Config {
     /// Addresses of names, before DNS, as in `/etc/hosts`. They are classified like any other.
     pub hosts: HashMap<Host, Vec<IpAddr>>,
-    /// Where this node and control listen: never dialled. An unspecified address covers every loopback address.
+    /// Where this node and control listen: never dialled. An unspecified address covers all of this machine's.
     pub own: Vec<SocketAddr>,
     /// How long one try of one name server may take; there are two. 2 s.
     pub dns_timeout: Duration,
@@ -108,9 +108,8 @@ impl Peers {
         let ip = address.ip();
         let allowed = &permit.tenant().private_allow;
         let ours = self.config.own.iter().any(|own| {
-            let same = own.ip().to_canonical() == ip
-                || own.ip().is_unspecified() && (ip.is_loopback() || ip.is_unspecified());
-            same && own.port() == address.port()
+            let same = own.ip().to_canonical() == ip;
+            own.port() == address.port() && (same || own.ip().is_unspecified() && is_local(ip))
         });
         !ours && (!is_special(ip) || allowed.iter().any(|range| range.contains(&ip)))
     }
@@ -185,6 +184,12 @@ impl Peers {
         });
         options
     }
+}
+
+/// Whether an address is one of this machine's: only such a one can be bound. Asked rarely: for a port that we listen
+/// at on all addresses.
+fn is_local(ip: IpAddr) -> bool {
+    ip.is_unspecified() || ip.is_loopback() || std::net::UdpSocket::bind((ip, 0)).is_ok()
 }
 
 #[cfg(test)]
