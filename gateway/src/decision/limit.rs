@@ -85,12 +85,9 @@ impl Limits {
 }
 
 fn forget(open: &Open, who: Who, counter: &Arc<AtomicU32>) {
-    // Another thread may have removed it already, and made a new one.
-    drop(
-        open.pin()
-            .remove_if(&who, |_, held| Arc::ptr_eq(held, counter))
-            .is_ok(),
-    );
+    let open = open.pin();
+    // Another thread may have removed it already, and made a new one, which stays.
+    let _removed = open.remove_if(&who, |_, held| Arc::ptr_eq(held, counter));
 }
 
 /// A place of a request, given back on drop.

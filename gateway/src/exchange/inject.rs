@@ -36,6 +36,13 @@ pub use self::strip::strip;
 pub struct Injection {
     /// The credentials that it uses, each once.
     pub used: Vec<Arc<Opened>>,
+    /// What changes; nobody but this module looks inside.
+    pub edits: Edits,
+}
+
+/// Changes of a request's head.
+#[derive(Debug, Default)]
+pub struct Edits {
     /// Headers to remove, all copies.
     remove: HashSet<HeaderName>,
     /// Headers to add then, in order; the values are sensitive.
@@ -77,10 +84,11 @@ pub fn prepare(
     placeholder::replace(&usage, &mut injection, &removed)?;
     if !query.is_empty() {
         let raw = injection
+            .edits
             .target
             .as_ref()
-            .map_or(request.raw_path(), Secret::expose);
-        injection.target = Some(with_query(raw, &query));
+            .map_or_else(|| request.raw_path(), Secret::expose);
+        injection.edits.target = Some(with_query(raw, &query));
     }
     Ok(injection)
 }
@@ -91,15 +99,15 @@ impl Injection {
     /// # Errors
     /// `credential_unusable` if a value cannot stand where it belongs.
     pub fn apply(&self, request: &mut RequestHeader) -> Result<()> {
-        for name in &self.remove {
+        for name in &self.edits.remove {
             while request.remove_header(name).is_some() {}
         }
-        for (name, value) in &self.add {
+        for (name, value) in &self.edits.add {
             request
                 .append_header(name.clone(), value.clone())
                 .or(Err(Code::CredentialUnusable))?;
         }
-        if let Some(target) = &self.target {
+        if let Some(target) = &self.edits.target {
             request
                 .set_raw_path(target.expose())
                 .or(Err(Code::CredentialUnusable))?;
@@ -140,8 +148,8 @@ impl Injection {
             }
         };
         let value = header_value(&value)?;
-        self.remove.insert(name.clone());
-        self.add.push((name, value));
+        self.edits.remove.insert(name.clone());
+        self.edits.add.push((name, value));
         Ok(())
     }
 

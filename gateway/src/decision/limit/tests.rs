@@ -48,17 +48,16 @@ fn counts_stay_exact_under_contention() {
     let limits = limits(3, 1_000);
     let (session, vault) = (SessionId::generate(), VaultId::generate());
     let open = AtomicU32::new(0);
+    let turn = || {
+        if let Ok(slot) = limits.admit(session, vault) {
+            assert!(open.fetch_add(1, Ordering::SeqCst) < 3);
+            open.fetch_sub(1, Ordering::SeqCst);
+            drop(slot);
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| {
-                for _ in 0..2_000 {
-                    if let Ok(slot) = limits.admit(session, vault) {
-                        assert!(open.fetch_add(1, Ordering::SeqCst) < 3);
-                        open.fetch_sub(1, Ordering::SeqCst);
-                        drop(slot);
-                    }
-                }
-            });
+            scope.spawn(|| (0..2_000).for_each(|_| turn()));
         }
     });
     assert_eq!(limits.open.len(), 0);

@@ -1,5 +1,6 @@
 use super::*;
 use crate::fixture;
+use crate::snapshot::VaultState;
 
 fn credentials() -> Credentials {
     Credentials::new(&Config {
@@ -63,5 +64,3 @@ fn a_credential_that_was_moved_or_whose_key_is_gone_does_not_open() {
     check(&|_, credential| credential.id = CredentialId::generate());
     check(&|_, credential| credential.version = 2);
 }
-
-use crate::snapshot::VaultState;

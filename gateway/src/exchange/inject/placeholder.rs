@@ -60,7 +60,7 @@ pub(super) fn replace(
         }
     }
     if changed {
-        injection.target = Some(Secret::new(target));
+        injection.edits.target = Some(Secret::new(target));
     }
     Ok(())
 }
@@ -68,7 +68,7 @@ pub(super) fn replace(
 fn replace_headers(usage: &Usage<'_>, injection: &mut Injection) -> Result<()> {
     let headers = &usage.request.headers;
     for name in headers.keys() {
-        if injection.remove.contains(name) {
+        if injection.edits.remove.contains(name) {
             continue;
         }
         let mut values = Vec::new();
@@ -83,8 +83,8 @@ fn replace_headers(usage: &Usage<'_>, injection: &mut Injection) -> Result<()> {
         if values.iter().any(Option::is_some) {
             // All copies are written again, so that their order stays.
             let old = headers.get_all(name).into_iter();
-            injection.remove.insert(name.clone());
-            injection.add.extend(
+            injection.edits.remove.insert(name.clone());
+            injection.edits.add.extend(
                 old.zip(values)
                     .map(|(old, new)| (name.clone(), new.unwrap_or_else(|| old.clone()))),
             );

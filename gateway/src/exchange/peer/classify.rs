@@ -34,7 +34,7 @@ fn is_special_v4(address: Ipv4Addr) -> bool {
     }
 }
 
-/// <https://www.iana.org/assignments/iana-ipv6-special-registry>. Public unicast is 2000::/3 and nothing else, less
+/// <https://www.iana.org/assignments/iana-ipv6-special-registry>. Public unicast is `2000::/3` and nothing else, less
 /// what is carved out of it.
 fn is_special_v6(address: Ipv6Addr) -> bool {
     match address.segments() {
