@@ -7,7 +7,6 @@ mod classify;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -57,9 +56,6 @@ pub struct Peers {
     config: Config,
     /// Absent if the system's configuration cannot be read: then the system resolves.
     resolver: Option<TokioResolver>,
-    /// A number for each kind of pool of each vault. Bounded by how often vaults change.
-    groups: papaya::HashMap<(u64, bool), u64>,
-    next_group: AtomicU64,
 }
 
 impl Peers {
@@ -77,8 +73,6 @@ impl Peers {
         Self {
             config,
             resolver: resolver.ok(),
-            groups: papaya::HashMap::new(),
-            next_group: AtomicU64::new(1),
         }
     }
 
@@ -152,15 +146,9 @@ impl Peers {
             sni,
             proxy: None,
             client_cert_key: None,
-            group_key: self.group(permit.vault().pool, h1),
+            group_key: group(permit.vault().pool, h1),
             options: self.options(h1),
         })
-    }
-
-    /// Pingora's pool key has no ALPN in it, so each has a group of its own.
-    fn group(&self, pool: u64, h1: bool) -> u64 {
-        let next = || self.next_group.fetch_add(1, Ordering::Relaxed);
-        *self.groups.pin().get_or_insert_with((pool, h1), next)
     }
 
     fn options(&self, h1: bool) -> PeerOptions {
@@ -184,6 +172,11 @@ impl Peers {
         });
         options
     }
+}
+
+/// Pingora's pool key has no ALPN in it, so each has a group of its own. Never reused, since `pool` is not.
+const fn group(pool: u64, h1: bool) -> u64 {
+    pool.wrapping_shl(1) | h1 as u64
 }
 
 /// Whether an address is one of this machine's: only such a one can be bound. Asked rarely: for a port that we listen

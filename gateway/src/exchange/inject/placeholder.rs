@@ -46,23 +46,41 @@ pub(super) fn replace(
         target.extend((i > 0).then_some(b'/'));
         changed |= push(usage, injection, Surface::Path, segment, &mut target)?;
     }
-    if let Some(query) = query {
-        for (i, parameter) in query.split(|&byte| byte == b'&').enumerate() {
-            target.push(if i == 0 { b'?' } else { b'&' });
-            if removed_parameters
-                .iter()
-                .any(|name| is_named(parameter, name))
-            {
-                target.extend_from_slice(parameter);
-            } else {
-                changed |= push(usage, injection, Surface::Query, parameter, &mut target)?;
-            }
+    for (i, parameter) in query.into_iter().flat_map(split_parameters).enumerate() {
+        target.push(if i == 0 { b'?' } else { b'&' });
+        if removed_parameters
+            .iter()
+            .any(|name| is_named(parameter, name))
+        {
+            target.extend_from_slice(parameter);
+        } else {
+            changed |= push_parameter(usage, injection, parameter, &mut target)?;
         }
     }
     if changed {
         injection.edits.target = Some(Secret::new(target));
     }
     Ok(())
+}
+
+fn split_parameters(query: &[u8]) -> impl Iterator<Item = &[u8]> {
+    query.split(|&byte| byte == b'&')
+}
+
+/// Only the value is a place for a placeholder: names are logged and cached more freely.
+fn push_parameter(
+    usage: &Usage<'_>,
+    injection: &mut Injection,
+    parameter: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<bool> {
+    let name = memchr::memchr(b'=', parameter).map_or(parameter.len(), |at| at + 1);
+    let (name, value) = parameter.split_at_checked(name).unwrap_or((parameter, b""));
+    if next(usage.permit.vault(), name).is_some() {
+        return Err(Code::PlaceholderUnresolved.into());
+    }
+    out.extend_from_slice(name);
+    push(usage, injection, Surface::Query, value, out)
 }
 
 fn replace_headers(usage: &Usage<'_>, injection: &mut Injection) -> Result<()> {

@@ -219,6 +219,11 @@ fn a_placeholder_that_does_not_resolve_is_never_sent() {
     unresolved(none(), "https://a.test/x?a=__NO_SUCH__", &[]);
     unresolved(none(), "https://a.test/", &[("x-a", "___NO__")]);
     unresolved(
+        case(vec![], &[Surface::Query]),
+        "https://a.test/?__KEY__=1",
+        &[],
+    );
+    unresolved(
         none(),
         "https://a.test/",
         &[("authorization", "Basic bWU6X19LRVlfXw==")],
