@@ -17,3 +17,5 @@ pub mod journal;
 pub mod snapshot;
 pub mod error;
 pub mod reply;
+#[cfg(test)]
+mod fixture;

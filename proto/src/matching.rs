@@ -79,16 +79,18 @@ impl Index {
         host: &Host,
         port: u16,
     ) -> impl Iterator<Item = &Arc<Service>> {
+        self.at_host(host)
+            .filter(move |service| service.scheme == scheme && service.effective_port() == port)
+    }
+
+    /// All services of a host, whatever the scheme and port, in order of priority.
+    pub fn at_host(&self, host: &Host) -> impl Iterator<Item = &Arc<Service>> {
         let exact = self.exact.get(host);
         let wildcard = host
             .name()
             .and_then(parent)
             .and_then(|base| self.wildcard.get(base));
-        exact
-            .into_iter()
-            .chain(wildcard)
-            .flatten()
-            .filter(move |service| service.scheme == scheme && service.effective_port() == port)
+        exact.into_iter().chain(wildcard).flatten()
     }
 
     /// All services, in no particular order.

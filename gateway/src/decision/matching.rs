@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use sortie_proto::service::Service;
+use sortie_proto::code::Code;
+use sortie_proto::host::CanonicalPath;
+use sortie_proto::matching::Query;
+use sortie_proto::service::{Intercept, Scheme, Service};
+use sortie_proto::vault::VaultMode;
 
 use crate::client::connect::Target;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::snapshot::VaultState;
 
 /// What a request belongs to.
@@ -19,6 +23,9 @@ pub struct Match {
 
 /// Finds the service of a request: the first of the vaults, in order, that has one; else the first vault's mode decides.
 ///
+/// `raw_path` is the path as it was sent, without the query. It is read only where a service covers the target: what
+/// passes through a vault that observes passes as it is.
+///
 /// # Errors
 /// `path_refused`, `host_unmatched`, `request_unmatched`, `service_disabled`, `cleartext_refused`.
 pub fn find(
@@ -27,14 +34,82 @@ pub fn find(
     method: &str,
     raw_path: &str,
 ) -> Result<Match> {
-    let _ = (vaults, target, method, raw_path);
-    todo!()
+    let known = vaults
+        .iter()
+        .any(|vault| services_at(vault, target).next().is_some());
+    if !known {
+        return unmatched(vaults, target);
+    }
+    let path = CanonicalPath::parse(raw_path)
+        .map_err(|refused| Error::because(Code::PathRefused, refused))?;
+    let query = Query {
+        scheme: target.scheme,
+        host: &target.host,
+        port: target.port,
+        method,
+        path: Some(&path),
+    };
+    let (vault, service) = vaults
+        .iter()
+        .find_map(|vault| Some((vault, vault.index.find(query)?)))
+        .ok_or(Code::RequestUnmatched)?;
+    if !service.enabled {
+        return Err(Code::ServiceDisabled.into());
+    }
+    if path.encoded_slash() && !service.encoded_slash {
+        return Err(Code::PathRefused.into());
+    }
+    Ok(Match {
+        vault: Arc::clone(vault),
+        service: Some(Arc::clone(service)),
+    })
 }
 
 /// Whether a tunnel to the target is passed on untouched: some vault has an enabled `intercept: never` service for it,
-/// and none has one that is intercepted.
+/// and none has one that is intercepted, enabled or not: a disabled one refuses requests, which takes opening them.
 #[must_use]
 pub fn passes_untouched(vaults: &[Arc<VaultState>], target: &Target) -> Option<Match> {
-    let _ = (vaults, target);
-    todo!()
+    let services = || {
+        vaults
+            .iter()
+            .flat_map(|vault| services_at(vault, target).map(move |service| (vault, service)))
+    };
+    if services().any(|(_, service)| service.intercept == Intercept::Always) {
+        return None;
+    }
+    let (vault, service) = services().find(|(_, service)| service.enabled)?;
+    Some(Match {
+        vault: Arc::clone(vault),
+        service: Some(Arc::clone(service)),
+    })
 }
+
+fn services_at<'a>(
+    vault: &'a VaultState,
+    target: &'a Target,
+) -> impl Iterator<Item = &'a Arc<Service>> {
+    vault.index.at(target.scheme, &target.host, target.port)
+}
+
+/// No vault has a service for the scheme, host and port.
+fn unmatched(vaults: &[Arc<VaultState>], target: &Target) -> Result<Match> {
+    let meant_for_tls = target.scheme == Scheme::Http
+        && vaults
+            .iter()
+            .flat_map(|vault| vault.index.at_host(&target.host))
+            .any(|service| service.scheme == Scheme::Https);
+    if meant_for_tls {
+        return Err(Code::CleartextRefused.into());
+    }
+    let first = vaults.first().ok_or(Code::HostUnmatched)?;
+    match first.vault.mode {
+        VaultMode::Deny => Err(Code::HostUnmatched.into()),
+        VaultMode::Observe => Ok(Match {
+            vault: Arc::clone(first),
+            service: None,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

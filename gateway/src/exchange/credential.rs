@@ -1,13 +1,22 @@
 //! Sealed → opened, in a bounded cache that zeroes what it drops, keyed by credential version.
+//!
+//! **Invariants.** Nothing is opened without a [`Permit`] for its vault. A value in the cache belongs to exactly one
+//! credential version: a new version is another entry, and the old one goes when it has been idle.
+//!
+//! Not here: where a credential may go; `exchange::inject` asks that on every use.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use moka::sync::Cache;
+use sortie_proto::code::Code;
 use sortie_proto::credential::{Credential, OpenedCredential};
+use sortie_proto::id::{CredentialId, VaultId};
+use sortie_proto::secret::Secret;
 
 use super::redact::Masks;
 use crate::decision::policy::Permit;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A credential in the clear, with what masks it in answers.
 #[derive(Debug)]
@@ -18,7 +27,7 @@ pub struct Opened {
     pub version: u32,
     /// Its value and destinations.
     pub opened: OpenedCredential,
-    /// Finds it in answers.
+    /// Finds it in answers: alone, and joined with the user name that it was opened for.
     pub masks: Masks,
 }
 
@@ -31,16 +40,38 @@ pub struct Config {
     pub idle: Duration,
 }
 
-/// The cache of opened credentials.
-#[derive(Debug)]
-pub struct Credentials {}
+/// A credential version, and the user name that it is joined with in a Basic pair: the pair has encodings of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    vault: VaultId,
+    credential: CredentialId,
+    version: u32,
+    username: Option<Box<str>>,
+}
+
+/// The cache of opened credentials. Cheap to clone; clones share it.
+#[derive(Clone)]
+pub struct Credentials {
+    open: Cache<Key, Arc<Opened>>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("open", &self.open.entry_count())
+            .finish()
+    }
+}
 
 impl Credentials {
     /// Makes an empty cache.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let _ = config;
-        Self {}
+        let open = Cache::builder()
+            .max_capacity(config.open_max)
+            .time_to_idle(config.idle)
+            .build();
+        Self { open }
     }
 
     /// Opens a credential of the permit's vault.
@@ -48,10 +79,84 @@ impl Credentials {
     /// # Errors
     /// `credential_unusable` if it does not open with the vault's data keys.
     pub fn open(&self, permit: &Permit, credential: &Arc<Credential>) -> Result<Arc<Opened>> {
-        let _ = (permit, credential);
-        todo!()
+        self.open_as(permit, credential, None)
+    }
+
+    /// Opens a credential that is the password of a Basic pair, so that the pair is masked too.
+    ///
+    /// # Errors
+    /// `credential_unusable` if it does not open with the vault's data keys.
+    pub fn open_pair(
+        &self,
+        permit: &Permit,
+        credential: &Arc<Credential>,
+        username: &str,
+    ) -> Result<Arc<Opened>> {
+        self.open_as(permit, credential, Some(username))
+    }
+
+    fn open_as(
+        &self,
+        permit: &Permit,
+        credential: &Credential,
+        username: Option<&str>,
+    ) -> Result<Arc<Opened>> {
+        if credential.vault != permit.vault().vault.id {
+            return Err(Code::CredentialUnusable.into());
+        }
+        let key = Key {
+            vault: credential.vault,
+            credential: credential.id,
+            version: credential.version,
+            username: username.map(Into::into),
+        };
+        // Two threads may both open it on the first use: that is harmless, and cheaper than waiting for each other.
+        if let Some(opened) = self.open.get(&key) {
+            return Ok(opened);
+        }
+        let opened = Arc::new(unseal(permit, credential, username)?);
+        self.open.insert(key, Arc::clone(&opened));
+        Ok(opened)
     }
 
     /// Closes what has expired. Called on a timer: the cache alone would do it only on the next access.
-    pub fn expire(&self) {}
+    pub fn expire(&self) {
+        self.open.run_pending_tasks();
+    }
 }
+
+fn unseal(permit: &Permit, credential: &Credential, username: Option<&str>) -> Result<Opened> {
+    let key = permit
+        .vault()
+        .data_key(credential.sealed.key)
+        .ok_or(Code::CredentialUnusable)?;
+    let plain = credential
+        .at_place(permit.tenant().id, |place| {
+            key.open(place, &credential.sealed)
+        })
+        .map_err(|cause| Error::because(Code::CredentialUnusable, cause))?;
+    let opened = OpenedCredential::from_plain(&plain)
+        .map_err(|cause| Error::because(Code::CredentialUnusable, cause))?;
+    let joined: Vec<_> = username
+        .map(|username| pair(username, &opened.value))
+        .into_iter()
+        .collect();
+    Ok(Opened {
+        name: credential.name.clone(),
+        version: credential.version,
+        masks: Masks::new(&opened.value, &joined),
+        opened,
+    })
+}
+
+/// What Basic authentication encodes (RFC 7617, 2).
+pub(super) fn pair(username: &str, password: &Secret) -> Secret {
+    let mut pair = Vec::with_capacity(username.len() + 1 + password.len());
+    pair.extend_from_slice(username.as_bytes());
+    pair.push(b':');
+    pair.extend_from_slice(password.expose());
+    Secret::new(pair)
+}
+
+#[cfg(test)]
+mod tests;

@@ -72,7 +72,9 @@ impl Redactor {
         Self::of(&masks)
     }
 
-    fn of(masks: &[&Masks]) -> Option<Self> {
+    /// Makes one for what several values may look like; `None` for none.
+    #[must_use]
+    pub fn of(masks: &[&Masks]) -> Option<Self> {
         let machine = match masks {
             [] => return None,
             [one] => Arc::clone(&one.machine),

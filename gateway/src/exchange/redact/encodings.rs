@@ -111,23 +111,22 @@ impl Forms {
         let form = |byte: u8| byte.is_ascii_alphanumeric() || b"-._*".contains(&byte);
         let minimal = |byte: u8| byte.is_ascii_graphic() && !b"\"#<>%".contains(&byte);
         let keeps: [&dyn Fn(u8) -> bool; 4] = [&unreserved, &component, &form, &minimal];
-        for keep in keeps {
-            for upper in [true, false] {
-                let encode = |byte: u8| {
-                    let [high, low] = hex(byte, upper);
-                    if keep(byte) {
-                        vec![byte]
-                    } else {
-                        vec![b'%', high, low]
-                    }
+        for (keep, upper) in keeps.iter().flat_map(|keep| [(keep, true), (keep, false)]) {
+            let mut encoded = Vec::with_capacity(value.len() * 3);
+            for &byte in value {
+                let [high, low] = hex(byte, upper);
+                let written = if keep(byte) {
+                    &[byte][..]
+                } else {
+                    &[b'%', high, low]
                 };
-                let encoded: Vec<u8> = value.iter().copied().flat_map(encode).collect();
-                if value.contains(&b' ') {
-                    let space = String::from_utf8_lossy(&encoded).replace("%20", "+");
-                    self.add(space, b'*');
-                }
-                self.add(encoded, b'*');
+                encoded.extend_from_slice(written);
             }
+            if value.contains(&b' ') {
+                let plus = String::from_utf8_lossy(&encoded).replace("%20", "+");
+                self.add(plus, b'*');
+            }
+            self.add(encoded, b'*');
         }
     }
 

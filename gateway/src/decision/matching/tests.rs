@@ -1,0 +1,110 @@
+use super::*;
+use crate::fixture::{self, service, tenant};
+
+fn vault(mode: VaultMode, services: Vec<Service>) -> Arc<VaultState> {
+    let mut vault = fixture::vault(&tenant(), services);
+    vault.vault.mode = mode;
+    Arc::new(vault)
+}
+
+fn check(vaults: &[Arc<VaultState>], request: &str, expect: std::result::Result<&str, Code>) {
+    let (target, path) = fixture::target(request);
+    let found = find(vaults, &target, "GET", &path)
+        .map(|found| {
+            found
+                .service
+                .map_or_else(String::new, |service| service.name.clone())
+        })
+        .map_err(|error| error.code());
+    assert_eq!(found, expect.map(str::to_owned), "{request}");
+}
+
+#[test]
+fn a_request_is_matched_or_refused_with_the_reason() {
+    let disabled = Service {
+        enabled: false,
+        ..service("off", "https://a.test/off/**")
+    };
+    let slashes = Service {
+        encoded_slash: true,
+        ..service("npm", "https://npm.test/**")
+    };
+    let posts = Service {
+        methods: vec!["POST".to_owned()],
+        ..service("posts", "https://p.test/**")
+    };
+    let services = vec![
+        service("in", "https://a.test/in/**"),
+        disabled,
+        slashes,
+        posts,
+    ];
+    for mode in [VaultMode::Deny, VaultMode::Observe] {
+        let vaults = [vault(mode, services.clone())];
+        check(&vaults, "https://a.test/in/x", Ok("in"));
+        check(&vaults, "https://a.test/off/x", Err(Code::ServiceDisabled));
+        check(&vaults, "https://a.test/out", Err(Code::RequestUnmatched));
+        check(&vaults, "https://p.test/x", Err(Code::RequestUnmatched));
+        check(&vaults, "https://a.test/in/../x", Err(Code::PathRefused));
+        check(&vaults, "https://a.test/in/a%2Fb", Err(Code::PathRefused));
+        check(&vaults, "https://npm.test/@a%2Fb", Ok("npm"));
+        check(&vaults, "http://a.test/in/x", Err(Code::CleartextRefused));
+        let other = match mode {
+            VaultMode::Deny => Err(Code::HostUnmatched),
+            VaultMode::Observe => Ok(""),
+        };
+        check(&vaults, "https://other.test/", other);
+        check(&vaults, "https://other.test/a/../%252e\\", other);
+        check(&vaults, "http://other.test/", other);
+    }
+}
+
+#[test]
+fn the_first_vault_that_covers_the_request_decides() {
+    let vaults = [
+        vault(
+            VaultMode::Observe,
+            vec![service("first", "https://a.test/x/**")],
+        ),
+        vault(
+            VaultMode::Deny,
+            vec![service("second", "https://a.test/**")],
+        ),
+    ];
+    check(&vaults, "https://a.test/x/1", Ok("first"));
+    check(&vaults, "https://a.test/y", Ok("second"));
+    check(&vaults, "https://b.test/y", Ok(""));
+    check(&[], "https://a.test/", Err(Code::HostUnmatched));
+}
+
+#[test]
+fn a_tunnel_passes_untouched_only_if_nothing_wants_it_opened() {
+    let never = |name| Service {
+        intercept: Intercept::Never,
+        ..service(name, "https://a.test/**")
+    };
+    let check = |services: Vec<Service>, expect: Option<&str>| {
+        let vaults = [vault(VaultMode::Deny, services)];
+        let (target, _) = fixture::target("https://a.test/");
+        let found = passes_untouched(&vaults, &target).and_then(|found| found.service);
+        assert_eq!(found.map(|service| service.name.clone()).as_deref(), expect);
+    };
+    check(vec![], None);
+    check(vec![never("never")], Some("never"));
+    check(
+        vec![Service {
+            enabled: false,
+            ..never("off")
+        }],
+        None,
+    );
+    check(
+        vec![never("never"), service("in", "https://a.test/x")],
+        None,
+    );
+    let off = Service {
+        enabled: false,
+        ..service("off", "https://a.test/x")
+    };
+    check(vec![never("never"), off], None);
+}

@@ -1,0 +1,66 @@
+use super::*;
+use crate::fixture;
+use crate::snapshot::VaultState;
+
+fn credentials() -> Credentials {
+    Credentials::new(&Config {
+        open_max: 8,
+        idle: Duration::from_secs(60),
+    })
+}
+
+#[test]
+fn a_credential_opens_in_its_vault_only() {
+    let tenant = fixture::tenant();
+    let mut vault = fixture::vault(&tenant, vec![]);
+    fixture::credential(
+        &mut vault,
+        "KEY",
+        "a-long-value",
+        fixture::destination("a.test"),
+    );
+    let credential = Arc::clone(&vault.credentials["KEY"]);
+    let tenant = Arc::new(tenant);
+    let permit = |vault| Permit::for_test(Arc::clone(&tenant), Arc::new(vault), None);
+
+    let right = permit(vault);
+    let cache = credentials();
+    let opened = cache.open(&right, &credential).unwrap();
+    assert!(opened.opened.value.same_as(b"a-long-value"));
+    assert!(Arc::ptr_eq(
+        &opened,
+        &cache.open(&right, &credential).unwrap()
+    ));
+    let paired = cache.open_pair(&right, &credential, "user").unwrap();
+    assert!(!Arc::ptr_eq(&opened, &paired));
+    assert!(!format!("{opened:?} {cache:?}").contains("a-long"));
+
+    let wrong = permit(fixture::vault(&tenant, vec![]));
+    let code = cache.open(&wrong, &credential).unwrap_err().code();
+    assert_eq!(code, Code::CredentialUnusable);
+}
+
+#[test]
+fn a_credential_that_was_moved_or_whose_key_is_gone_does_not_open() {
+    let tenant = fixture::tenant();
+    let check = |alter: &dyn Fn(&mut VaultState, &mut Credential)| {
+        let mut vault = fixture::vault(&tenant, vec![]);
+        fixture::credential(
+            &mut vault,
+            "KEY",
+            "a-long-value",
+            fixture::destination("a.test"),
+        );
+        let mut credential = (*vault.credentials["KEY"]).clone();
+        alter(&mut vault, &mut credential);
+        let permit = Permit::for_test(Arc::new(tenant.clone()), Arc::new(vault), None);
+        let refused = credentials().open(&permit, &Arc::new(credential)).err();
+        assert_eq!(
+            refused.map(|error| error.code()),
+            Some(Code::CredentialUnusable)
+        );
+    };
+    check(&|vault, _| vault.data_keys.clear());
+    check(&|_, credential| credential.id = CredentialId::generate());
+    check(&|_, credential| credential.version = 2);
+}

@@ -1,0 +1,213 @@
+use super::*;
+use crate::fixture;
+
+fn check_special(address: &str, expect: bool) {
+    assert_eq!(is_special(address.parse().unwrap()), expect, "{address}");
+}
+
+#[test]
+fn special_use_addresses_are_known() {
+    for address in [
+        "0.0.0.0",
+        "0.1.2.3",
+        "10.0.0.1",
+        "100.64.0.1",
+        "100.100.100.200",
+        "100.127.255.255",
+        "127.0.0.1",
+        "127.255.255.255",
+        "169.254.169.254",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.0.0.192",
+        "192.0.2.1",
+        "192.88.99.1",
+        "192.168.1.1",
+        "198.18.0.1",
+        "198.19.255.255",
+        "198.51.100.1",
+        "203.0.113.1",
+        "224.0.0.1",
+        "239.1.1.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "168.63.129.16",
+        "::",
+        "::1",
+        "::ffff:8.8.8.8",
+        "::8.8.8.8",
+        "64:ff9b::808:808",
+        "64:ff9b:1::1",
+        "100::1",
+        "2001::1",
+        "2001:2::1",
+        "2001:10::1",
+        "2001:20::1",
+        "2001:db8::1",
+        "2002:808:808::1",
+        "3fff::1",
+        "5f00::1",
+        "fc00::1",
+        "fd00:ec2::254",
+        "fe80::1",
+        "fec0::1",
+        "ff02::1",
+        "4000::1",
+    ] {
+        check_special(address, true);
+    }
+}
+
+#[test]
+fn public_addresses_are_not_special() {
+    for address in [
+        "1.1.1.1",
+        "8.8.8.8",
+        "9.255.255.255",
+        "11.0.0.0",
+        "100.63.255.255",
+        "100.128.0.0",
+        "126.1.1.1",
+        "128.0.0.1",
+        "168.63.129.17",
+        "169.253.1.1",
+        "172.15.1.1",
+        "172.32.0.1",
+        "192.0.1.1",
+        "192.167.1.1",
+        "198.17.1.1",
+        "198.20.0.1",
+        "223.255.255.255",
+        "2001:200::1",
+        "2001:4860:4860::8888",
+        "2606:4700::1111",
+        "2a00::1",
+    ] {
+        check_special(address, false);
+    }
+}
+
+fn peers(hosts: &[(&str, &[&str])], own: &[&str]) -> Peers {
+    let seconds = Duration::from_secs;
+    Peers::new(Config {
+        hosts: hosts
+            .iter()
+            .map(|(host, addresses)| {
+                let addresses = addresses.iter().map(|address| address.parse().unwrap());
+                (Host::parse(host).unwrap(), addresses.collect())
+            })
+            .collect(),
+        own: own.iter().map(|address| address.parse().unwrap()).collect(),
+        dns_timeout: seconds(2),
+        dns_cache_max: 16,
+        connect_timeout: seconds(3),
+        handshake_timeout: seconds(10),
+        read_timeout: seconds(60),
+        write_timeout: seconds(60),
+        idle_timeout: seconds(60),
+    })
+}
+
+fn permit(allow: &[&str], pool: u64) -> Permit {
+    let mut tenant = fixture::tenant();
+    tenant.private_allow = allow.iter().map(|range| range.parse().unwrap()).collect();
+    let mut vault = fixture::vault(&tenant, vec![]);
+    vault.pool = pool;
+    Permit::for_test(tenant.into(), vault.into(), None)
+}
+
+#[tokio::test]
+async fn what_is_dialled_was_classified() {
+    let peers = peers(
+        &[
+            ("mixed.test", &["10.0.0.1", "8.8.8.8"]),
+            ("inside.test", &["10.0.0.1"]),
+            ("mapped.test", &["::ffff:10.0.0.1"]),
+            ("us.test", &["127.0.0.1"]),
+            ("nowhere.test", &[]),
+        ],
+        &["127.0.0.1:7302", "0.0.0.0:7380"],
+    );
+    let cases = [
+        ("https://mixed.test/", &[][..], Ok("8.8.8.8:443")),
+        ("https://inside.test/", &[], Err(Code::AddressRefused)),
+        ("https://inside.test/", &["10.0.0.0/8"], Ok("10.0.0.1:443")),
+        (
+            "https://inside.test/",
+            &["10.0.1.0/24"],
+            Err(Code::AddressRefused),
+        ),
+        ("https://mapped.test/", &[], Err(Code::AddressRefused)),
+        ("https://mapped.test/", &["10.0.0.0/8"], Ok("10.0.0.1:443")),
+        (
+            "https://us.test:7302/",
+            &["127.0.0.0/8"],
+            Err(Code::AddressRefused),
+        ),
+        (
+            "https://us.test:7380/",
+            &["127.0.0.0/8"],
+            Err(Code::AddressRefused),
+        ),
+        (
+            "https://us.test:8443/",
+            &["127.0.0.0/8"],
+            Ok("127.0.0.1:8443"),
+        ),
+        ("http://169.254.169.254/", &[], Err(Code::AddressRefused)),
+        ("http://1.1.1.1/", &[], Ok("1.1.1.1:80")),
+        ("https://nowhere.test/", &[], Err(Code::DnsFailed)),
+    ];
+    for (url, allow, expect) in cases {
+        let (target, _) = fixture::target(url);
+        let resolved = peers.resolve(&permit(allow, 1), &target).await;
+        let resolved = resolved
+            .map(|address| address.to_string())
+            .map_err(|error| error.code());
+        assert_eq!(resolved, expect.map(str::to_owned), "{url} {allow:?}");
+    }
+}
+
+#[test]
+fn a_peer_is_verified_by_name_and_shared_with_nobody() {
+    let peers = peers(&[], &[]);
+    let peer = |url: &str, pool: u64, upgrade: bool| {
+        let (target, _) = fixture::target(url);
+        peers.peer(
+            &permit(&[], pool),
+            &target,
+            ([8, 8, 8, 8], 443).into(),
+            upgrade,
+        )
+    };
+    let first = peer("https://a.test/", 1, false).unwrap();
+    assert_eq!(
+        (first.sni.as_str(), &first.scheme),
+        ("a.test", &PeerScheme::HTTPS)
+    );
+    assert!(first.options.verify_cert && first.options.verify_hostname);
+    assert_eq!(first.options.alpn, ALPN::H2H1);
+    assert_eq!(
+        peer("https://a.test/", 1, true).unwrap().options.alpn,
+        ALPN::H1
+    );
+
+    let group = |pool, upgrade| peer("https://a.test/", pool, upgrade).unwrap().group_key;
+    assert_eq!(group(1, false), first.group_key);
+    let mut groups = vec![
+        group(1, false),
+        group(1, true),
+        group(2, false),
+        group(2, true),
+    ];
+    groups.sort_unstable();
+    groups.dedup();
+    assert_eq!(groups.len(), 4);
+
+    let refused = peer("https://8.8.8.8/", 1, false).map(|_| ()).unwrap_err();
+    assert_eq!(refused.code(), Code::TargetInvalid);
+    assert_eq!(
+        peer("http://8.8.8.8/", 1, false).unwrap().scheme,
+        PeerScheme::HTTP
+    );
+}
