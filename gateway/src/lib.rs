@@ -12,3 +12,4 @@ pub mod exchange;
 pub mod journal;
 pub mod snapshot;
 pub mod error;
+pub mod p256;
