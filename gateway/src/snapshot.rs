@@ -266,15 +266,17 @@ impl State {
     /// Whether a vault was used since the last call.
     pub(crate) fn take_used(&self, id: VaultId) -> bool {
         let vaults = self.0.vaults.pin();
-        vaults.get(&id).is_some_and(|held| held.used.swap(false, Ordering::Relaxed))
+        vaults
+            .get(&id)
+            .is_some_and(|held| held.used.swap(false, Ordering::Relaxed))
     }
 
     /// Whether a token that ends at `end` outlives the latest known for a vault by more than `slack` seconds.
     pub(crate) fn outlives(&self, id: VaultId, end: i64, slack: i64) -> bool {
         let vaults = self.0.vaults.pin();
-        vaults.get(&id).is_some_and(|held| {
-            end.saturating_sub(held.latest.load(Ordering::Relaxed)) > slack
-        })
+        vaults
+            .get(&id)
+            .is_some_and(|held| end.saturating_sub(held.latest.load(Ordering::Relaxed)) > slack)
     }
 
     /// Notes the end of the latest token that is known for a vault.
@@ -284,6 +286,3 @@ impl State {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

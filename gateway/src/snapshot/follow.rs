@@ -23,9 +23,9 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use super::State;
-use super::replica::{Broken, Replica};
 use super::identity::{self, Identity};
 use super::link::{Link, Request, SignedIntermediate, Signing};
+use super::replica::{Broken, Replica};
 use crate::error::Error as StageError;
 
 /// How often the follow service beats and looks at its vaults.
@@ -99,9 +99,18 @@ impl Metrics {
             Ok::<_, prometheus::Error>(metric)
         };
         Ok(Self {
-            connected: gauge("gateway_feed_connected", "1 while the stream from control is open.")?,
-            epoch: gauge("gateway_feed_epoch", "The epoch of the last revision that was followed.")?,
-            revision: gauge("gateway_feed_revision", "The last revision that was followed.")?,
+            connected: gauge(
+                "gateway_feed_connected",
+                "1 while the stream from control is open.",
+            )?,
+            epoch: gauge(
+                "gateway_feed_epoch",
+                "The epoch of the last revision that was followed.",
+            )?,
+            revision: gauge(
+                "gateway_feed_revision",
+                "The last revision that was followed.",
+            )?,
             vaults: gauge("gateway_feed_vaults", "Vaults in memory or asked for.")?,
             lease_age_ms: gauge(
                 "gateway_feed_lease_age_ms",
@@ -116,9 +125,11 @@ impl Metrics {
         let position = replica.position().unwrap_or_default();
         self.epoch.set(number(position.epoch));
         self.revision.set(number(position.n));
-        self.vaults.set(i64::try_from(replica.vault_count()).unwrap_or(i64::MAX));
+        self.vaults
+            .set(i64::try_from(replica.vault_count()).unwrap_or(i64::MAX));
         let age = state.lease().age().map_or(0, |age| age.as_millis());
-        self.lease_age_ms.set(i64::try_from(age).unwrap_or(i64::MAX));
+        self.lease_age_ms
+            .set(i64::try_from(age).unwrap_or(i64::MAX));
     }
 }
 
@@ -302,7 +313,8 @@ impl Follow {
             self.replica.event(event, now)?;
         }
         self.replica.acknowledge();
-        self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+        self.ready
+            .send_if_modified(|ready| !std::mem::replace(ready, true));
         Ok(())
     }
 
@@ -357,6 +369,8 @@ fn ticks() -> Interval {
 
 /// Seconds since the Unix epoch.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

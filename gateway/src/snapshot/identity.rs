@@ -46,13 +46,17 @@ const CALL: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The node has not joined, and was not told how.
-    #[error("this node has not joined a cluster: set SORTIE_GATEWAY__JOIN to a join string of `sortie gateway join`")]
+    #[error(
+        "this node has not joined a cluster: set SORTIE_GATEWAY__JOIN to a join string of `sortie gateway join`"
+    )]
     NotJoined,
     /// A join string that is none.
     #[error("the join string is not one: copy all of it, from `sortie_join_` on")]
     JoinString,
     /// Control did not accept the join token, or cannot be reached.
-    #[error("control did not let this node join: join tokens work once and for a short time, ask for a new one")]
+    #[error(
+        "control did not let this node join: join tokens work once and for a short time, ask for a new one"
+    )]
     Refused(#[source] Box<tonic::Status>),
     /// No connection.
     #[error("no connection to control at {address}")]
@@ -115,7 +119,8 @@ impl Join {
             .ok_or(Error::JoinString)?;
         let json = URL_SAFE_NO_PAD.decode(encoded).or(Err(Error::JoinString))?;
         let json = Secret::new(json);
-        let fields: JoinFields = serde_json::from_slice(json.expose()).or(Err(Error::JoinString))?;
+        let fields: JoinFields =
+            serde_json::from_slice(json.expose()).or(Err(Error::JoinString))?;
         let token = Secret::new(fields.token.into_bytes());
         let authority = STANDARD.decode(fields.ca).or(Err(Error::JoinString))?;
         let is_certificate = X509::from_der(&authority).is_ok();

@@ -117,10 +117,12 @@ impl Link {
     }
 
     fn ask(&self, request: Request) -> Result<()> {
-        self.requests.try_send(request).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => Code::Overloaded.into(),
-            mpsc::error::TrySendError::Closed(_) => Code::VaultUnavailable.into(),
-        })
+        self.requests
+            .try_send(request)
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => Code::Overloaded.into(),
+                mpsc::error::TrySendError::Closed(_) => Code::VaultUnavailable.into(),
+            })
     }
 
     async fn answer<T>(&self, answered: oneshot::Receiver<T>) -> Result<T> {

@@ -67,12 +67,19 @@ pub fn replace(whole: &Whole, snapshot: Snapshot) -> Option<Whole> {
         next.state.pool = next_pool();
         return Some(next.done());
     }
+    Some(refresh(whole, snapshot))
+}
+
+/// The state of a snapshot in place of another, whichever is newer: what is held is known to have gaps.
+#[must_use]
+pub fn refresh(whole: &Whole, snapshot: Snapshot) -> Whole {
+    let held = &whole.state;
     let mut next = Next::from_snapshot(snapshot);
     let same_keys = same_keys(&next.state.data_keys, &held.data_keys);
     if same_keys && next.state.credentials == held.credentials {
         next.state.pool = held.pool;
     }
-    Some(next.done())
+    next.done()
 }
 
 /// The state behind a change of this vault; `None` if it is a repetition. A vault's own tombstone is the caller's.

@@ -53,9 +53,13 @@ pub(super) type Answer = oneshot::Sender<Result<Arc<VaultState>, Code>>;
 pub(super) enum Broken {
     #[error("control sent something before its welcome, or nothing where something is needed")]
     Protocol,
-    #[error("control is behind what this node has seen: {0} after {1}; was a backup restored without a new epoch?")]
+    #[error(
+        "control is behind what this node has seen: {0} after {1}; was a backup restored without a new epoch?"
+    )]
     RolledBack(Revision, Revision),
-    #[error("control sent something that cannot be understood, and it is not known what it is about")]
+    #[error(
+        "control sent something that cannot be understood, and it is not known what it is about"
+    )]
     Undecodable,
     #[error("too many changes arrived before a vault's snapshot")]
     TooEarly,
@@ -201,7 +205,11 @@ impl Replica {
     pub(super) fn offer(&mut self, id: VaultId, ticket: Ticket) {
         if let Some(entry) = self.vaults.get_mut(&id) {
             self.state.note_latest(id, ticket.end);
-            if entry.latest.as_ref().is_none_or(|held| held.end < ticket.end) {
+            if entry
+                .latest
+                .as_ref()
+                .is_none_or(|held| held.end < ticket.end)
+            {
                 entry.latest = Some(ticket);
             }
         }
@@ -227,7 +235,11 @@ impl Replica {
         let Some(entry) = self.vaults.get_mut(&id) else {
             return;
         };
-        entry.idle = if used { 0 } else { entry.idle.saturating_add(1) };
+        entry.idle = if used {
+            0
+        } else {
+            entry.idle.saturating_add(1)
+        };
         if let Some((_, ticks)) = &mut entry.asked {
             *ticks = ticks.saturating_add(1);
             if *ticks > ANSWER_TICKS {
@@ -339,8 +351,11 @@ impl Replica {
                 return Ok(());
             }
         };
-        entry.asked = None;
+        // The answer to a question stands for all that the stream did not send before it was asked, so it replaces
+        // what is held whatever its revision; what came since follows on it.
+        let answers = entry.asked.take().is_some();
         entry.whole = match entry.whole.take() {
+            Some(whole) if answers => Some(merge::refresh(&whole, snapshot)),
             Some(whole) => Some(merge::replace(&whole, snapshot).unwrap_or(whole)),
             None => Some(merge::from_snapshot(snapshot)),
         };
@@ -365,7 +380,9 @@ impl Replica {
         // The refusal is about the token that asked. Others may have better ones.
         let asked = entry.asked.take().map(|(session, _)| session);
         let waiting = std::mem::take(&mut entry.waiting);
-        entry.latest = entry.latest.take_if(|ticket| Some(ticket.session) != asked && ticket.end > now);
+        entry.latest = entry
+            .latest
+            .take_if(|ticket| Some(ticket.session) != asked && ticket.end > now);
         for (ticket, answer) in waiting {
             if Some(ticket.session) == asked {
                 let _gone = answer.send(Err(code));
@@ -430,14 +447,17 @@ impl Replica {
         };
         if matches!(change.object, Object::Tombstone(Tombstone::Vault(_))) {
             self.drop_vault(id, Code::VaultUnavailable);
-        } else if entry.whole.is_some() {
-            if entry.apply(&change) {
-                self.publish(id);
+            return Ok(());
+        }
+        let news = entry.apply(&change);
+        if entry.whole.is_none() || entry.asked.is_some() {
+            if entry.early.len() >= EARLY_MAX {
+                return Err(Broken::TooEarly);
             }
-        } else if entry.early.len() < EARLY_MAX {
             entry.early.push(change);
-        } else {
-            return Err(Broken::TooEarly);
+        }
+        if news {
+            self.publish(id);
         }
         Ok(())
     }
@@ -465,7 +485,11 @@ impl Replica {
         self.state.put_vault(Arc::clone(&whole.state));
         for (ticket, answer) in entry.waiting.drain(..) {
             let _gone = answer.send(Ok(Arc::clone(&whole.state)));
-            if entry.latest.as_ref().is_none_or(|held| held.end < ticket.end) {
+            if entry
+                .latest
+                .as_ref()
+                .is_none_or(|held| held.end < ticket.end)
+            {
                 entry.latest = Some(ticket);
             }
         }
@@ -583,7 +607,8 @@ impl Replica {
     }
 
     fn publish_keys(&self) {
-        self.state.set_keys(VerifyingKeys::new(self.keys.iter().cloned()));
+        self.state
+            .set_keys(VerifyingKeys::new(self.keys.iter().cloned()));
     }
 
     fn send(&mut self, content: Message) {
@@ -594,7 +619,10 @@ impl Replica {
 impl Entry {
     /// Applies a change. Whether it was news.
     fn apply(&mut self, change: &Change) -> bool {
-        let next = self.whole.as_ref().and_then(|whole| merge::apply(whole, change));
+        let next = self
+            .whole
+            .as_ref()
+            .and_then(|whole| merge::apply(whole, change));
         let news = next.is_some();
         self.whole = next.or_else(|| self.whole.take());
         news

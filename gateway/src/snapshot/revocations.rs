@@ -48,12 +48,17 @@ impl Revocations {
     pub(super) fn add(&self, revocations: impl IntoIterator<Item = Revocation>) {
         let mut by_tenant: HashMap<TenantId, Vec<Revocation>> = HashMap::new();
         for revocation in revocations {
-            by_tenant.entry(revocation.tenant).or_default().push(revocation);
+            by_tenant
+                .entry(revocation.tenant)
+                .or_default()
+                .push(revocation);
         }
         let turn = self.writing.lock();
         let tenants = self.tenants.pin();
         for (tenant, revocations) in by_tenant {
-            let mut entries = tenants.get(&tenant).map_or_else(Entries::default, |held| (**held).clone());
+            let mut entries = tenants
+                .get(&tenant)
+                .map_or_else(Entries::default, |held| (**held).clone());
             for revocation in revocations {
                 entries.add(&revocation);
             }
@@ -86,7 +91,9 @@ impl Revocations {
 
     /// Has checked callers checked again, without waking anybody: an object arrived that no live tunnel can use.
     pub(super) fn arrived(&self) -> u64 {
-        self.version.fetch_add(1, Ordering::AcqRel).saturating_add(1)
+        self.version
+            .fetch_add(1, Ordering::AcqRel)
+            .saturating_add(1)
     }
 
     /// Says that what refuses tokens has changed, by a revocation or by an object's generation.
@@ -137,7 +144,9 @@ impl Entries {
 
     fn cover(&self, claims: &Claims) -> bool {
         let vault_below = |id: VaultId, generation: u64| {
-            self.vaults.get(&id).is_some_and(|(least, _)| generation < *least)
+            self.vaults
+                .get(&id)
+                .is_some_and(|(least, _)| generation < *least)
         };
         claims.tenant_generation < self.tenant.0
             || self.sessions.contains_key(&claims.session)
@@ -145,7 +154,10 @@ impl Entries {
                 .agents
                 .get(&claims.agent)
                 .is_some_and(|(least, _)| claims.agent_generation < *least)
-            || claims.vaults.iter().any(|vault| vault_below(vault.id, vault.generation))
+            || claims
+                .vaults
+                .iter()
+                .any(|vault| vault_below(vault.id, vault.generation))
     }
 
     fn any_ended(&self, now: i64) -> bool {
