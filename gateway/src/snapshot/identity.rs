@@ -17,22 +17,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use boring::asn1::Asn1Time;
 use boring::x509::X509;
-use parking_lot::Mutex;
 use rcgen::{CertificateParams, DistinguishedName, DnType};
 use serde::{Deserialize, Serialize};
 use sortie_proto::id::GatewayId;
 use sortie_proto::secret::Secret;
 use sortie_proto::wire::v1;
 use sortie_proto::wire::v1::feed_client::FeedClient;
-use sortie_proto::wire::v1::journal_client::JournalClient;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
-use crate::journal::ship::Transport;
 use crate::p256::{InvalidKey, P256Key};
 
 /// What a join string starts with.
@@ -288,45 +284,6 @@ impl Current {
     }
 }
 
-/// The way to control's audit log over the node's own connection.
-#[derive(Debug)]
-pub struct AuditLink {
-    identity: Arc<Identity>,
-    channel: Mutex<Option<Channel>>,
-}
-
-impl AuditLink {
-    /// A link that connects on first use.
-    #[must_use]
-    pub const fn new(identity: Arc<Identity>) -> Self {
-        Self {
-            identity,
-            channel: Mutex::new(None),
-        }
-    }
-}
-
-#[async_trait]
-impl Transport for AuditLink {
-    async fn ship(&self, request: v1::ShipRequest) -> Result<v1::ShipResponse, tonic::Status> {
-        let kept = self.channel.lock().take();
-        let channel = match kept {
-            Some(channel) => channel,
-            None => self.identity.connect().await.map_err(|error| {
-                let mut status = tonic::Status::unavailable("no connection to control");
-                status.set_source(Arc::new(error));
-                status
-            })?,
-        };
-        let mut client = JournalClient::new(channel.clone());
-        let answer = tokio::time::timeout(CALL, client.ship(request)).await;
-        let answer = answer.or(Err(tonic::Status::deadline_exceeded("control is slow")))??;
-        // Kept only while it works: after a failure the next call connects anew, with the newest certificate.
-        *self.channel.lock() = Some(channel);
-        Ok(answer.into_inner())
-    }
-}
-
 fn host(address: &str) -> Option<&str> {
     let (host, port) = address.rsplit_once(':')?;
     port.parse::<u16>().ok()?;
@@ -348,14 +305,14 @@ async fn connect(address: &str, tls: ClientTlsConfig) -> Result<Channel, Error> 
         address: address.to_owned(),
         source,
     };
-    Endpoint::from_shared(format!("https://{address}"))
-        .map_err(failed)?
-        .tls_config(tls)
+    let endpoint = Endpoint::from_shared(format!("https://{address}"))
+        .and_then(|endpoint| endpoint.tls_config(tls))
         .map_err(failed)?
         .connect_timeout(CALL)
         .http2_keep_alive_interval(CALL)
-        .keep_alive_timeout(CALL)
-        .connect()
+        .keep_alive_timeout(CALL);
+    // Boxed: it is large, and awaited by futures that live as long as the process.
+    Box::pin(async move { endpoint.connect().await })
         .await
         .map_err(failed)
 }

@@ -27,9 +27,8 @@ pub fn boot_clock() -> u64 {
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let clock = ClockId::CLOCK_MONOTONIC;
     let read = clock_gettime(clock).ok();
-    let since_boot = read.and_then(|time| Duration::try_from(time).ok());
-    since_boot.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    read.map_or(0, |time| {
+        u64::try_from(Duration::from(time).as_millis()).unwrap_or(u64::MAX)
     })
 }
 

@@ -42,7 +42,8 @@ pub fn vault_of(object: &Object) -> Option<VaultId> {
 pub struct Whole {
     /// What requests see.
     pub state: Arc<VaultState>,
-    services: Vec<Arc<Service>>,
+    /// All services, by id.
+    pub services: Vec<Arc<Service>>,
 }
 
 /// The state of a vault from its snapshot.
@@ -203,13 +204,5 @@ impl Next {
             }
             Tombstone::Vault(_) | Tombstone::Tenant(_) => {}
         }
-    }
-}
-
-#[cfg(test)]
-impl Whole {
-    /// The services, for tests that compare states.
-    pub(super) fn services(&self) -> &[Arc<Service>] {
-        &self.services
     }
 }
