@@ -1,7 +1,9 @@
 //! Joining, following and shipping against a control of the test's own, over real sockets and mutual TLS.
 #![expect(
     clippy::disallowed_methods,
-    reason = "the test owns its tasks and ends with them"
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test: it owns its tasks, ends with them, and fails by panicking"
 )]
 
 use std::pin::Pin;
