@@ -19,6 +19,7 @@ mod lane;
 mod folder;
 mod source;
 pub mod ship;
+pub mod transport;
 
 use std::cell::RefCell;
 use std::io;

@@ -19,3 +19,4 @@ pub mod error;
 pub mod reply;
 #[cfg(test)]
 mod fixture;
+pub mod p256;

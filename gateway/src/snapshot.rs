@@ -1,23 +1,35 @@
 //! The state that control sent: read lock-free, swapped whole.
+//!
+//! [`follow`] keeps it up to date over one stream from control and is its only writer; [`link`] asks that service for
+//! what is not here. **Invariants:** nothing of it is ever on disk; a vault is whole or absent; an object that cannot
+//! be understood takes its vault or tenant away, since what it would have forbidden is not known.
 
+pub mod identity;
 pub mod follow;
+mod replica;
 pub mod lease;
 pub mod merge;
+mod revocations;
 pub mod link;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sortie_proto::agent::{Grant, VaultRole};
+use arc_swap::ArcSwap;
+use sortie_proto::agent::{Grant, Revocation, VaultRole};
 use sortie_proto::credential::Credential;
 use sortie_proto::id::{AgentId, TenantId, VaultId};
 use sortie_proto::matching::Index;
 use sortie_proto::revision::Revision;
 use sortie_proto::sealed::{KeyRef, SealingKey};
 use sortie_proto::tenant::Tenant;
-use sortie_proto::token::{Claims, VerifyingKeys};
+use sortie_proto::token::{Claims, VaultClaim, VerifyingKeys};
 use sortie_proto::vault::Vault;
+
+use self::lease::{BootClock, Lease};
+use self::revocations::Revocations;
 
 /// A vault at a revision. Never altered: a change makes a new one.
 #[derive(Debug)]
@@ -69,52 +81,208 @@ impl VaultState {
 
 /// What this node knows. Cheap to clone; every read is lock-free.
 #[derive(Debug, Clone)]
-pub struct State {}
+pub struct State(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    vaults: papaya::HashMap<VaultId, Arc<Held>>,
+    tenants: papaya::HashMap<TenantId, Arc<Tenant>>,
+    keys: ArcSwap<VerifyingKeys>,
+    revocations: Revocations,
+    lease: Lease,
+    epoch: AtomicU64,
+}
+
+/// A vault in memory.
+#[derive(Debug)]
+struct Held {
+    state: ArcSwap<VaultState>,
+    /// Set by use and cleared by the follow service, which keeps the time: a request reads no clock for it.
+    used: AtomicBool,
+    /// When the latest token that is known for it ends, in seconds since the Unix epoch.
+    latest: AtomicI64,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl State {
+    /// A node that knows nothing: it refuses every token and serves no vault.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(lease::boot_clock)
+    }
+
+    /// The same on a clock of the caller's, for tests.
+    #[must_use]
+    pub fn with_clock(clock: BootClock) -> Self {
+        Self(Arc::new(Inner {
+            vaults: papaya::HashMap::new(),
+            tenants: papaya::HashMap::new(),
+            keys: ArcSwap::from_pointee(VerifyingKeys::default()),
+            revocations: Revocations::new(),
+            lease: Lease::new(clock),
+            epoch: AtomicU64::new(0),
+        }))
+    }
+
     /// A vault that is in memory, whether its lease holds or not.
     #[must_use]
     pub fn vault(&self, id: VaultId) -> Option<Arc<VaultState>> {
-        let _ = id;
-        todo!()
+        let vaults = self.0.vaults.pin();
+        let held = vaults.get(&id)?;
+        // Read first: a line that all workers write would cost each of them more than the vault itself.
+        if !held.used.load(Ordering::Relaxed) {
+            held.used.store(true, Ordering::Relaxed);
+        }
+        Some(held.state.load_full())
     }
 
     /// A tenant that is in memory.
     #[must_use]
     pub fn tenant(&self, id: TenantId) -> Option<Arc<Tenant>> {
-        let _ = id;
-        todo!()
+        self.0.tenants.pin().get(&id).cloned()
     }
 
     /// The keys that tokens are accepted from.
     #[must_use]
     pub fn keys(&self) -> Arc<VerifyingKeys> {
-        todo!()
+        self.0.keys.load_full()
     }
 
     /// Rises with every revocation: while it stands still, a caller that was checked need not be checked again.
     #[must_use]
     pub fn revocation_version(&self) -> u64 {
-        todo!()
+        self.0.revocations.version()
     }
 
     /// Whether a token is refused by a revocation or by its epoch.
     #[must_use]
     pub fn revoked(&self, claims: &Claims) -> bool {
-        let _ = claims;
-        todo!()
+        let tenants = self.0.tenants.pin();
+        let tenant = tenants.get(&claims.tenant);
+        if tenant.is_some_and(|tenant| claims.tenant_generation < tenant.generation) {
+            return true;
+        }
+        let vaults = self.0.vaults.pin();
+        let below = |claim: &VaultClaim| {
+            vaults
+                .get(&claim.id)
+                .is_some_and(|held| claim.generation < held.state.load().vault.generation)
+        };
+        claims.epoch > self.0.epoch.load(Ordering::Acquire)
+            || claims.vaults.iter().any(below)
+            || self.0.revocations.cover(claims)
     }
 
     /// Wakes whenever `revocation_version` rises, to cut live tunnels.
     #[must_use]
     pub fn revocations(&self) -> tokio::sync::watch::Receiver<u64> {
-        todo!()
+        self.0.revocations.subscribe()
     }
 
     /// Whether a vault of this staleness may be served.
     #[must_use]
     pub fn lease_holds(&self, staleness: Duration) -> bool {
-        let _ = staleness;
-        todo!()
+        self.0.lease.holds(staleness)
+    }
+
+    // What follows is the follow service's: it alone writes.
+
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.0.lease
+    }
+
+    pub(crate) fn set_epoch(&self, epoch: u64) {
+        self.0.epoch.store(epoch, Ordering::Release);
+    }
+
+    pub(crate) fn set_keys(&self, keys: VerifyingKeys) {
+        self.0.keys.store(Arc::new(keys));
+    }
+
+    pub(crate) fn put_vault(&self, state: Arc<VaultState>) {
+        let id = state.vault.id;
+        let vaults = self.0.vaults.pin();
+        let Some(held) = vaults.get(&id) else {
+            let held = Held {
+                state: ArcSwap::new(state),
+                used: AtomicBool::new(true),
+                latest: AtomicI64::new(0),
+            };
+            vaults.insert(id, Arc::new(held));
+            self.0.revocations.arrived();
+            return;
+        };
+        let raised = held.state.load().vault.generation < state.vault.generation;
+        held.state.store(state);
+        if raised {
+            self.0.revocations.changed();
+        }
+    }
+
+    pub(crate) fn drop_vault(&self, id: VaultId) {
+        self.0.vaults.pin().remove(&id);
+    }
+
+    pub(crate) fn put_tenant(&self, tenant: Tenant) {
+        let tenants = self.0.tenants.pin();
+        let held = tenants.get(&tenant.id);
+        if held.is_some_and(|held| held.version >= tenant.version) {
+            return;
+        }
+        let raised = held.is_some_and(|held| held.generation < tenant.generation);
+        tenants.insert(tenant.id, Arc::new(tenant));
+        if raised {
+            self.0.revocations.changed();
+        } else {
+            self.0.revocations.arrived();
+        }
+    }
+
+    pub(crate) fn drop_tenant(&self, id: TenantId) {
+        self.0.tenants.pin().remove(&id);
+    }
+
+    pub(crate) fn tenants(&self) -> Vec<TenantId> {
+        self.0.tenants.pin().keys().copied().collect()
+    }
+
+    pub(crate) fn forget_revocations(&self, tenant: TenantId) {
+        self.0.revocations.forget(tenant);
+    }
+
+    pub(crate) fn revoke(&self, revocations: impl IntoIterator<Item = Revocation>) {
+        self.0.revocations.add(revocations);
+    }
+
+    pub(crate) fn expire_revocations(&self, now: i64) {
+        self.0.revocations.expire(now);
+    }
+
+    /// Whether a vault was used since the last call.
+    pub(crate) fn take_used(&self, id: VaultId) -> bool {
+        let vaults = self.0.vaults.pin();
+        vaults
+            .get(&id)
+            .is_some_and(|held| held.used.swap(false, Ordering::Relaxed))
+    }
+
+    /// Whether a token that ends at `end` outlives the latest known for a vault by more than `slack` seconds.
+    pub(crate) fn outlives(&self, id: VaultId, end: i64, slack: i64) -> bool {
+        let vaults = self.0.vaults.pin();
+        vaults
+            .get(&id)
+            .is_some_and(|held| end.saturating_sub(held.latest.load(Ordering::Relaxed)) > slack)
+    }
+
+    /// Notes the end of the latest token that is known for a vault.
+    pub(crate) fn note_latest(&self, id: VaultId, end: i64) {
+        if let Some(held) = self.0.vaults.pin().get(&id) {
+            held.latest.fetch_max(end, Ordering::Relaxed);
+        }
     }
 }

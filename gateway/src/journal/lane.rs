@@ -192,6 +192,7 @@ impl Lane {
     }
 
     /// The sequence that the next record will have.
+    #[cfg(test)]
     pub(super) fn next(&self) -> u64 {
         self.writer.lock().next
     }
@@ -243,8 +244,8 @@ impl Writer {
         lane: u32,
         place: &Place<'_>,
     ) -> Result<&mut Segment, Refused> {
-        if u64::try_from(bytes).unwrap_or(u64::MAX) > place.segment_bytes.saturating_sub(HEADER_LEN)
-        {
+        let whole = u64::try_from(bytes.saturating_add(HEADER_LEN)).unwrap_or(u64::MAX);
+        if whole > place.segment_bytes {
             return Err(Refused::TooLarge);
         }
         if let Some(full) = self.current.take_if(|segment| !segment.fits(bytes)) {

@@ -25,9 +25,12 @@ use sortie_proto::id::BootId;
 const MAGIC: &[u8; 8] = b"SORTIEJ\n";
 const VERSION: u32 = 1;
 /// The bytes before the first record.
-pub(super) const HEADER_LEN: u64 = 64;
+pub(super) const HEADER_LEN: usize = 64;
 /// The bytes before a payload.
 pub(super) const FRAME_LEN: usize = 8;
+const FRAME_LEN_U64: u64 = 8;
+/// Where the first record stands.
+const RECORDS_START: u64 = 64;
 const SUFFIX: &str = ".seg";
 
 /// Which records a segment holds.
@@ -42,8 +45,8 @@ pub(super) struct Header {
 }
 
 impl Header {
-    fn to_bytes(self) -> [u8; HEADER_LEN as usize] {
-        let mut bytes = Vec::with_capacity(HEADER_LEN as usize);
+    fn to_bytes(self) -> [u8; HEADER_LEN] {
+        let mut bytes = Vec::with_capacity(HEADER_LEN);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&self.lane.to_le_bytes());
@@ -51,14 +54,14 @@ impl Header {
         bytes.extend_from_slice(&self.first.to_le_bytes());
         let check = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&check.to_le_bytes());
-        let mut header = [0; HEADER_LEN as usize];
+        let mut header = [0; HEADER_LEN];
         for (to, from) in header.iter_mut().zip(bytes) {
             *to = from;
         }
         header
     }
 
-    fn from_bytes(bytes: &[u8; HEADER_LEN as usize]) -> Option<Self> {
+    fn from_bytes(bytes: &[u8; HEADER_LEN]) -> Option<Self> {
         let (covered, rest) = bytes.split_at_checked(40)?;
         let check = u32::from_le_bytes(*rest.first_chunk()?);
         let (magic, rest) = covered.split_first_chunk::<8>()?;
@@ -133,7 +136,7 @@ impl Segment {
             path,
             first: header.first,
             next: header.first,
-            end: HEADER_LEN,
+            end: RECORDS_START,
             capacity,
         })
     }
@@ -235,7 +238,7 @@ impl Reader {
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
-        let mut bytes = [0; HEADER_LEN as usize];
+        let mut bytes = [0; HEADER_LEN];
         match file.read_exact_at(&mut bytes, 0) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             outcome => outcome?,
@@ -244,7 +247,7 @@ impl Reader {
             file,
             header,
             next: header.first,
-            offset: HEADER_LEN,
+            offset: RECORDS_START,
             length,
         }))
     }
@@ -264,7 +267,7 @@ impl Reader {
         let end = end.map_or(self.length, |end| end.min(self.length));
         let Some(left) = end
             .checked_sub(self.offset)
-            .and_then(|left| left.checked_sub(FRAME_LEN as u64))
+            .and_then(|left| left.checked_sub(FRAME_LEN_U64))
         else {
             return Ok(Read::End);
         };
@@ -279,8 +282,8 @@ impl Reader {
         }
         self.file
             .read_exact_at(&mut head, self.offset.saturating_add(4))?;
-        let mut payload = vec![0; length as usize];
-        let start = self.offset.saturating_add(FRAME_LEN as u64);
+        let mut payload = vec![0; usize::try_from(length).or(Err(io::ErrorKind::InvalidData))?];
+        let start = self.offset.saturating_add(FRAME_LEN_U64);
         self.file.read_exact_at(&mut payload, start)?;
         if crc32c::crc32c(&payload) != u32::from_le_bytes(head) {
             return Ok(Read::Torn);

@@ -1,1 +1,109 @@
-//! TODO
+//! How long this node may serve a vault without hearing from control.
+//!
+//! A beat carries a nonce; control echoes it once all that a database beat behind it could see has been sent. The lease
+//! runs from the moment at which *this node sent* the nonce, on a clock that counts while the machine sleeps: neither a
+//! delayed echo nor a suspended machine makes it longer. **Invariant:** the confirmed moment only moves forward, and
+//! before the first echo no lease holds.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use parking_lot::Mutex;
+
+/// The most beats that may wait for their echo. The oldest is forgotten first: a later echo confirms more.
+const BEATS_MAX: usize = 256;
+
+/// A clock in milliseconds that never stops and is set by nobody. Zero means that it cannot be read.
+pub type BootClock = fn() -> u64;
+
+/// The time since the machine started, sleep included.
+#[must_use]
+pub fn boot_clock() -> u64 {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let clock = ClockId::CLOCK_BOOTTIME;
+    // Darwin's monotonic clock counts while the machine sleeps.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let clock = ClockId::CLOCK_MONOTONIC;
+    let read = clock_gettime(clock).ok();
+    read.map_or(0, |time| {
+        u64::try_from(Duration::from(time).as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+/// The beats that were sent, and up to which moment control has confirmed us.
+#[derive(Debug)]
+pub struct Lease {
+    clock: BootClock,
+    confirmed: AtomicU64,
+    sent: Mutex<Sent>,
+}
+
+#[derive(Debug, Default)]
+struct Sent {
+    last: u64,
+    waiting: VecDeque<(u64, u64)>,
+}
+
+impl Lease {
+    /// A lease that does not hold yet.
+    #[must_use]
+    pub fn new(clock: BootClock) -> Self {
+        Self {
+            clock,
+            confirmed: AtomicU64::new(0),
+            sent: Mutex::new(Sent::default()),
+        }
+    }
+
+    /// The nonce of a beat that is sent right behind this call. Never one that was used before.
+    pub fn beat(&self) -> u64 {
+        let now = (self.clock)();
+        let mut sent = self.sent.lock();
+        sent.last = sent.last.saturating_add(1);
+        let nonce = sent.last;
+        if sent.waiting.len() >= BEATS_MAX {
+            sent.waiting.pop_front();
+        }
+        sent.waiting.push_back((nonce, now));
+        nonce
+    }
+
+    /// Takes an echo: it confirms the nonce and all before it. One that was never sent confirms nothing.
+    pub fn echo(&self, nonce: u64) {
+        let mut sent = self.sent.lock();
+        let Some(index) = sent.waiting.iter().position(|(sent, _)| *sent == nonce) else {
+            return;
+        };
+        if let Some((_, at)) = sent.waiting.drain(..=index).next_back() {
+            self.confirmed.fetch_max(at, Ordering::Release);
+        }
+    }
+
+    /// Forgets the beats of a connection that has ended: their echoes cannot come any more.
+    pub fn disconnected(&self) {
+        self.sent.lock().waiting.clear();
+    }
+
+    /// How long ago the confirmed moment is; `None` before the first.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        let confirmed = self.confirmed.load(Ordering::Acquire);
+        let age = || Duration::from_millis((self.clock)().saturating_sub(confirmed));
+        (confirmed != 0).then(age)
+    }
+
+    /// Whether a vault of this staleness may be served.
+    #[must_use]
+    pub fn holds(&self, staleness: Duration) -> bool {
+        let confirmed = self.confirmed.load(Ordering::Acquire);
+        let now = (self.clock)();
+        confirmed != 0
+            && now != 0
+            && u128::from(now.saturating_sub(confirmed)) < staleness.as_millis()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ fn read_all(path: &Path) -> (Vec<Vec<u8>>, Read) {
     loop {
         match reader.read(None).unwrap() {
             Read::Record(payload) => records.push(payload),
-            end => return (records, end),
+            end @ (Read::End | Read::Torn) => return (records, end),
         }
     }
 }
@@ -73,7 +73,7 @@ fn every_torn_tail_is_recognised() {
     let folder = tempfile::tempdir().unwrap();
     let path = written(folder.path(), &[b"first", b"second"]);
     let whole = std::fs::read(&path).unwrap();
-    let second = HEADER_LEN as usize + FRAME_LEN + 5;
+    let second = HEADER_LEN + FRAME_LEN + 5;
     for cut in second..second + FRAME_LEN + 6 {
         let mut torn = whole.clone();
         torn[cut..].fill(0);
@@ -96,8 +96,8 @@ fn a_flipped_bit_is_recognised_wherever_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = written(folder.path(), &[b"first", b"second"]);
     let whole = std::fs::read(&path).unwrap();
-    let used = HEADER_LEN as usize + 2 * FRAME_LEN + 11;
-    for at in (0..44).chain(HEADER_LEN as usize..used) {
+    let used = HEADER_LEN + 2 * FRAME_LEN + 11;
+    for at in (0..44).chain(HEADER_LEN..used) {
         let mut altered = whole.clone();
         altered[at] ^= 0x10;
         std::fs::write(&path, &altered).unwrap();
@@ -138,7 +138,7 @@ proptest::proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = written(folder.path(), &[b"first"]);
         let mut content = std::fs::read(&path).unwrap();
-        content.truncate(HEADER_LEN as usize);
+        content.truncate(HEADER_LEN);
         content.extend(bytes);
         std::fs::write(&path, content).unwrap();
         read_all(&path);

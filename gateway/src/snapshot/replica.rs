@@ -1,0 +1,381 @@
+//! What the follow service does with what it is told, without a socket: events and wishes in, messages out.
+//!
+//! One value for the life of the process, over any number of streams. **Invariants:** a vault is in [`State`] only
+//! between a whole snapshot and the moment at which something about it could not be understood, its release ended, or
+//! nobody used it for a while; changes that arrive before a vault's snapshot wait for it; a cold vault has one
+//! subscription, however many wait; messages are sent in the order of [`take_outgoing`](Replica::take_outgoing), so that
+//! a beat never overtakes the subscriptions before it.
+
+mod event;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use sortie_proto::change::Change;
+use sortie_proto::code::Code;
+use sortie_proto::id::{SessionId, TenantId, VaultId};
+use sortie_proto::revision::Revision;
+use sortie_proto::secret::Secret;
+use sortie_proto::token::VerifyingKey;
+use sortie_proto::wire::v1;
+use tokio::sync::oneshot;
+use v1::follow_request::Message;
+
+use super::merge::Whole;
+use super::{State, VaultState};
+
+/// The most changes that wait for a vault's snapshot.
+const EARLY_MAX: usize = 10_000;
+/// The ticks without use after which a vault is dropped: fifteen minutes.
+const IDLE_TICKS: u32 = 15 * 60;
+/// The ticks after which a subscription without an answer is given up.
+const ANSWER_TICKS: u32 = 30;
+/// The ticks between looks at what has ended.
+const EXPIRE_TICKS: u32 = 60;
+/// How long before a release ends it is prolonged, in seconds.
+const PROLONG: i64 = 120;
+
+/// What shows control that a vault may be released to this node.
+#[derive(Debug, Clone)]
+pub(super) struct Ticket {
+    pub(super) tenant: TenantId,
+    pub(super) session: SessionId,
+    /// When the token ends, in seconds since the Unix epoch.
+    pub(super) end: i64,
+    pub(super) token: Arc<Secret>,
+}
+
+/// Where the answer to a wish goes.
+pub(super) type Answer = oneshot::Sender<Result<Arc<VaultState>, Code>>;
+
+/// Why a stream cannot be followed further. A new one is opened; nothing confirms the lease meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("control sent something before its welcome, or nothing where something is needed")]
+    Protocol,
+    #[error(
+        "control is behind what this node has seen: {0} after {1}; was a backup restored without a new epoch?"
+    )]
+    RolledBack(Revision, Revision),
+    #[error(
+        "control sent something that cannot be understood, and it is not known what it is about"
+    )]
+    Undecodable,
+    #[error("too many changes arrived before a vault's snapshot")]
+    TooEarly,
+}
+
+/// The follow service's memory.
+#[derive(Debug)]
+pub(super) struct Replica {
+    state: State,
+    position: Option<Revision>,
+    acknowledged: Option<Revision>,
+    welcomed: bool,
+    keys: Vec<VerifyingKey>,
+    vaults: HashMap<VaultId, Entry>,
+    /// Tenants of which something was not understood. Only the whole tenant, sent again, takes one out.
+    poisoned: HashSet<TenantId>,
+    outgoing: Vec<v1::FollowRequest>,
+    ticks: u32,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    whole: Option<Whole>,
+    /// The session whose token the open subscription carries, and for how many ticks it is open.
+    asked: Option<(SessionId, u32)>,
+    release_end: i64,
+    latest: Option<Ticket>,
+    waiting: VecDeque<(Ticket, Answer)>,
+    early: Vec<Change>,
+    idle: u32,
+}
+
+impl Replica {
+    /// A core that fills a state.
+    pub(super) fn new(state: State) -> Self {
+        Self {
+            state,
+            position: None,
+            acknowledged: None,
+            welcomed: false,
+            keys: Vec::new(),
+            vaults: HashMap::new(),
+            poisoned: HashSet::new(),
+            outgoing: Vec::new(),
+            ticks: 0,
+        }
+    }
+
+    /// The first message of a stream.
+    pub(super) fn hello(&self, boot: &[u8]) -> v1::FollowRequest {
+        let tenants = self.state.tenants();
+        message(Message::Hello(v1::Hello {
+            resume: self.position.map(Into::into),
+            version: env!("CARGO_PKG_VERSION").into(),
+            boot_id: boot.to_vec(),
+            capabilities: Vec::new(),
+            tenants: tenants.into_iter().map(TenantId::to_bytes).collect(),
+        }))
+    }
+
+    /// Whether the stream's welcome has come.
+    pub(super) const fn is_welcomed(&self) -> bool {
+        self.welcomed
+    }
+
+    /// How far this node has followed.
+    pub(super) const fn position(&self) -> Option<Revision> {
+        self.position
+    }
+
+    /// How many vaults are in memory or asked for.
+    pub(super) fn vault_count(&self) -> usize {
+        self.vaults.len()
+    }
+
+    /// The messages to send, in order.
+    pub(super) fn take_outgoing(&mut self) -> Vec<v1::FollowRequest> {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// The stream ended.
+    pub(super) fn disconnected(&mut self) {
+        self.welcomed = false;
+        self.acknowledged = None;
+        self.outgoing.clear();
+        self.state.lease().disconnected();
+        for entry in self.vaults.values_mut() {
+            entry.asked = None;
+        }
+    }
+
+    /// Sends a beat.
+    pub(super) fn beat(&mut self) {
+        if self.welcomed {
+            let nonce = self.state.lease().beat();
+            self.send(Message::Beat(v1::Beat { nonce }));
+        }
+    }
+
+    /// Says how far this node has come, if that is news.
+    pub(super) fn acknowledge(&mut self) {
+        if self.welcomed && self.position > self.acknowledged {
+            self.acknowledged = self.position;
+            let revision = self.position.map(Into::into);
+            self.send(Message::Acknowledge(v1::Acknowledge { revision }));
+        }
+    }
+
+    /// A request wants a vault.
+    pub(super) fn want(&mut self, id: VaultId, ticket: Ticket, answer: Answer) {
+        let entry = self.vaults.entry(id).or_default();
+        if let Some(whole) = &entry.whole {
+            let _gone = answer.send(Ok(Arc::clone(&whole.state)));
+            self.offer(id, ticket);
+            return;
+        }
+        entry.waiting.retain(|(_, answer)| !answer.is_closed());
+        entry.waiting.push_back((ticket, answer));
+        self.ask_next(id);
+    }
+
+    /// A session's token for a vault that is in memory: if it ends last, it will prolong the release.
+    pub(super) fn offer(&mut self, id: VaultId, ticket: Ticket) {
+        if let Some(entry) = self.vaults.get_mut(&id) {
+            self.state.note_latest(id, ticket.end);
+            if entry
+                .latest
+                .as_ref()
+                .is_none_or(|held| held.end < ticket.end)
+            {
+                entry.latest = Some(ticket);
+            }
+        }
+    }
+
+    /// Called every second, connected or not.
+    pub(super) fn tick(&mut self, now: i64) {
+        let ids: Vec<_> = self.vaults.keys().copied().collect();
+        for id in ids {
+            self.tick_vault(id, now);
+        }
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(EXPIRE_TICKS) {
+            self.state.expire_revocations(now);
+            self.keys.retain(|key| now < key.not_after);
+            self.publish_keys();
+        }
+    }
+
+    fn tick_vault(&mut self, id: VaultId, now: i64) {
+        let used = self.state.take_used(id);
+        let welcomed = self.welcomed;
+        let Some(entry) = self.vaults.get_mut(&id) else {
+            return;
+        };
+        entry.idle = if used {
+            0
+        } else {
+            entry.idle.saturating_add(1)
+        };
+        if let Some((_, ticks)) = &mut entry.asked {
+            *ticks = ticks.saturating_add(1);
+            if *ticks > ANSWER_TICKS {
+                self.drop_vault(id, Code::VaultUnavailable);
+                return;
+            }
+        }
+        entry.waiting.retain(|(_, answer)| !answer.is_closed());
+        let forgotten = entry.whole.is_none() && entry.asked.is_none() && entry.waiting.is_empty();
+        let latest_end = entry.latest.as_ref().map_or(0, |ticket| ticket.end);
+        let ended = entry.whole.is_some() && entry.release_end.max(latest_end) <= now;
+        if ended || forgotten || entry.idle > IDLE_TICKS {
+            self.drop_vault(id, Code::VaultUnavailable);
+            return;
+        }
+        let due = entry.release_end.saturating_sub(now) < PROLONG && latest_end > entry.release_end;
+        if welcomed && due && entry.whole.is_some() && entry.asked.is_none() {
+            let have = entry.whole.as_ref().map(|whole| whole.state.revision);
+            if let Some(ticket) = entry.latest.clone() {
+                entry.release_end = ticket.end;
+                self.subscribe(id, &ticket, have);
+            }
+        }
+    }
+
+    /// Hands a vault's state to the requests.
+    fn publish(&mut self, id: VaultId) {
+        let Some(entry) = self.vaults.get_mut(&id) else {
+            return;
+        };
+        let Some(whole) = &entry.whole else { return };
+        self.state.put_vault(Arc::clone(&whole.state));
+        for (ticket, answer) in entry.waiting.drain(..) {
+            let _gone = answer.send(Ok(Arc::clone(&whole.state)));
+            if entry
+                .latest
+                .as_ref()
+                .is_none_or(|held| held.end < ticket.end)
+            {
+                entry.latest = Some(ticket);
+            }
+        }
+        if let Some(latest) = &entry.latest {
+            self.state.note_latest(id, latest.end);
+        }
+    }
+
+    fn drop_vault(&mut self, id: VaultId, code: Code) {
+        self.state.drop_vault(id);
+        let Some(entry) = self.vaults.remove(&id) else {
+            return;
+        };
+        for (_, answer) in entry.waiting {
+            let _gone = answer.send(Err(code));
+        }
+        if self.welcomed {
+            let vault_id = id.to_bytes();
+            self.send(Message::Unsubscribe(v1::Unsubscribe { vault_id }));
+        }
+    }
+
+    fn drop_tenant(&mut self, id: TenantId) {
+        let of_tenant = |entry: &Entry| {
+            let whole = entry.whole.as_ref();
+            let ticket = entry.latest.as_ref();
+            whole.is_some_and(|whole| whole.state.vault.tenant == id)
+                || ticket.is_some_and(|ticket| ticket.tenant == id)
+        };
+        let vaults = self.vaults.iter().filter(|(_, entry)| of_tenant(entry));
+        let vaults: Vec<_> = vaults.map(|(id, _)| *id).collect();
+        for vault in vaults {
+            self.drop_vault(vault, Code::VaultUnavailable);
+        }
+        self.state.drop_tenant(id);
+    }
+
+    fn poison_tenant(&mut self, id: TenantId) {
+        self.drop_tenant(id);
+        self.poisoned.insert(id);
+    }
+
+    /// Takes a vault out of service and asks for all of it again.
+    fn poison_vault(&mut self, id: VaultId, now: i64) {
+        self.state.drop_vault(id);
+        if let Some(entry) = self.vaults.get_mut(&id) {
+            entry.whole = None;
+            entry.early.clear();
+            self.resubscribe(id, now);
+        }
+    }
+
+    /// Asks for a whole vault with the best token there is.
+    fn resubscribe(&mut self, id: VaultId, now: i64) {
+        let Some(entry) = self.vaults.get_mut(&id) else {
+            return;
+        };
+        entry.early.clear();
+        let ticket = entry.latest.clone().filter(|ticket| ticket.end > now);
+        match ticket {
+            Some(ticket) => {
+                entry.asked = Some((ticket.session, 0));
+                entry.release_end = ticket.end;
+                // Without what this node has: the stream is a new one, and what it missed of this vault is not known.
+                self.subscribe(id, &ticket, None);
+            }
+            None if entry.waiting.is_empty() => self.drop_vault(id, Code::VaultUnavailable),
+            None => {
+                entry.whole = None;
+                self.state.drop_vault(id);
+                self.ask_next(id);
+            }
+        }
+    }
+
+    /// Asks for a cold vault with the token of the first that waits, unless it is asked for.
+    fn ask_next(&mut self, id: VaultId) {
+        let welcomed = self.welcomed;
+        let Some(entry) = self.vaults.get_mut(&id) else {
+            return;
+        };
+        if entry.whole.is_some() || entry.asked.is_some() {
+            return;
+        }
+        entry.waiting.retain(|(_, answer)| !answer.is_closed());
+        let Some((ticket, _)) = entry.waiting.front() else {
+            self.vaults.remove(&id);
+            return;
+        };
+        let ticket = ticket.clone();
+        entry.latest = Some(ticket.clone());
+        if welcomed {
+            entry.asked = Some((ticket.session, 0));
+            entry.release_end = ticket.end;
+            self.subscribe(id, &ticket, None);
+        }
+    }
+
+    fn subscribe(&mut self, id: VaultId, ticket: &Ticket, have: Option<Revision>) {
+        let session_token = String::from_utf8_lossy(ticket.token.expose()).into_owned();
+        self.send(Message::Subscribe(v1::Subscribe {
+            vault_id: id.to_bytes(),
+            session_token,
+            have: have.map(Into::into),
+        }));
+    }
+
+    fn send(&mut self, content: Message) {
+        self.outgoing.push(message(content));
+    }
+}
+
+const fn message(content: Message) -> v1::FollowRequest {
+    v1::FollowRequest {
+        message: Some(content),
+    }
+}
+
+#[cfg(test)]
+mod tests;

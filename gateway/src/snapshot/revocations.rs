@@ -1,0 +1,174 @@
+//! What refuses tokens that verify: sessions by id; agents, vaults and tenants by generation.
+//!
+//! Read on every request, so a read takes no lock: a tenant's entries are a value that is swapped whole. **Invariant:**
+//! a generation only rises. An entry may be forgotten once the last token that it covers has ended; doing it later is
+//! harmless.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use sortie_proto::agent::{Revocation, RevokedSubject};
+use sortie_proto::id::{AgentId, SessionId, TenantId, VaultId};
+use sortie_proto::token::Claims;
+use tokio::sync::watch;
+
+/// The live revocations of a tenant. Each entry carries when it may be forgotten.
+#[derive(Debug, Clone, Default)]
+struct Entries {
+    sessions: HashMap<SessionId, i64>,
+    agents: HashMap<AgentId, (u64, i64)>,
+    vaults: HashMap<VaultId, (u64, i64)>,
+    tenant: (u64, i64),
+}
+
+/// All live revocations that this node knows.
+#[derive(Debug)]
+pub(super) struct Revocations {
+    tenants: papaya::HashMap<TenantId, Arc<Entries>>,
+    /// One writer at a time: entries are read, copied and put back.
+    writing: Mutex<()>,
+    version: AtomicU64,
+    woken: watch::Sender<u64>,
+}
+
+impl Revocations {
+    /// None.
+    pub(super) fn new() -> Self {
+        Self {
+            tenants: papaya::HashMap::new(),
+            writing: Mutex::new(()),
+            version: AtomicU64::new(0),
+            woken: watch::Sender::new(0),
+        }
+    }
+
+    /// Adds revocations.
+    pub(super) fn add(&self, revocations: impl IntoIterator<Item = Revocation>) {
+        let mut by_tenant: HashMap<TenantId, Vec<Revocation>> = HashMap::new();
+        for revocation in revocations {
+            by_tenant
+                .entry(revocation.tenant)
+                .or_default()
+                .push(revocation);
+        }
+        let turn = self.writing.lock();
+        let tenants = self.tenants.pin();
+        for (tenant, revocations) in by_tenant {
+            let mut entries = tenants
+                .get(&tenant)
+                .map_or_else(Entries::default, |held| (**held).clone());
+            for revocation in revocations {
+                entries.add(&revocation);
+            }
+            tenants.insert(tenant, Arc::new(entries));
+        }
+        drop(turn);
+        self.changed();
+    }
+
+    /// Forgets a tenant's revocations: an epoch began, or the tenant is gone.
+    pub(super) fn forget(&self, tenant: TenantId) {
+        let turn = self.writing.lock();
+        self.tenants.pin().remove(&tenant);
+        drop(turn);
+    }
+
+    /// Forgets the entries that have ended. `now` is seconds since the Unix epoch.
+    pub(super) fn expire(&self, now: i64) {
+        let turn = self.writing.lock();
+        let tenants = self.tenants.pin();
+        for (tenant, held) in &tenants {
+            if held.any_ended(now) {
+                let mut entries = (**held).clone();
+                entries.forget_ended(now);
+                tenants.insert(*tenant, Arc::new(entries));
+            }
+        }
+        drop(turn);
+    }
+
+    /// Has checked callers checked again, without waking anybody: an object arrived that no live tunnel can use.
+    pub(super) fn arrived(&self) -> u64 {
+        self.version
+            .fetch_add(1, Ordering::AcqRel)
+            .saturating_add(1)
+    }
+
+    /// Says that what refuses tokens has changed, by a revocation or by an object's generation.
+    pub(super) fn changed(&self) {
+        let version = self.arrived();
+        self.woken.send_modify(|woken| *woken = version.max(*woken));
+    }
+
+    /// Rises with every change.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Wakes with every change.
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.woken.subscribe()
+    }
+
+    /// Whether a token is covered.
+    pub(super) fn cover(&self, claims: &Claims) -> bool {
+        let tenants = self.tenants.pin();
+        tenants
+            .get(&claims.tenant)
+            .is_some_and(|entries| entries.cover(claims))
+    }
+}
+
+impl Entries {
+    fn add(&mut self, revocation: &Revocation) {
+        let end = revocation.expires_at;
+        let raise = |held: &mut (u64, i64), generation: u64| {
+            *held = (held.0.max(generation), held.1.max(end));
+        };
+        match revocation.subject {
+            RevokedSubject::Session(id) => {
+                let held = self.sessions.entry(id).or_insert(end);
+                *held = end.max(*held);
+            }
+            RevokedSubject::Agent(id, generation) => {
+                raise(self.agents.entry(id).or_default(), generation);
+            }
+            RevokedSubject::Vault(id, generation) => {
+                raise(self.vaults.entry(id).or_default(), generation);
+            }
+            RevokedSubject::Tenant(generation) => raise(&mut self.tenant, generation),
+        }
+    }
+
+    fn cover(&self, claims: &Claims) -> bool {
+        let vault_below = |id: VaultId, generation: u64| {
+            self.vaults
+                .get(&id)
+                .is_some_and(|(least, _)| generation < *least)
+        };
+        claims.tenant_generation < self.tenant.0
+            || self.sessions.contains_key(&claims.session)
+            || self
+                .agents
+                .get(&claims.agent)
+                .is_some_and(|(least, _)| claims.agent_generation < *least)
+            || claims
+                .vaults
+                .iter()
+                .any(|vault| vault_below(vault.id, vault.generation))
+    }
+
+    fn any_ended(&self, now: i64) -> bool {
+        self.sessions.values().any(|end| *end <= now)
+            || self.agents.values().any(|(_, end)| *end <= now)
+            || self.vaults.values().any(|(_, end)| *end <= now)
+    }
+
+    fn forget_ended(&mut self, now: i64) {
+        self.sessions.retain(|_, end| *end > now);
+        self.agents.retain(|_, (_, end)| *end > now);
+        self.vaults.retain(|_, (_, end)| *end > now);
+    }
+}
