@@ -130,8 +130,8 @@ fn request_line(text: &[u8], line: Span) -> Result<(Span, Span, bool), Code> {
     };
     let well_formed = is_token(method.of(text))
         && !target.of(text).is_empty()
-        // Only what RFC 3986 lets stand in a URI is ASCII and printable; `#` starts a fragment, which is never sent.
-        && target.of(text).iter().all(|byte| matches!(byte, 0x21..=0x7e) && *byte != b'#');
+        // A fragment is never sent (RFC 9112, 3.2.1), and the other three are what Pingora would percent-encode.
+        && target.of(text).iter().all(|byte| matches!(byte, 0x21..=0x7e) && !b"#<>`".contains(byte));
     if well_formed {
         Ok((method, target, old))
     } else {

@@ -69,6 +69,7 @@ fn ambiguous_heads_are_refused() {
         "GET /\x01 HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET /\x7f HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET /é HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /<a> HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET /#f HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET\t/ HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET / HTTP/1.2\r\nHost: x\r\n\r\n",
