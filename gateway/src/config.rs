@@ -52,8 +52,8 @@ pub struct Config {
     pub drain: Duration,
     /// How to log.
     pub log: Log,
-    /// The effective text, secrets left out.
-    text: String,
+    /// All of it as TOML, with secrets as `…`.
+    pub text: String,
 }
 
 /// How upstreams are reached.
@@ -118,12 +118,6 @@ impl Config {
         } else {
             Err(Invalid(problems))
         }
-    }
-
-    /// The effective configuration as TOML, secrets as `…`.
-    #[must_use]
-    pub fn effective(&self) -> &str {
-        &self.text
     }
 }
 

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Err(invalid) => return fail(&invalid, EXIT_USAGE),
     };
     if arguments.check {
-        return show(config.effective());
+        return show(&config.text);
     }
     if let Err(error) = logging::start(&config.log) {
         return fail(&error, EXIT_USAGE);

@@ -22,9 +22,9 @@ pub struct Head {
     /// Name and value of each header, in order.
     headers: Vec<(Span, Span)>,
     /// Whether it is HTTP/1.0.
-    pub old: bool,
+    old: bool,
     /// What follows it.
-    pub body: Body,
+    body: Body,
 }
 
 /// What follows a head (RFC 9112, 6.3).
@@ -201,6 +201,12 @@ impl Head {
         std::str::from_utf8(self.target.of(&self.bytes)).unwrap_or_default()
     }
 
+    /// What follows it.
+    #[must_use]
+    pub const fn body(&self) -> Body {
+        self.body
+    }
+
     /// The head's bytes, as sent.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -209,12 +215,10 @@ impl Head {
 
     /// The values of a header, in order.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.headers.iter().filter_map(move |(found, value)| {
-            found
-                .of(&self.bytes)
-                .eq_ignore_ascii_case(name.as_bytes())
-                .then(|| value.of(&self.bytes))
-        })
+        self.headers
+            .iter()
+            .filter(move |(found, _)| found.of(&self.bytes).eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value.of(&self.bytes))
     }
 
     /// The `Host` header; a 1.0 request may have none.

@@ -379,7 +379,7 @@ impl Journal {
 }
 
 impl Limits {
-    fn check(self, problems: &mut Vec<String>) -> client::Limits {
+    fn check_sizes(&self, problems: &mut Vec<String>) {
         for (name, value, range) in [
             (
                 "connections_max",
@@ -420,6 +420,13 @@ impl Limits {
                 u64::from(self.refused_hosts_max),
                 1..=1_000_000,
             ),
+        ] {
+            between(&format!("limits.{name}"), value, range, problems);
+        }
+    }
+
+    fn check_caches(&self, problems: &mut Vec<String>) {
+        for (name, value, range) in [
             ("leaves_max", self.leaves_max, 1..=10_000_000),
             ("tenants_max", self.tenants_max, 1..=1_000_000),
             ("tokens_max", self.tokens_max, 1..=10_000_000),
@@ -446,6 +453,11 @@ impl Limits {
         ] {
             between(&format!("limits.{name}"), value, range, problems);
         }
+    }
+
+    fn check(self, problems: &mut Vec<String>) -> client::Limits {
+        self.check_sizes(problems);
+        self.check_caches(problems);
         client::Limits {
             connections_max: self.connections_max,
             connections_per_source_max: self.connections_per_source_max,

@@ -74,8 +74,8 @@ fn every_problem_is_named_at_once() {
 #[test]
 fn a_join_string_is_given_once_and_never_shown() {
     let config = read("join = 'sortie_join_canary'", &[]).unwrap();
-    assert!(!config.effective().contains("canary"));
+    assert!(!config.text.contains("canary"));
     assert!(!format!("{config:?}").contains("canary"));
-    assert!(config.effective().contains("[limits]"));
+    assert!(config.text.contains("[limits]"));
     assert!(read("join = 'a'\njoin_file = '/nowhere'", &[]).is_err());
 }

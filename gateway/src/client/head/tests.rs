@@ -16,12 +16,12 @@ fn plain_heads_are_read() {
     assert_eq!((head.method(), head.target()), ("GET", "/a?b=%20c"));
     assert_eq!(head.host(), Some("x.test"));
     assert_eq!(head.values("x-one").next(), Some(&b"two"[..]));
-    assert!(head.body.is_empty() && head.keeps_alive() && !head.upgrades());
+    assert!(head.body().is_empty() && head.keeps_alive() && !head.upgrades());
 
     let post = accepted("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n");
-    assert_eq!(post.body, Body::Length(12));
+    assert_eq!(post.body(), Body::Length(12));
     let chunks = accepted("POST / HTTP/1.1\r\nHost: x\r\ntransfer-encoding: Chunked\r\n\r\n");
-    assert_eq!(chunks.body, Body::Chunked);
+    assert_eq!(chunks.body(), Body::Chunked);
     assert!(!accepted("GET / HTTP/1.0\r\n\r\n").keeps_alive());
     assert!(!accepted("GET / HTTP/1.1\r\nHost: x\r\nConnection: a, Close\r\n\r\n").keeps_alive());
     accepted("CONNECT x.test:443 HTTP/1.1\r\n\r\n");
