@@ -31,7 +31,7 @@ pub struct Metrics {
     /// Requests that were answered by an upstream.
     pub requests: IntCounter,
     /// Refusals and failures, by code.
-    refusals: IntCounterVec,
+    pub refusals: IntCounterVec,
     /// Times that an injected value was masked in an answer.
     pub redactions: IntCounter,
     /// Upstream connections whose tag did not fit their pool.

@@ -18,6 +18,24 @@ pub enum Place {
     Tunnel,
 }
 
+/// What becomes of the connection behind an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// Another request may follow.
+    Keep,
+    /// It ends.
+    Close,
+}
+
+impl Connection {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep-alive",
+            Self::Close => "close",
+        }
+    }
+}
+
 /// An answer.
 #[derive(Debug)]
 pub struct Answer {
@@ -86,23 +104,28 @@ impl Answer {
         self.status
     }
 
-    /// As HTTP/1.1, for the request loops. Without the body for HEAD.
+    /// As HTTP/1.1, for the request loops: the answer to a request with this method.
     #[must_use]
-    pub fn to_wire(&self, keep: bool, head_only: bool) -> Vec<u8> {
-        use std::io::Write as _;
+    pub fn to_wire(&self, connection: Connection, method: &str) -> Vec<u8> {
         let mut wire = Vec::with_capacity(768);
-        // Writing to a vector does not fail.
-        let _ = write!(wire, "HTTP/1.1 {} {}\r\n", self.status, self.reason);
+        let mut put = |parts: &[&str]| {
+            parts
+                .iter()
+                .for_each(|part| wire.extend_from_slice(part.as_bytes()));
+        };
+        put(&[
+            "HTTP/1.1 ",
+            &self.status.to_string(),
+            " ",
+            &self.reason,
+            "\r\n",
+        ]);
         for (name, value) in &self.headers {
-            let _ = write!(wire, "{name}: {value}\r\n");
+            put(&[name, ": ", value, "\r\n"]);
         }
-        let connection = if keep { "keep-alive" } else { "close" };
-        let _ = write!(
-            wire,
-            "Content-Length: {}\r\nConnection: {connection}\r\n\r\n",
-            self.body.len()
-        );
-        if !head_only {
+        put(&["Content-Length: ", &self.body.len().to_string(), "\r\n"]);
+        put(&["Connection: ", connection.name(), "\r\n\r\n"]);
+        if method != "HEAD" {
             wire.extend_from_slice(&self.body);
         }
         wire

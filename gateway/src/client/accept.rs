@@ -11,7 +11,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use pingora_core::server::ShutdownWatch;
 use sortie_proto::code::Code;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::authenticate::Caller;
@@ -22,7 +21,7 @@ use super::transport::{Tunnel, read_head};
 use super::{Behind, Frontend, Inbound, Refusal, Way, requests};
 use crate::clock;
 use crate::error::Result;
-use crate::reply::{Answer, Place};
+use crate::reply::{Answer, Connection, Place};
 use crate::tasks;
 
 /// How long accepting pauses after an error, such as no free descriptor: enough for connections to end.
@@ -160,7 +159,7 @@ async fn request<B: Behind>(
                 method: "",
                 code,
             };
-            return refuse(frontend, tunnel, refusal, false).await;
+            return refuse(frontend, tunnel, refusal, Connection::Close).await;
         }
     };
     let values = head.values("proxy-authorization");
@@ -178,10 +177,15 @@ async fn request<B: Behind>(
             };
             // git and the JVM send their credentials on the same connection after a 407.
             let keep = error.code().is_authentication()
-                && head.body.is_empty()
+                && head.body().is_empty()
                 && !tunnel.holds_bytes()
                 && head.keeps_alive();
-            return refuse(frontend, tunnel, refusal, keep).await;
+            let connection = if keep {
+                Connection::Keep
+            } else {
+                Connection::Close
+            };
+            return refuse(frontend, tunnel, refusal, connection).await;
         }
     };
     if head.method() == "CONNECT" {
@@ -196,13 +200,13 @@ async fn refuse<B: Behind>(
     frontend: &Frontend<B>,
     mut tunnel: Box<Tunnel>,
     refusal: Refusal<'_>,
-    keep: bool,
+    connection: Connection,
 ) -> Next {
     let decision = frontend.behind.refused(refusal);
     let answer = Answer::new(refusal.code, Some(decision), Place::Proxy);
-    let wire = answer.to_wire(keep, refusal.method == "HEAD");
+    let wire = answer.to_wire(connection, refusal.method);
     let sent = requests::send(&mut tunnel, &wire, frontend.limits.head_deadline).await;
-    if keep && sent {
+    if connection == Connection::Keep && sent {
         Next::Keep(tunnel)
     } else {
         Next::Close
@@ -225,11 +229,15 @@ async fn absolute<B: Behind>(
     };
     let (target, path) = match Target::of_absolute(head.target()) {
         Ok(found) => found,
-        Err(error) => return refuse(frontend, tunnel, refusal(error.code()), false).await,
+        Err(error) => {
+            return refuse(frontend, tunnel, refusal(error.code()), Connection::Close).await;
+        }
     };
     let _registered = match frontend.tunnels.register(&caller, tunnel.stream()) {
         Ok(registered) => registered,
-        Err(error) => return refuse(frontend, tunnel, refusal(error.code()), false).await,
+        Err(error) => {
+            return refuse(frontend, tunnel, refusal(error.code()), Connection::Close).await;
+        }
     };
     let bytes = head.origin_form(&target.authority(), path);
     let app = frontend.behind.app(&caller).clone();
@@ -256,7 +264,7 @@ async fn connect<B: Behind>(
     let opened = async {
         let target = Target::of_connect(head.target())?;
         let registered = frontend.tunnels.register(&caller, tunnel.stream())?;
-        if !head.body.is_empty() {
+        if !head.body().is_empty() {
             return Err(Code::RequestMalformed.into());
         }
         let way = frontend.behind.way(&caller, &target).await;
@@ -273,7 +281,7 @@ async fn connect<B: Behind>(
                 method: "CONNECT",
                 code: error.code(),
             };
-            let _closed = refuse(frontend, tunnel, refusal, false).await;
+            let _closed = refuse(frontend, tunnel, refusal, Connection::Close).await;
             return;
         }
     };

@@ -118,20 +118,20 @@ fn split_path(rest: &str) -> Option<(&str, &str)> {
 
 /// A host and perhaps a port (RFC 3986, 3.2, without user information).
 fn split(authority: &str) -> Result<(Host, Option<u16>)> {
-    let invalid = || Code::TargetInvalid;
+    let invalid = Code::TargetInvalid;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
     if authority.len() > AUTHORITY_BYTES_MAX || !authority.bytes().all(allowed) {
-        return Err(invalid().into());
+        return Err(invalid.into());
     }
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
-            let (address, after) = rest.split_once(']').ok_or_else(invalid)?;
+            let (address, after) = rest.split_once(']').ok_or(invalid)?;
             // Brackets are for IPv6 alone, so that no spelling has two meanings.
-            let address: std::net::Ipv6Addr = address.parse().or(Err(invalid()))?;
+            let address: std::net::Ipv6Addr = address.parse().or(Err(invalid))?;
             let port = match after.strip_prefix(':') {
                 Some(port) => Some(port),
                 None if after.is_empty() => None,
-                None => return Err(invalid().into()),
+                None => return Err(invalid.into()),
             };
             (Host::Address(address.into()), port)
         }
@@ -141,20 +141,20 @@ fn split(authority: &str) -> Result<(Host, Option<u16>)> {
                 None => (authority, None),
             };
             if host.contains(['[', ']', ':']) {
-                return Err(invalid().into());
+                return Err(invalid.into());
             }
-            (Host::parse(host).or(Err(invalid()))?, port)
+            (Host::parse(host).or(Err(invalid))?, port)
         }
     };
     let port = match port {
         None => None,
         Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(digits.parse().or(Err(invalid()))?)
+            Some(digits.parse().or(Err(invalid))?)
         }
-        Some(_) => return Err(invalid().into()),
+        Some(_) => return Err(invalid.into()),
     };
     if port == Some(0) {
-        return Err(invalid().into());
+        return Err(invalid.into());
     }
     Ok((host, port))
 }

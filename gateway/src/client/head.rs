@@ -22,9 +22,9 @@ pub struct Head {
     /// Name and value of each header, in order.
     headers: Vec<(Span, Span)>,
     /// Whether it is HTTP/1.0.
-    pub old: bool,
+    old: bool,
     /// What follows it.
-    pub body: Body,
+    body: Body,
 }
 
 /// What follows a head (RFC 9112, 6.3).
@@ -130,8 +130,8 @@ fn request_line(text: &[u8], line: Span) -> Result<(Span, Span, bool), Code> {
     };
     let well_formed = is_token(method.of(text))
         && !target.of(text).is_empty()
-        // Only what RFC 3986 lets stand in a URI is ASCII and printable; `#` starts a fragment, which is never sent.
-        && target.of(text).iter().all(|byte| matches!(byte, 0x21..=0x7e) && *byte != b'#');
+        // A fragment is never sent (RFC 9112, 3.2.1), and the other three are what Pingora would percent-encode.
+        && target.of(text).iter().all(|byte| matches!(byte, 0x21..=0x7e) && !b"#<>`".contains(byte));
     if well_formed {
         Ok((method, target, old))
     } else {
@@ -201,6 +201,12 @@ impl Head {
         std::str::from_utf8(self.target.of(&self.bytes)).unwrap_or_default()
     }
 
+    /// What follows it.
+    #[must_use]
+    pub const fn body(&self) -> Body {
+        self.body
+    }
+
     /// The head's bytes, as sent.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -209,12 +215,10 @@ impl Head {
 
     /// The values of a header, in order.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.headers.iter().filter_map(move |(found, value)| {
-            found
-                .of(&self.bytes)
-                .eq_ignore_ascii_case(name.as_bytes())
-                .then(|| value.of(&self.bytes))
-        })
+        self.headers
+            .iter()
+            .filter(move |(found, _)| found.of(&self.bytes).eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value.of(&self.bytes))
     }
 
     /// The `Host` header; a 1.0 request may have none.

@@ -64,8 +64,8 @@ pub struct Leaf {
     pub intermediate: X509,
     /// The leaf's key.
     pub key: PKey<Private>,
-    /// Seconds since the Unix epoch.
-    not_after: i64,
+    /// When it ends, in seconds since the Unix epoch.
+    pub not_after: i64,
 }
 
 /// This node's intermediate of a tenant.
@@ -229,7 +229,8 @@ impl Issuer {
         let serial = Asn1Integer::from_bn(&serial)?;
         builder.set_serial_number(&serial)?;
         builder.set_issuer_name(self.certificate.subject_name())?;
-        builder.set_subject_name(&*subject(host)?)?;
+        let subject = subject(host)?;
+        builder.set_subject_name(&subject)?;
         let not_before = Asn1Time::from_unix(now - BACKDATE_SECONDS)?;
         builder.set_not_before(&not_before)?;
         let end = Asn1Time::from_unix(not_after)?;
@@ -282,7 +283,7 @@ fn key_and_request() -> std::result::Result<(PKey<Private>, Vec<u8>), ErrorStack
     request.set_version(0)?;
     let mut name = X509Name::builder()?;
     name.append_entry_by_nid(Nid::COMMONNAME, "Sortie gateway")?;
-    request.set_subject_name(&*name.build())?;
+    request.set_subject_name(&name.build())?;
     request.set_pubkey(&key)?;
     request.sign(&key, MessageDigest::sha256())?;
     let der = request.build().to_der()?;

@@ -29,7 +29,7 @@ use super::transport::framing::Framing;
 use super::transport::{Tunnel, read_head};
 use super::{Behind, Frontend, Inbound, Passage, Refusal};
 use crate::error::Result;
-use crate::reply::{Answer, Place};
+use crate::reply::{Answer, Connection, Place};
 use crate::tasks;
 
 /// What a TLS record that opens a handshake starts with (RFC 8446, 5.1).
@@ -182,7 +182,7 @@ async fn http1_request<B: Behind>(
                 code: error.code(),
             });
             let answer = Answer::new(error.code(), Some(decision), Place::Tunnel);
-            let wire = answer.to_wire(false, method == "HEAD");
+            let wire = answer.to_wire(Connection::Close, method);
             let _sent = send(&mut tunnel, &wire, limits.head_deadline).await;
             None
         }
@@ -218,7 +218,7 @@ pub async fn hand_on<A: HttpServerApp>(
     tunnel.frame(if head.upgrades() {
         Framing::Open
     } else {
-        Framing::of(head.body)
+        Framing::of(head.body())
     });
     let mut session = ServerSession::new_http1(tunnel);
     session.set_keepalive(head.keeps_alive().then_some(KEEPALIVE_SECONDS));

@@ -147,6 +147,12 @@ impl Entry {
         self.completion.redactions = count;
     }
 
+    /// How long ago it was opened, in seconds.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
     fn micros(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }

@@ -2,7 +2,7 @@ use super::*;
 
 fn wire(code: Code, place: Place) -> String {
     let answer = Answer::new(code, Some(DecisionId::generate()), place);
-    String::from_utf8(answer.to_wire(true, false)).unwrap()
+    String::from_utf8(answer.to_wire(Connection::Keep, "GET")).unwrap()
 }
 
 #[test]

@@ -16,12 +16,12 @@ fn plain_heads_are_read() {
     assert_eq!((head.method(), head.target()), ("GET", "/a?b=%20c"));
     assert_eq!(head.host(), Some("x.test"));
     assert_eq!(head.values("x-one").next(), Some(&b"two"[..]));
-    assert!(head.body.is_empty() && head.keeps_alive() && !head.upgrades());
+    assert!(head.body().is_empty() && head.keeps_alive() && !head.upgrades());
 
     let post = accepted("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n");
-    assert_eq!(post.body, Body::Length(12));
+    assert_eq!(post.body(), Body::Length(12));
     let chunks = accepted("POST / HTTP/1.1\r\nHost: x\r\ntransfer-encoding: Chunked\r\n\r\n");
-    assert_eq!(chunks.body, Body::Chunked);
+    assert_eq!(chunks.body(), Body::Chunked);
     assert!(!accepted("GET / HTTP/1.0\r\n\r\n").keeps_alive());
     assert!(!accepted("GET / HTTP/1.1\r\nHost: x\r\nConnection: a, Close\r\n\r\n").keeps_alive());
     accepted("CONNECT x.test:443 HTTP/1.1\r\n\r\n");
@@ -69,6 +69,7 @@ fn ambiguous_heads_are_refused() {
         "GET /\x01 HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET /\x7f HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET /é HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /<a> HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET /#f HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET\t/ HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET / HTTP/1.2\r\nHost: x\r\n\r\n",

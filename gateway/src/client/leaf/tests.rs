@@ -84,23 +84,20 @@ fn a_leaf_is_for_one_host_and_for_servers_only_and_chains_to_its_intermediate() 
     let usage = leaf.key_usage().unwrap().unwrap().value;
     assert!(usage.digital_signature() && !usage.key_cert_sign());
     let key_id = |certificate: &X509Certificate<'_>| {
-        certificate
-            .extensions()
-            .iter()
-            .find_map(|extension| match extension.parsed_extension() {
-                ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
-                _ => None,
-            })
+        let mut found = certificate.extensions().iter();
+        found.find_map(|extension| {
+            if let ParsedExtension::SubjectKeyIdentifier(id) = extension.parsed_extension() {
+                return Some(id.0.to_vec());
+            }
+            None
+        })
     };
-    let authority =
-        leaf.extensions()
-            .iter()
-            .find_map(|extension| match extension.parsed_extension() {
-                ParsedExtension::AuthorityKeyIdentifier(id) => {
-                    id.key_identifier.as_ref().map(|id| id.0.to_vec())
-                }
-                _ => None,
-            });
+    let authority = leaf.extensions().iter().find_map(|extension| {
+        if let ParsedExtension::AuthorityKeyIdentifier(id) = extension.parsed_extension() {
+            return id.key_identifier.as_ref().map(|id| id.0.to_vec());
+        }
+        None
+    });
     assert!(authority.is_some());
     assert_eq!(authority, key_id(&parent));
     let intermediate = X509::from_der(&signed.certificate).unwrap();

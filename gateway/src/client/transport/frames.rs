@@ -1,6 +1,6 @@
 //! Counts the HTTP/2 control frames of a client (RFC 9113, 4.1).
 //!
-//! The h2 crate has no budget for PING, SETTINGS, PRIORITY, WINDOW_UPDATE or resets after accept: each makes work, and
+//! The h2 crate has no budget for PING, SETTINGS, PRIORITY, `WINDOW_UPDATE` or resets after accept: each makes work, and
 //! none makes progress. More of them in a second than [`CONTROL_FRAMES_MAX`], without a HEADERS or DATA frame for every
 //! few, end the connection.
 

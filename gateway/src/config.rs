@@ -1,0 +1,125 @@
+//! The static configuration: a TOML file, then the environment. The only reader of the environment.
+//!
+//! `SORTIE_GATEWAY__PROXY__LISTEN=127.0.0.1:7380,127.0.0.1:7390` sets `[proxy] listen`: two underscores stand between
+//! levels. Every problem is reported at once, before any port is bound. What agents may do is never here: it comes from
+//! control.
+
+mod raw;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sortie_proto::host::Host;
+use sortie_proto::secret::Secret;
+
+use crate::client;
+use crate::exchange::credential;
+use crate::journal;
+
+/// What the environment's names start with.
+pub const PREFIX: &str = "SORTIE_GATEWAY__";
+
+/// The configuration, with every value right.
+#[derive(Debug)]
+pub struct Config {
+    /// Where the node's key, certificate and journal are.
+    pub data_dir: PathBuf,
+    /// The join string; needed until the node is enrolled.
+    pub join: Option<Secret>,
+    /// What operators call this node.
+    pub name: String,
+    /// The proxy's addresses.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads, and proxy instances.
+    pub workers: usize,
+    /// The address of `/livez`, `/readyz` and `/metrics`.
+    pub admin: SocketAddr,
+    /// How upstreams are reached.
+    pub upstream: Upstream,
+    /// The client side's limits.
+    pub limits: client::Limits,
+    /// Tokens that are remembered, failures that are borne.
+    pub authenticate: client::authenticate::Config,
+    /// Certificates that are kept.
+    pub leaf: client::leaf::Config,
+    /// Credentials that are kept open.
+    pub credentials: credential::Config,
+    /// Where requests are recorded.
+    pub journal: journal::Config,
+    /// How long requests that are under way may take to end when the process stops.
+    pub drain: Duration,
+    /// How to log.
+    pub log: Log,
+    /// All of it as TOML, with secrets as `…`.
+    pub text: String,
+}
+
+/// How upstreams are reached.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// PEM files of roots to trust beside the system's.
+    pub extra_roots: Vec<PathBuf>,
+    /// Addresses of hosts that are not asked of DNS. Classification still applies.
+    pub hosts: BTreeMap<Host, Vec<IpAddr>>,
+    /// The most idle upstream connections that each proxy instance keeps.
+    pub idle_max: usize,
+}
+
+/// How to log.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// As JSON lines.
+    pub json: bool,
+    /// A filter as `tracing` reads it.
+    pub level: String,
+}
+
+/// What is wrong with the configuration: all of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration has {} problem(s):\n{}", .0.len(), .0.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
+pub struct Invalid(pub Vec<String>);
+
+impl Config {
+    /// Reads the file, if there is one, and the environment.
+    ///
+    /// # Errors
+    /// [`Invalid`] names every problem.
+    pub fn load(file: Option<&Path>) -> Result<Self, Invalid> {
+        let text = match file {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| Invalid(vec![format!("{}: {error}", path.display())]))?,
+        };
+        let mut environment = Vec::new();
+        let mut problems = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            let Some(name) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
+                continue;
+            };
+            match value.into_string() {
+                Ok(value) => environment.push((name.to_owned(), value)),
+                Err(_not_text) => problems.push(format!("{PREFIX}{name} is not UTF-8")),
+            }
+        }
+        Self::read(&text, environment, problems)
+    }
+
+    fn read(
+        text: &str,
+        environment: Vec<(String, String)>,
+        mut problems: Vec<String>,
+    ) -> Result<Self, Invalid> {
+        let raw = raw::Raw::read(text, environment, &mut problems);
+        let config = raw.check(&mut problems);
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(Invalid(problems))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,559 @@
+//! The file's shape, with its defaults, and the way from it to a [`Config`].
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sortie_proto::host::Host;
+use sortie_proto::secret::Secret;
+use toml::{Table, Value};
+
+use super::{Config, Log, PREFIX, Upstream};
+use crate::client;
+use crate::exchange::credential;
+use crate::journal;
+
+/// The file's top level. Each section is read apart, so that one that is wrong does not hide another.
+#[derive(Debug)]
+pub(super) struct Raw {
+    node: Node,
+    proxy: Proxy,
+    admin: Admin,
+    upstream: RawUpstream,
+    journal: Journal,
+    limits: Limits,
+    log: RawLog,
+}
+
+/// What stands outside sections.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Node {
+    /// Folder for the node's key, certificate and journal.
+    data_dir: PathBuf,
+    /// The join string; usually given by the environment.
+    join: Option<String>,
+    /// A file with the join string.
+    join_file: Option<PathBuf>,
+    /// What operators call this node; the host's name by default.
+    name: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Proxy {
+    /// Addresses, one or more.
+    listen: Vec<SocketAddr>,
+    /// Worker threads, 1 to 1,024; as many as the machine has by default.
+    workers: usize,
+    /// Seconds for requests under way when the process stops; then they are cut.
+    drain_seconds: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Admin {
+    /// The address.
+    listen: SocketAddr,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawUpstream {
+    /// PEM files of roots to trust beside the system's.
+    extra_roots: Vec<PathBuf>,
+    /// Like /etc/hosts. Classification still applies.
+    hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// The most idle connections that each proxy instance keeps; 256 by default. The least used are closed first.
+    idle_max: Option<usize>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Journal {
+    /// The folder; `journal` in the data folder by default.
+    path: Option<PathBuf>,
+    /// The size of a segment, 1 MiB to 1 GiB.
+    segment_bytes: u64,
+    /// The most bytes of all segments; beyond it requests are refused with `journal_full`.
+    bytes_max: u64,
+    /// How often segments are synced, in milliseconds: what power loss may take.
+    sync_interval_ms: u64,
+    /// The most completions that wait; beyond it they are appended at once.
+    completions_max: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Limits {
+    /// Connections at once; beyond it new ones are closed at accept.
+    connections_max: usize,
+    /// Connections of one address at once; beyond it new ones are closed at accept.
+    connections_per_source_max: usize,
+    /// Connections of one session at once; beyond it `too_many`.
+    connections_per_session_max: usize,
+    /// Bytes of a head before the caller is known; beyond it `head_too_large`.
+    head_bytes_max: usize,
+    /// Bytes of a head inside a tunnel; beyond it `head_too_large`.
+    tunnel_head_bytes_max: usize,
+    /// How long a head may take in all, in milliseconds; then `head_timeout`.
+    head_deadline_ms: u64,
+    /// How long a handshake may take, in milliseconds; then the connection ends.
+    handshake_deadline_ms: u64,
+    /// How long a connection may be idle between requests, in seconds; then it ends.
+    idle_seconds: u64,
+    /// HTTP/2 streams of a connection at once; the client is told.
+    streams_max: u32,
+    /// Hosts without a service that a session gets leaves for in ten minutes; then `too_many`.
+    refused_hosts_max: u32,
+    /// Leaf certificates that are kept; others are signed again.
+    leaves_max: u64,
+    /// Tenants whose intermediates are kept; others are signed again.
+    tenants_max: u64,
+    /// Verified tokens that are remembered; others are verified again.
+    tokens_max: u64,
+    /// Addresses whose failures are counted.
+    failing_sources_max: u64,
+    /// Failed authentications of an address in a minute; then `too_many`.
+    failures_per_minute: u32,
+    /// Credentials that are open at once; the least used are closed first.
+    open_credentials_max: u64,
+    /// How long a credential stays open without use, in seconds.
+    open_credential_idle_seconds: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawLog {
+    /// `text` or `json`.
+    format: Format,
+    /// A level, or a filter such as `info,sortie_gateway=debug`. Pingora's own lines stay at WARN whatever stands here.
+    level: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    Text,
+    Json,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./sortie-data/gateway"),
+            join: None,
+            join_file: None,
+            name: None,
+        }
+    }
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 7380))],
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            drain_seconds: 30,
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7381)),
+        }
+    }
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            path: None,
+            segment_bytes: 16 * 1024 * 1024,
+            bytes_max: 4 * 1024 * 1024 * 1024,
+            sync_interval_ms: 50,
+            completions_max: 65_536,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 50_000,
+            connections_per_source_max: 10_000,
+            connections_per_session_max: 1_000,
+            head_bytes_max: 16 * 1024,
+            tunnel_head_bytes_max: 64 * 1024,
+            head_deadline_ms: 10_000,
+            handshake_deadline_ms: 5_000,
+            idle_seconds: 120,
+            streams_max: 100,
+            refused_hosts_max: 256,
+            leaves_max: 50_000,
+            tenants_max: 10_000,
+            tokens_max: 200_000,
+            failing_sources_max: 100_000,
+            failures_per_minute: 300,
+            open_credentials_max: 10_000,
+            open_credential_idle_seconds: 300,
+        }
+    }
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self {
+            format: Format::Text,
+            level: "info".to_owned(),
+        }
+    }
+}
+
+const SECTIONS: [&str; 6] = ["proxy", "admin", "upstream", "journal", "limits", "log"];
+
+impl Raw {
+    /// Reads the text and lays the environment over it.
+    pub(super) fn read(
+        text: &str,
+        environment: Vec<(String, String)>,
+        problems: &mut Vec<String>,
+    ) -> Self {
+        let mut table = text.parse::<Table>().unwrap_or_else(|error| {
+            problems.push(error.message().to_owned());
+            Table::new()
+        });
+        for (name, value) in environment {
+            overlay(&mut table, &name, value, problems);
+        }
+        let mut section = |name: &str| table.remove(name).unwrap_or_else(|| Table::new().into());
+        let sections = SECTIONS.map(&mut section);
+        let [proxy, admin, upstream, journal, limits, log] = sections;
+        Self {
+            node: part("the top level", table.into(), problems),
+            proxy: part("[proxy]", proxy, problems),
+            admin: part("[admin]", admin, problems),
+            upstream: part("[upstream]", upstream, problems),
+            journal: part("[journal]", journal, problems),
+            limits: part("[limits]", limits, problems),
+            log: part("[log]", log, problems),
+        }
+    }
+
+    /// Checks every value; what is wrong is named in `problems`, and the result is not to be used then.
+    pub(super) fn check(self, problems: &mut Vec<String>) -> Config {
+        let text = self.text();
+        let data_dir = self.node.data_dir.clone();
+        between(
+            "proxy.workers",
+            self.proxy.workers as u64,
+            1..=1024,
+            problems,
+        );
+        if self.proxy.listen.is_empty() {
+            problems.push("proxy.listen needs an address".to_owned());
+        }
+        let join = join(&self.node, problems);
+        let name = self.node.name.clone().unwrap_or_else(host_name);
+        Config {
+            join,
+            name,
+            listen: self.proxy.listen,
+            workers: self.proxy.workers,
+            admin: self.admin.listen,
+            upstream: self.upstream.check(problems),
+            authenticate: client::authenticate::Config {
+                tokens_max: self.limits.tokens_max,
+                sources_max: self.limits.failing_sources_max,
+                failures_per_minute: self.limits.failures_per_minute,
+            },
+            leaf: client::leaf::Config {
+                leaves_max: self.limits.leaves_max,
+                tenants_max: self.limits.tenants_max,
+                renew_after: Duration::from_secs(24 * 60 * 60),
+            },
+            credentials: credential::Config {
+                open_max: self.limits.open_credentials_max,
+                idle: Duration::from_secs(self.limits.open_credential_idle_seconds),
+            },
+            limits: self.limits.check(problems),
+            journal: self.journal.check(data_dir.join("journal"), problems),
+            drain: Duration::from_secs(self.proxy.drain_seconds),
+            log: Log {
+                json: self.log.format == Format::Json,
+                level: self.log.level,
+            },
+            data_dir,
+            text,
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut table = Table::new();
+        let mut put = |name: &str, value: Result<Table, toml::ser::Error>| {
+            // Everything here came out of TOML, so that it goes back into it.
+            if let Ok(section) = value {
+                if name.is_empty() {
+                    table.extend(section);
+                } else {
+                    let _absent = table.insert(name.to_owned(), section.into());
+                }
+            }
+        };
+        put("", Table::try_from(&self.node));
+        put("proxy", Table::try_from(&self.proxy));
+        put("admin", Table::try_from(&self.admin));
+        put("upstream", Table::try_from(&self.upstream));
+        put("journal", Table::try_from(&self.journal));
+        put("limits", Table::try_from(&self.limits));
+        put("log", Table::try_from(&self.log));
+        if let Some(join) = table.get_mut("join") {
+            *join = Value::from("…");
+        }
+        table.to_string()
+    }
+}
+
+impl RawUpstream {
+    fn check(self, problems: &mut Vec<String>) -> Upstream {
+        let mut hosts = BTreeMap::new();
+        for (name, addresses) in self.hosts {
+            match Host::parse(&name) {
+                Ok(host) if !addresses.is_empty() => drop(hosts.insert(host, addresses)),
+                Ok(_) => problems.push(format!("upstream.hosts.\"{name}\" has no address")),
+                Err(error) => problems.push(format!("upstream.hosts.\"{name}\" is {error}")),
+            }
+        }
+        for path in &self.extra_roots {
+            if let Err(error) = std::fs::metadata(path) {
+                problems.push(format!("upstream.extra_roots {}: {error}", path.display()));
+            }
+        }
+        Upstream {
+            extra_roots: self.extra_roots,
+            hosts,
+            idle_max: self.idle_max.unwrap_or(256),
+        }
+    }
+}
+
+impl Journal {
+    fn check(self, folder: PathBuf, problems: &mut Vec<String>) -> journal::Config {
+        between(
+            "journal.segment_bytes",
+            self.segment_bytes,
+            1024 * 1024..=1024 * 1024 * 1024,
+            problems,
+        );
+        between(
+            "journal.bytes_max",
+            self.bytes_max,
+            2 * self.segment_bytes..=u64::MAX,
+            problems,
+        );
+        between(
+            "journal.sync_interval_ms",
+            self.sync_interval_ms,
+            1..=10_000,
+            problems,
+        );
+        between(
+            "journal.completions_max",
+            self.completions_max as u64,
+            1..=10_000_000,
+            problems,
+        );
+        journal::Config {
+            path: self.path.unwrap_or(folder),
+            segment_bytes: self.segment_bytes,
+            bytes_max: self.bytes_max,
+            sync_interval: Duration::from_millis(self.sync_interval_ms),
+            completions_max: self.completions_max,
+        }
+    }
+}
+
+impl Limits {
+    fn check_sizes(&self, problems: &mut Vec<String>) {
+        for (name, value, range) in [
+            (
+                "connections_max",
+                self.connections_max as u64,
+                1..=10_000_000,
+            ),
+            (
+                "connections_per_source_max",
+                self.connections_per_source_max as u64,
+                1..=10_000_000,
+            ),
+            (
+                "connections_per_session_max",
+                self.connections_per_session_max as u64,
+                1..=10_000_000,
+            ),
+            // A token of the longest kind, in Basic, needs 3 KiB.
+            (
+                "head_bytes_max",
+                self.head_bytes_max as u64,
+                4096..=1024 * 1024,
+            ),
+            (
+                "tunnel_head_bytes_max",
+                self.tunnel_head_bytes_max as u64,
+                4096..=1024 * 1024,
+            ),
+            ("head_deadline_ms", self.head_deadline_ms, 100..=600_000),
+            (
+                "handshake_deadline_ms",
+                self.handshake_deadline_ms,
+                100..=600_000,
+            ),
+            ("idle_seconds", self.idle_seconds, 1..=86_400),
+            ("streams_max", u64::from(self.streams_max), 1..=10_000),
+            (
+                "refused_hosts_max",
+                u64::from(self.refused_hosts_max),
+                1..=1_000_000,
+            ),
+        ] {
+            between(&format!("limits.{name}"), value, range, problems);
+        }
+    }
+
+    fn check_caches(&self, problems: &mut Vec<String>) {
+        for (name, value, range) in [
+            ("leaves_max", self.leaves_max, 1..=10_000_000),
+            ("tenants_max", self.tenants_max, 1..=1_000_000),
+            ("tokens_max", self.tokens_max, 1..=10_000_000),
+            (
+                "failing_sources_max",
+                self.failing_sources_max,
+                1..=10_000_000,
+            ),
+            (
+                "failures_per_minute",
+                u64::from(self.failures_per_minute),
+                1..=1_000_000,
+            ),
+            (
+                "open_credentials_max",
+                self.open_credentials_max,
+                1..=1_000_000,
+            ),
+            (
+                "open_credential_idle_seconds",
+                self.open_credential_idle_seconds,
+                1..=86_400,
+            ),
+        ] {
+            between(&format!("limits.{name}"), value, range, problems);
+        }
+    }
+
+    fn check(self, problems: &mut Vec<String>) -> client::Limits {
+        self.check_sizes(problems);
+        self.check_caches(problems);
+        client::Limits {
+            connections_max: self.connections_max,
+            connections_per_source_max: self.connections_per_source_max,
+            connections_per_session_max: self.connections_per_session_max,
+            head_bytes_max: self.head_bytes_max,
+            tunnel_head_bytes_max: self.tunnel_head_bytes_max,
+            head_deadline: Duration::from_millis(self.head_deadline_ms),
+            handshake_deadline: Duration::from_millis(self.handshake_deadline_ms),
+            idle: Duration::from_secs(self.idle_seconds),
+            streams_max: self.streams_max,
+            refused_hosts_max: self.refused_hosts_max,
+        }
+    }
+}
+
+fn part<T: DeserializeOwned + Default>(name: &str, value: Value, problems: &mut Vec<String>) -> T {
+    value.try_into().unwrap_or_else(|error: toml::de::Error| {
+        problems.push(format!("{name}: {}", error.message()));
+        T::default()
+    })
+}
+
+/// Puts a variable's value where its name says. It is read as TOML where it is TOML, else as text; commas separate the
+/// parts of a list.
+fn overlay(table: &mut Table, name: &str, value: String, problems: &mut Vec<String>) {
+    let lower = name.to_ascii_lowercase();
+    let mut levels: Vec<_> = lower.split("__").collect();
+    let Some(key) = levels.pop().filter(|key| !key.is_empty()) else {
+        return;
+    };
+    let mut place = table;
+    for level in levels {
+        let inner = place
+            .entry(level)
+            .or_insert_with(|| Table::new().into())
+            .as_table_mut();
+        let Some(inner) = inner else {
+            problems.push(format!("{PREFIX}{name}: {level} is not a section"));
+            return;
+        };
+        place = inner;
+    }
+    let is_list = matches!(lower.as_str(), "proxy__listen" | "upstream__extra_roots");
+    // A join string or a name of digits is still text.
+    let is_text = matches!(key, "join" | "name" | "level");
+    let parsed = || format!("v = {value}").parse::<Table>().ok()?.remove("v");
+    let value = if is_list && !value.starts_with('[') {
+        value
+            .split(',')
+            .map(|part| part.trim().to_owned())
+            .collect::<Vec<_>>()
+            .into()
+    } else if is_text {
+        Value::from(value)
+    } else {
+        parsed().unwrap_or_else(|| Value::from(value))
+    };
+    let _before = place.insert(key.to_owned(), value);
+}
+
+fn join(node: &Node, problems: &mut Vec<String>) -> Option<Secret> {
+    match (&node.join, &node.join_file) {
+        (Some(_), Some(_)) => {
+            problems.push("join and join_file are both set".to_owned());
+            None
+        }
+        (Some(text), None) => Some(Secret::new(text.trim().as_bytes().to_vec())),
+        (None, Some(path)) => match std::fs::read_to_string(path) {
+            Ok(text) => Some(Secret::new(text.trim().as_bytes().to_vec())),
+            Err(error) => {
+                problems.push(format!("join_file {}: {error}", path.display()));
+                None
+            }
+        },
+        (None, None) => None,
+    }
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "gateway".to_owned())
+}
+
+fn between(
+    name: &str,
+    value: u64,
+    range: std::ops::RangeInclusive<u64>,
+    problems: &mut Vec<String>,
+) {
+    if !range.contains(&value) {
+        problems.push(format!(
+            "{name} is {value}; it may be {} to {}",
+            range.start(),
+            range.end()
+        ));
+    }
+}

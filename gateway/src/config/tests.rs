@@ -1,0 +1,81 @@
+use super::*;
+
+fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let environment = environment
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    Config::read(text, environment, Vec::new()).map_err(|invalid| invalid.0)
+}
+
+#[test]
+fn without_anything_there_are_defaults() {
+    let config = read("", &[]).unwrap();
+    assert_eq!(config.listen, ["127.0.0.1:7380".parse().unwrap()]);
+    assert_eq!(config.admin, "127.0.0.1:7381".parse().unwrap());
+    assert_eq!(
+        config.journal.path,
+        Path::new("./sortie-data/gateway/journal")
+    );
+    assert!(config.join.is_none() && config.workers >= 1);
+}
+
+#[test]
+fn the_environment_goes_over_the_file() {
+    let config = read(
+        "name = 'a'\n[proxy]\nlisten = ['127.0.0.1:1']\n[upstream]\nhosts = { 'API.demo.test' = ['127.0.0.1'] }",
+        &[
+            ("PROXY__LISTEN", "127.0.0.1:2,[::1]:3"),
+            ("PROXY__WORKERS", "3"),
+            ("JOIN", "sortie_join_x"),
+            ("NAME", "7"),
+            ("LOG__FORMAT", "json"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(
+        config.listen,
+        ["127.0.0.1:2".parse().unwrap(), "[::1]:3".parse().unwrap()]
+    );
+    assert_eq!((config.workers, config.name.as_str()), (3, "7"));
+    assert!(config.log.json && config.join.is_some());
+    assert!(
+        config
+            .upstream
+            .hosts
+            .contains_key(&Host::parse("api.demo.test").unwrap())
+    );
+}
+
+#[test]
+fn every_problem_is_named_at_once() {
+    let problems = read(
+        "nmae = 'x'\n[proxy]\nworkers = 0\n[admin]\nlisten = 'nowhere'\n[limits]\nidle_seconds = 0\nstreams_max = 0\n[journal]\nsegment_bytes = 1\n[upstream]\nhosts = { 'a b' = ['::1'] }\n",
+        &[("LOG__FORMAT", "xml")],
+    )
+    .unwrap_err();
+    for part in [
+        "nmae",
+        "workers",
+        "[admin]",
+        "idle_seconds",
+        "streams_max",
+        "segment_bytes",
+        "a b",
+        "[log]",
+    ] {
+        assert!(
+            problems.iter().any(|problem| problem.contains(part)),
+            "{part} is missing from {problems:?}"
+        );
+    }
+}
+
+#[test]
+fn a_join_string_is_given_once_and_never_shown() {
+    let config = read("join = 'sortie_join_canary'", &[]).unwrap();
+    assert!(!config.text.contains("canary"));
+    assert!(!format!("{config:?}").contains("canary"));
+    assert!(config.text.contains("[limits]"));
+    assert!(read("join = 'a'\njoin_file = '/nowhere'", &[]).is_err());
+}

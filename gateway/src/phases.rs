@@ -1,0 +1,180 @@
+//! Pingora's phases of a request: each calls stages and holds no logic of its own.
+//!
+//! A stage's error becomes one code and one answer here. A panic in a stage is `internal` for that request and nothing
+//! else. Pingora's errors are looked at by type and source only: their text may hold bytes of a head.
+
+pub mod outcome;
+pub mod stages;
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderMap;
+use pingora_core::protocols::Digest;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use sortie_proto::code::Code;
+
+use crate::context::Context;
+use crate::reply::Answer;
+use stages::Stages;
+
+/// The proxy behind the client stage.
+#[derive(Debug, Clone)]
+pub struct Phases(pub Arc<Stages>);
+
+/// Stops a request in Pingora; the code stays in the context.
+fn stop(context: &mut Context, error: &crate::error::Error) -> Box<Error> {
+    context.fail(error.code());
+    Error::new(ErrorType::HTTPStatus(error.code().status()))
+}
+
+#[async_trait]
+impl ProxyHttp for Phases {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::default()
+    }
+
+    // Pingora's default adds a compression module; answers are passed on as they are.
+    fn init_downstream_modules(&self, _modules: &mut pingora_core::modules::http::HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let decided = self.0.guarded(self.0.decide(session, context)).await;
+        let Err(error) = decided else {
+            return Ok(false);
+        };
+        context.fail(error.code());
+        let decision = context
+            .entry
+            .as_ref()
+            .map(crate::journal::entry::Entry::decision);
+        let answer = Answer::new(error.code(), decision, context.place());
+        if error.code().is_authentication() {
+            session.set_keepalive(None);
+        }
+        if answer.send(session).await.is_err() {
+            tracing::debug!(code = %error.code(), "the client left before it was answered");
+        }
+        Ok(true)
+    }
+
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        context: &mut Context,
+    ) -> Result<Box<HttpPeer>> {
+        let peer = self.0.guarded(self.0.leave(context)).await;
+        peer.map_err(|error| stop(context, &error))
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        peer: &HttpPeer,
+        _fd: RawFd,
+        digest: Option<&Digest>,
+        context: &mut Context,
+    ) -> Result<()> {
+        self.0
+            .check_connection(peer, digest)
+            .map_err(|error| stop(context, &error))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        request: &mut RequestHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        stages::rewrite(request, context).map_err(|error| stop(context, &error))
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        answer: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        stages::mask_head(answer, context).map_err(|error| stop(context, &error))
+    }
+
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if !session.was_upgraded() {
+            stages::mask_body(body, end, context);
+        }
+        Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        context: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        Ok(stages::mask_trailers(trailers, context))
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        context: &mut Context,
+    ) -> FailToProxy {
+        let found = context.failed.or_else(|| outcome::code_of(error));
+        let code = found.unwrap_or(Code::RequestMalformed);
+        context.fail(code);
+        let written = session.response_written().is_some();
+        // Without a code the client itself has gone.
+        if found.is_some() && !written {
+            let decision = context
+                .entry
+                .as_ref()
+                .map(crate::journal::entry::Entry::decision);
+            let answer = Answer::new(code, decision, context.place());
+            session.set_keepalive(None);
+            if answer.send(session).await.is_err() {
+                tracing::debug!(%code, "the client left before it was answered");
+            }
+        }
+        FailToProxy {
+            error_code: code.status(),
+            can_reuse_downstream: false,
+        }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        self.0.close(session, error, context);
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _context: &Context,
+        _error: &Error,
+        _what: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _session: &Session, _context: &Context) -> String {
+        String::new()
+    }
+}
