@@ -94,7 +94,7 @@ CREATE TABLE tenant_authorities (
 
 CREATE TABLE gateways (
     id                 uuid        PRIMARY KEY,
-    name               text        NOT NULL UNIQUE,
+    name               text        NOT NULL,
     version            text        NOT NULL DEFAULT '',
     acknowledged_epoch bigint      NOT NULL DEFAULT 0,
     acknowledged_n     bigint      NOT NULL DEFAULT 0,

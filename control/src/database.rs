@@ -11,6 +11,8 @@ pub mod migrate;
 pub mod cluster;
 pub mod keys;
 pub mod changes;
+pub mod gateways;
+pub mod journal;
 mod connect;
 mod transaction;
 
@@ -136,7 +138,7 @@ fn pool(connector: &Connector, role: &'static str, connections: usize) -> Result
         Box::pin(async move {
             client
                 .batch_execute(&format!(
-                    "SET ROLE {role}; SET idle_in_transaction_session_timeout = '60s'"
+                    "SET ROLE {role}; SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = warning"
                 ))
                 .await
                 .map_err(HookError::Backend)

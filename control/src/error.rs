@@ -94,14 +94,13 @@ impl Error {
 
     /// Logs it, if it is something that we should hear of. Called once, where it is answered.
     pub fn log(&self, what: &'static str) {
-        match self.code {
-            Code::Internal => {
-                tracing::error!(code = self.code.name(), error = %Chain(self), "{what} failed")
-            }
-            Code::Unavailable => {
-                tracing::warn!(code = self.code.name(), error = %Chain(self), "{what} failed")
-            }
-            _ => tracing::debug!(code = self.code.name(), error = %Chain(self), "{what} refused"),
+        let (code, error) = (self.code.name(), Chain(self));
+        if self.code == Code::Internal {
+            tracing::error!(code, %error, "{what} failed");
+        } else if self.code == Code::Unavailable {
+            tracing::warn!(code, %error, "{what} failed");
+        } else {
+            tracing::debug!(code, %error, "{what} refused");
         }
     }
 

@@ -7,7 +7,8 @@ use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, T
 /// What control counts.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    registry: Registry,
+    /// Where all of them are registered; modules that count for themselves register here too.
+    pub registry: Registry,
     /// `sortie_control_database_statements_total{statement}`.
     pub statements: IntCounterVec,
     /// `sortie_control_feed_changes_total`: changes that this replica's reader took in.
@@ -89,12 +90,6 @@ impl Metrics {
             streams,
             registry,
         }
-    }
-
-    /// For modules that register their own.
-    #[must_use]
-    pub const fn registry(&self) -> &Registry {
-        &self.registry
     }
 
     /// The text exposition of all of them.

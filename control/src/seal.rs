@@ -242,7 +242,6 @@ impl Keys {
     /// None today; a key store outside the process may fail.
     #[expect(
         clippy::unused_async,
-        clippy::unnecessary_wraps,
         reason = "a signer in a key service answers later, or not"
     )]
     pub async fn signer(&self) -> Result<Arc<SigningKey>> {

@@ -129,7 +129,7 @@ pub(super) fn check(raw: Raw) -> Result<Config, Invalid> {
     );
     let feed_listen = address(
         "feed.listen",
-        raw.feed.listen,
+        raw.feed.listen.clone(),
         SocketAddr::from(([127, 0, 0, 1], 7301)),
     );
     let admin_listen = address(
@@ -137,48 +137,11 @@ pub(super) fn check(raw: Raw) -> Result<Config, Invalid> {
         raw.admin.listen,
         SocketAddr::from(([127, 0, 0, 1], 7302)),
     );
-    let advertise = raw
-        .feed
-        .advertise
-        .unwrap_or_else(|| "127.0.0.1:7301".to_owned());
-    let port = advertise
-        .rsplit_once(':')
-        .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
-    if !matches!(port, Some((host, port)) if !host.is_empty() && port != 0) {
-        problems.push("feed.advertise: not host:port".to_owned());
-    }
     let connections = raw.database_connections.unwrap_or(32);
-    let recent_changes = raw.feed.recent_changes.unwrap_or(16_384);
-    let kept_changes = raw.feed.kept_changes.unwrap_or(200_000);
-    let queue = raw.feed.queue.unwrap_or(64);
-    let vaults_per_gateway = raw.feed.vaults_per_gateway.unwrap_or(20_000);
-    for (name, fits, bounds) in [
-        (
-            "database_connections",
-            (4..=500).contains(&connections),
-            "4 to 500",
-        ),
-        (
-            "feed.recent_changes",
-            (64..=1_000_000).contains(&recent_changes),
-            "64 to 1,000,000",
-        ),
-        (
-            "feed.kept_changes",
-            (1_000..=100_000_000).contains(&kept_changes),
-            "1,000 to 100,000,000",
-        ),
-        ("feed.queue", (1..=4_096).contains(&queue), "1 to 4,096"),
-        (
-            "feed.vaults_per_gateway",
-            (1..=1_000_000).contains(&vaults_per_gateway),
-            "1 to 1,000,000",
-        ),
-    ] {
-        if !fits {
-            problems.push(format!("{name}: must be {bounds}"));
-        }
+    if !(4..=500).contains(&connections) {
+        problems.push("database_connections: must be 4 to 500".to_owned());
     }
+    let feed = check_feed(&raw.feed, feed_listen, &mut problems);
     if raw.database_ca_file.is_some() && raw.database_url.is_none() {
         problems.push("database_ca_file: has no meaning without database_url".to_owned());
     }
@@ -202,14 +165,7 @@ pub(super) fn check(raw: Raw) -> Result<Config, Invalid> {
                 .unwrap_or_else(|| format!("http://{api_listen}")),
             listen: api_listen,
         },
-        feed: Feed {
-            listen: feed_listen,
-            advertise,
-            recent_changes,
-            kept_changes,
-            queue,
-            vaults_per_gateway,
-        },
+        feed,
         admin_listen,
         log: Log {
             format: raw.log.format.unwrap_or(LogFormat::Text),
@@ -217,6 +173,57 @@ pub(super) fn check(raw: Raw) -> Result<Config, Invalid> {
         },
         postgres_path: Vec::new(),
     })
+}
+
+fn check_feed(raw: &RawFeed, listen: SocketAddr, problems: &mut Vec<String>) -> Feed {
+    let feed = Feed {
+        listen,
+        advertise: raw
+            .advertise
+            .clone()
+            .unwrap_or_else(|| "127.0.0.1:7301".to_owned()),
+        recent_changes: raw.recent_changes.unwrap_or(16_384),
+        kept_changes: raw.kept_changes.unwrap_or(200_000),
+        queue: raw.queue.unwrap_or(64),
+        vaults_per_gateway: raw.vaults_per_gateway.unwrap_or(20_000),
+    };
+    let dialled = feed
+        .advertise
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    let checks = [
+        (
+            "feed.advertise",
+            matches!(dialled, Some((host, port)) if !host.is_empty() && port != 0),
+            "host:port",
+        ),
+        (
+            "feed.recent_changes",
+            (64..=1_000_000).contains(&feed.recent_changes),
+            "64 to 1,000,000",
+        ),
+        (
+            "feed.kept_changes",
+            (1_000..=100_000_000).contains(&feed.kept_changes),
+            "1,000 to 100,000,000",
+        ),
+        (
+            "feed.queue",
+            (1..=4_096).contains(&feed.queue),
+            "1 to 4,096",
+        ),
+        (
+            "feed.vaults_per_gateway",
+            (1..=1_000_000).contains(&feed.vaults_per_gateway),
+            "1 to 1,000,000",
+        ),
+    ];
+    for (name, fits, wanted) in checks {
+        if !fits {
+            problems.push(format!("{name}: must be {wanted}"));
+        }
+    }
+    feed
 }
 
 #[derive(Serialize)]

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 pub const CHANNEL: &str = "sortie_changes";
 
 /// Held while the outbox is moved. An arbitrary constant.
-const SEQUENCE_LOCK: i64 = 0x736f_7274_6965_02;
+const SEQUENCE_LOCK: i64 = 0x0073_6f72_7469_6502;
 
 /// Puts a change into the outbox, in the transaction that makes it.
 ///
@@ -213,6 +213,20 @@ pub async fn after(tx: &Transaction, after: Revision, limit: i64) -> Result<Vec<
             })
         })
         .collect()
+}
+
+/// Whether something is committed that has no revision yet.
+///
+/// # Errors
+/// As the database's.
+pub async fn is_waiting(tx: &Transaction) -> Result<bool> {
+    let row = tx
+        .query_one(
+            "/* outbox.waiting */ SELECT EXISTS (SELECT FROM outbox)",
+            &[],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
 }
 
 /// Whether a vault has a change behind a revision of the epoch that is still kept.

@@ -9,7 +9,7 @@ use crate::database::keys::{blob, unblob};
 use crate::error::{Error, Result};
 
 /// Held while the first replica makes the cluster. An arbitrary constant.
-const CREATE_LOCK: i64 = 0x736f_7274_6965_03;
+const CREATE_LOCK: i64 = 0x0073_6f72_7469_6503;
 
 /// The cluster's identity and what its root key seals.
 #[derive(Debug)]

@@ -43,7 +43,7 @@ impl std::fmt::Debug for Connector {
 }
 
 /// A connection's half that has to be driven.
-pub type Driver =
+pub(super) type Driver =
     Connection<Socket, <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream>;
 
 impl Connector {
@@ -96,6 +96,9 @@ impl Connector {
     /// # Errors
     /// `unavailable` if the database does not answer.
     pub async fn connect(&self) -> Result<(Client, Driver)> {
-        self.config.connect(self.tls()).await.map_err(Error::from)
+        // Boxed: dialling holds several kilobytes.
+        Box::pin(self.config.connect(self.tls()))
+            .await
+            .map_err(Error::from)
     }
 }

@@ -66,9 +66,9 @@ pub fn read(path: &Path) -> Result<Secret, Error> {
         });
     }
     let text = Zeroizing::new(fs::read_to_string(path).map_err(io)?);
-    let bytes = STANDARD
-        .decode(text.trim())
-        .or(Err(Error::Malformed(path.to_owned())))?;
+    let Ok(bytes) = STANDARD.decode(text.trim()) else {
+        return Err(Error::Malformed(path.to_owned()));
+    };
     let key = Secret::new(bytes);
     if key.len() == 32 {
         Ok(key)

@@ -1,0 +1,249 @@
+//! Gateways: join tokens, enrolment, what each has acknowledged, and which vaults it holds.
+
+use jiff::Timestamp;
+use sortie_proto::id::{ActId, GatewayId, SessionId, TenantId, VaultId};
+use sortie_proto::revision::Revision;
+use uuid::Uuid;
+
+use crate::database::Transaction;
+use crate::error::{Error, Result};
+
+/// A gateway, as it stands in the table.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// Its id.
+    pub id: GatewayId,
+    /// What operators call it.
+    pub name: String,
+    /// The version that it last said it runs.
+    pub version: String,
+    /// Up to where it last said that changes are enforced.
+    pub acknowledged: Revision,
+    /// When a replica last had a stream of it.
+    pub last_seen_at: Option<Timestamp>,
+    /// Whether it is shut out.
+    pub locked: bool,
+    /// When it enrolled.
+    pub created_at: Timestamp,
+}
+
+const COLUMNS: &str = "id, name, version, acknowledged_epoch, acknowledged_n, last_seen_at, locked_at IS NOT NULL, created_at";
+
+fn gateway(row: &tokio_postgres::Row) -> Result<Gateway> {
+    let number = |at: usize| u64::try_from(row.try_get::<_, i64>(at)?).map_err(Error::internal);
+    Ok(Gateway {
+        id: row.try_get::<_, Uuid>(0)?.into(),
+        name: row.try_get(1)?,
+        version: row.try_get(2)?,
+        acknowledged: Revision {
+            epoch: number(3)?,
+            n: number(4)?,
+        },
+        last_seen_at: row.try_get(5)?,
+        locked: row.try_get(6)?,
+        created_at: row.try_get(7)?,
+    })
+}
+
+/// A gateway by its id.
+///
+/// # Errors
+/// As the database's.
+pub async fn get(tx: &Transaction, id: GatewayId) -> Result<Option<Gateway>> {
+    let sql = format!("/* gateways.get */ SELECT {COLUMNS} FROM gateways WHERE id = $1");
+    let row = tx.query_opt(&sql, &[&id.uuid()]).await?;
+    row.as_ref().map(gateway).transpose()
+}
+
+/// Gateways behind an id, in the order in which they enrolled, at most `limit`.
+///
+/// # Errors
+/// As the database's.
+pub async fn list(tx: &Transaction, after: Option<GatewayId>, limit: i64) -> Result<Vec<Gateway>> {
+    let sql = format!(
+        "/* gateways.list */ SELECT {COLUMNS} FROM gateways WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2"
+    );
+    let after = after.map(GatewayId::uuid);
+    tx.query(&sql, &[&after, &limit])
+        .await?
+        .iter()
+        .map(gateway)
+        .collect()
+}
+
+/// The gateways that are shut out.
+///
+/// # Errors
+/// As the database's.
+pub async fn locked(tx: &Transaction) -> Result<Vec<GatewayId>> {
+    let rows = tx
+        .query(
+            "/* gateways.locked */ SELECT id FROM gateways WHERE locked_at IS NOT NULL",
+            &[],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok(row.try_get::<_, Uuid>(0)?.into()))
+        .collect()
+}
+
+/// Stores a join token by its keyed hash.
+///
+/// # Errors
+/// As the database's.
+pub async fn insert_join(
+    tx: &Transaction,
+    hash: &[u8],
+    name: &str,
+    expires_at: Timestamp,
+) -> Result<()> {
+    tx.execute(
+        "/* join_tokens.insert */ INSERT INTO join_tokens (hash, name, expires_at) VALUES ($1, $2, $3)",
+        &[&hash, &name, &expires_at],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Uses up a join token and answers the name that it was made for. The row lock makes two uses at once impossible.
+///
+/// # Errors
+/// As the database's.
+pub async fn use_join(tx: &Transaction, hash: &[u8], gateway: GatewayId) -> Result<Option<String>> {
+    let row = tx
+        .query_opt(
+            "/* join_tokens.use */ UPDATE join_tokens SET used_at = now(), gateway_id = $2 \
+             WHERE hash = $1 AND used_at IS NULL AND expires_at > now() RETURNING name",
+            &[&hash, &gateway.uuid()],
+        )
+        .await?;
+    row.map(|row| Ok(row.try_get(0)?)).transpose()
+}
+
+/// Stores a gateway that enrolled. Names may repeat: a node that lost its disk joins again under its old one.
+///
+/// # Errors
+/// As the database's.
+pub async fn insert(tx: &Transaction, id: GatewayId, name: &str) -> Result<()> {
+    tx.execute(
+        "/* gateways.insert */ INSERT INTO gateways (id, name) VALUES ($1, $2)",
+        &[&id.uuid(), &name],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Records what a gateway said on its stream. An acknowledgement never goes back within an epoch.
+///
+/// # Errors
+/// As the database's.
+pub async fn seen(
+    tx: &Transaction,
+    id: GatewayId,
+    version: &str,
+    acknowledged: Revision,
+) -> Result<()> {
+    let signed = |number: u64| i64::try_from(number).map_err(Error::internal);
+    tx.execute(
+        "/* gateways.seen */ UPDATE gateways SET version = $2, last_seen_at = now(), \
+         acknowledged_n = CASE WHEN acknowledged_epoch = $3 THEN greatest(acknowledged_n, $4) ELSE $4 END, \
+         acknowledged_epoch = $3 WHERE id = $1",
+        &[&id.uuid(), &version, &signed(acknowledged.epoch)?, &signed(acknowledged.n)?],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A vault that a gateway may hold, and until when.
+#[derive(Debug, Clone, Copy)]
+pub struct Release {
+    /// The node.
+    pub gateway: GatewayId,
+    /// Whose vault.
+    pub tenant: TenantId,
+    /// The vault.
+    pub vault: VaultId,
+    /// The session whose token proved the need.
+    pub session: SessionId,
+    /// The end of that token, in seconds since the Unix epoch.
+    pub until: i64,
+}
+
+/// Records a release; answers whether it is new or ends later than the one before, and so belongs into the audit log.
+///
+/// # Errors
+/// As the database's.
+pub async fn release(tx: &Transaction, release: &Release) -> Result<bool> {
+    let changed = tx
+        .execute(
+            "/* vault_releases.put */ INSERT INTO vault_releases (gateway_id, vault_id, tenant_id, session_id, expires_at) \
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (gateway_id, vault_id) DO UPDATE SET \
+             session_id = excluded.session_id, expires_at = excluded.expires_at, released_at = now() \
+             WHERE vault_releases.expires_at < excluded.expires_at",
+            &[
+                &release.gateway.uuid(),
+                &release.vault.uuid(),
+                &release.tenant.uuid(),
+                &release.session.uuid(),
+                &release.until,
+            ],
+        )
+        .await?;
+    Ok(changed > 0)
+}
+
+/// The tenants of which a gateway holds a vault.
+///
+/// # Errors
+/// As the database's.
+pub async fn entitled(tx: &Transaction, gateway: GatewayId, now: i64) -> Result<Vec<TenantId>> {
+    let rows = tx
+        .query(
+            "/* vault_releases.tenants */ SELECT DISTINCT tenant_id FROM vault_releases \
+             WHERE gateway_id = $1 AND expires_at > $2",
+            &[&gateway.uuid(), &now],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok(row.try_get::<_, Uuid>(0)?.into()))
+        .collect()
+}
+
+/// An act of a gateway, for the audit log.
+#[derive(Debug)]
+pub struct Act {
+    /// Who.
+    pub gateway: GatewayId,
+    /// What, e.g. `vault.release`.
+    pub action: &'static str,
+    /// To what, as text.
+    pub subject: String,
+    /// Whose; none for the cluster's own.
+    pub tenant: Option<TenantId>,
+    /// The vault, if it is about one.
+    pub vault: Option<VaultId>,
+    /// The session that proved the need.
+    pub session: Option<SessionId>,
+}
+
+/// Writes an act of a gateway into the audit log.
+///
+/// # Errors
+/// As the database's.
+pub async fn record(tx: &Transaction, act: &Act) -> Result<()> {
+    tx.execute(
+        "/* audit_acts.gateway */ INSERT INTO audit_acts (id, tenant_id, actor, action, subject, vault_id, session_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[
+            &ActId::generate().uuid(),
+            &act.tenant.map(TenantId::uuid),
+            &act.gateway.to_string(),
+            &act.action,
+            &act.subject,
+            &act.vault.map(VaultId::uuid),
+            &act.session.map(SessionId::uuid),
+        ],
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,292 @@
+//! The journal's tables: cursors, uses, completions, quarantine; and the audit log as it is read.
+//!
+//! Rows go in with one statement a table and batch (`unnest` of arrays): `COPY` cannot write to a table under
+//! row-level security. Deciding which records are well-formed is the caller's part; nothing here refuses one.
+
+use sortie_proto::id::{BootId, GatewayId, SessionId, TenantId, VaultId};
+use sortie_proto::wire::v1;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::database::Transaction;
+use crate::error::{Error, Result};
+
+/// A lane of a boot of a gateway.
+#[derive(Debug, Clone, Copy)]
+pub struct Lane {
+    /// The node.
+    pub gateway: GatewayId,
+    /// The life of its process.
+    pub boot: BootId,
+    /// Which segment writer.
+    pub lane: i32,
+}
+
+/// Locks a lane's cursor until the transaction ends; answers up to where it is committed.
+///
+/// # Errors
+/// As the database's.
+pub async fn lock_cursor(tx: &Transaction, lane: Lane) -> Result<i64> {
+    let row = tx
+        .query_one(
+            "/* journal.lock */ INSERT INTO journal_cursors (gateway_id, boot_id, lane) VALUES ($1, $2, $3) \
+             ON CONFLICT (gateway_id, boot_id, lane) DO UPDATE SET updated_at = now() RETURNING sequence",
+            &[&lane.gateway.uuid(), &lane.boot.uuid(), &lane.lane],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// Moves a locked cursor.
+///
+/// # Errors
+/// As the database's.
+pub async fn move_cursor(tx: &Transaction, lane: Lane, sequence: i64) -> Result<()> {
+    tx.execute(
+        "/* journal.move */ UPDATE journal_cursors SET sequence = $4 \
+         WHERE gateway_id = $1 AND boot_id = $2 AND lane = $3",
+        &[
+            &lane.gateway.uuid(),
+            &lane.boot.uuid(),
+            &lane.lane,
+            &sequence,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+macro_rules! columns {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        #[expect(missing_docs, reason = "each field is the column of its name")]
+        pub struct $name { $(pub $field: Vec<$type>,)* }
+    };
+}
+
+columns! {
+    /// Uses, column by column.
+    Uses {
+        decision: Uuid, at_micros: i64, tenant: Uuid, vault: Uuid, session: Uuid, agent: Uuid, user: String,
+        labels: String, service: String, credentials: String, method: String, url: String, outcome: i16,
+        code: String, source: String, sequence: i64,
+    }
+}
+
+columns! {
+    /// Completions, column by column.
+    Completions {
+        decision: Uuid, at_micros: i64, tenant: Uuid, status: i32, request_bytes: i64, response_bytes: i64,
+        duration_micros: i64, upstream_micros: i64, code: String, redactions: i32,
+    }
+}
+
+/// Stores the uses of a lane.
+///
+/// # Errors
+/// As the database's.
+pub async fn insert_uses(tx: &Transaction, lane: Lane, uses: &Uses) -> Result<()> {
+    if uses.decision.is_empty() {
+        return Ok(());
+    }
+    tx.execute(
+        "/* audit_uses.insert */ INSERT INTO audit_uses (decision_id, at, tenant_id, vault_id, session_id, agent_id, \
+         user_name, labels, service, credentials, method, url, outcome, code, source, sequence, gateway_id, boot_id, lane) \
+         SELECT d, 'epoch'::timestamptz + a * interval '1 microsecond', t, v, s, g, u, l::jsonb, n, c::jsonb, m, w, o, k, f, q, \
+         $17, $18, $19 FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], \
+         $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::int2[], $14::text[], $15::text[], $16::int8[]) \
+         AS row(d, a, t, v, s, g, u, l, n, c, m, w, o, k, f, q)",
+        &[
+            &uses.decision,
+            &uses.at_micros,
+            &uses.tenant,
+            &uses.vault,
+            &uses.session,
+            &uses.agent,
+            &uses.user,
+            &uses.labels,
+            &uses.service,
+            &uses.credentials,
+            &uses.method,
+            &uses.url,
+            &uses.outcome,
+            &uses.code,
+            &uses.source,
+            &uses.sequence,
+            &lane.gateway.uuid(),
+            &lane.boot.uuid(),
+            &lane.lane,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Stores completions.
+///
+/// # Errors
+/// As the database's.
+pub async fn insert_completions(tx: &Transaction, completions: &Completions) -> Result<()> {
+    if completions.decision.is_empty() {
+        return Ok(());
+    }
+    tx.execute(
+        "/* audit_completions.insert */ INSERT INTO audit_completions (decision_id, at, tenant_id, status, request_bytes, \
+         response_bytes, duration_micros, upstream_micros, code, redactions) \
+         SELECT d, 'epoch'::timestamptz + a * interval '1 microsecond', t, s, i, o, m, u, c, r \
+         FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::int4[], $5::int8[], $6::int8[], $7::int8[], $8::int8[], \
+         $9::text[], $10::int4[]) AS row(d, a, t, s, i, o, m, u, c, r)",
+        &[
+            &completions.decision,
+            &completions.at_micros,
+            &completions.tenant,
+            &completions.status,
+            &completions.request_bytes,
+            &completions.response_bytes,
+            &completions.duration_micros,
+            &completions.upstream_micros,
+            &completions.code,
+            &completions.redactions,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Keeps a record that means nothing.
+///
+/// # Errors
+/// As the database's.
+pub async fn quarantine(
+    tx: &Transaction,
+    lane: Lane,
+    sequence: i64,
+    reason: &str,
+    body: &[u8],
+) -> Result<()> {
+    tx.execute(
+        "/* quarantine.insert */ INSERT INTO quarantine (gateway_id, boot_id, lane, sequence, reason, body) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        &[&lane.gateway.uuid(), &lane.boot.uuid(), &lane.lane, &sequence, &reason, &body],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Which entries of the audit log to list. The newest come first.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of this vault only.
+    pub vault: Option<VaultId>,
+    /// Of this session only.
+    pub session: Option<SessionId>,
+    /// Not before, in microseconds since the Unix epoch.
+    pub since_micros: Option<i64>,
+    /// Before, in microseconds since the Unix epoch.
+    pub until_micros: Option<i64>,
+    /// Behind this entry, in the order of the listing.
+    pub before: Option<Cursor>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// The place of an entry in the listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// The node's clock, in microseconds since the Unix epoch.
+    pub at_micros: i64,
+    /// Tells entries of one microsecond apart.
+    pub decision: Uuid,
+}
+
+/// Lists what was brokered and refused, each use with its completion, and the place of each.
+///
+/// # Errors
+/// As the database's.
+pub async fn list(tx: &Transaction, filter: &Filter) -> Result<Vec<(Cursor, v1::AuditEntry)>> {
+    let rows = tx
+        .query(
+            "/* audit_uses.list */ SELECT u.decision_id, (extract(epoch FROM u.at) * 1000000)::int8, u.vault_id, \
+             u.session_id, u.agent_id, u.user_name, u.labels, u.service, u.credentials, u.method, u.url, u.outcome, \
+             u.code, u.gateway_id, c.status, c.request_bytes, c.response_bytes, c.duration_micros, c.code \
+             FROM audit_uses u LEFT JOIN LATERAL (SELECT * FROM audit_completions c \
+                WHERE c.decision_id = u.decision_id AND c.tenant_id = u.tenant_id LIMIT 1) c ON true \
+             WHERE u.tenant_id = $1 AND ($2::uuid IS NULL OR u.vault_id = $2) AND ($3::uuid IS NULL OR u.session_id = $3) \
+             AND ($4::int8 IS NULL OR u.at >= 'epoch'::timestamptz + $4 * interval '1 microsecond') \
+             AND ($5::int8 IS NULL OR u.at < 'epoch'::timestamptz + $5 * interval '1 microsecond') \
+             AND ($6::int8 IS NULL OR (u.at, u.decision_id) < ('epoch'::timestamptz + $6 * interval '1 microsecond', $7::uuid)) \
+             ORDER BY u.at DESC, u.decision_id DESC LIMIT $8",
+            &[
+                &filter.tenant.uuid(),
+                &filter.vault.map(VaultId::uuid),
+                &filter.session.map(SessionId::uuid),
+                &filter.since_micros,
+                &filter.until_micros,
+                &filter.before.map(|cursor| cursor.at_micros),
+                &filter.before.map(|cursor| cursor.decision),
+                &filter.limit,
+            ],
+        )
+        .await?;
+    rows.iter().map(entry).collect()
+}
+
+fn entry(row: &Row) -> Result<(Cursor, v1::AuditEntry)> {
+    let id = |at: usize| row.try_get::<_, Uuid>(at);
+    let cursor = Cursor {
+        decision: id(0)?,
+        at_micros: row.try_get(1)?,
+    };
+    let decision = sortie_proto::id::DecisionId::from(cursor.decision).to_string();
+    let labels: serde_json::Value = row.try_get(6)?;
+    let credentials: serde_json::Value = row.try_get(8)?;
+    let number = |at: usize| -> Result<u64> {
+        let found: Option<i64> = row.try_get(at)?;
+        u64::try_from(found.unwrap_or(0)).map_err(Error::internal)
+    };
+    let refusal: String = row.try_get(12)?;
+    let failure: Option<String> = row.try_get(18)?;
+    let at = jiff::Timestamp::from_microsecond(cursor.at_micros).map_err(Error::internal)?;
+    let entry = v1::AuditEntry {
+        id: decision.clone(),
+        kind: "request".to_owned(),
+        at: at.to_string(),
+        vault_id: VaultId::from(id(2)?).to_string(),
+        session_id: SessionId::from(id(3)?).to_string(),
+        agent_id: sortie_proto::id::AgentId::from(id(4)?).to_string(),
+        user: row.try_get(5)?,
+        labels: serde_json::from_value(labels).map_err(Error::internal)?,
+        service: row.try_get(7)?,
+        credentials: serde_json::from_value(credentials).map_err(Error::internal)?,
+        method: row.try_get(9)?,
+        url: row.try_get(10)?,
+        outcome: outcome_name(row.try_get(11)?).to_owned(),
+        code: if refusal.is_empty() {
+            failure.unwrap_or_default()
+        } else {
+            refusal
+        },
+        status: u32::try_from(row.try_get::<_, Option<i32>>(14)?.unwrap_or(0))
+            .map_err(Error::internal)?,
+        request_bytes: number(15)?,
+        response_bytes: number(16)?,
+        duration_micros: number(17)?,
+        gateway_id: GatewayId::from(id(13)?).to_string(),
+        decision_id: decision,
+        ..v1::AuditEntry::default()
+    };
+    Ok((cursor, entry))
+}
+
+fn outcome_name(outcome: i16) -> &'static str {
+    match v1::Outcome::try_from(i32::from(outcome)) {
+        Ok(v1::Outcome::Brokered) => "brokered",
+        Ok(v1::Outcome::Passed) => "passed",
+        Ok(v1::Outcome::Tunnelled) => "tunnelled",
+        Ok(v1::Outcome::Refused) => "refused",
+        Ok(v1::Outcome::Unspecified) | Err(_) => "unknown",
+    }
+}

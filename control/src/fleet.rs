@@ -1,0 +1,209 @@
+//! The gateways: who they are, what each may hold, and the streams that keep them current.
+//!
+//! **Invariants.** [`admit::Gateway`] is made from a verified client certificate of an enrolled, unlocked node and
+//! nowhere else. A vault leaves this process only behind [`release`], which has verified a session token for it and
+//! recorded the release. An echo leaves only behind a beat that was committed after its nonce came, and behind
+//! everything that the beat could see.
+
+pub mod admit;
+pub mod enrol;
+pub mod ingest;
+pub mod lease;
+pub mod release;
+pub mod scope;
+pub mod stream;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use sortie_proto::id::GatewayId;
+use sortie_proto::revision::Revision;
+use sortie_proto::secret::Secret;
+
+use crate::config;
+use crate::database::{Database, Transaction, gateways};
+use crate::error::Result;
+use crate::feed::read::Log;
+use crate::metrics::Metrics;
+use crate::seal::Keys;
+use crate::tasks::Tasks;
+
+/// What the streams of one replica share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Fleet(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    database: Database,
+    keys: Keys,
+    log: Log,
+    beats: lease::Beats,
+    config: config::Feed,
+    metrics: Metrics,
+    tasks: Tasks,
+    streams: AtomicU64,
+    connected: Mutex<HashMap<u64, Connected>>,
+    locked: ArcSwap<HashSet<GatewayId>>,
+}
+
+/// A gateway that follows this replica.
+#[derive(Debug, Clone)]
+pub struct Connected {
+    /// Which.
+    pub gateway: GatewayId,
+    /// What operators call it.
+    pub name: String,
+    /// What it runs.
+    pub version: String,
+    /// Up to where it says that changes are enforced.
+    pub acknowledged: Revision,
+    /// When it last said anything.
+    pub last_seen: Timestamp,
+}
+
+/// What a fleet is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The database.
+    pub database: Database,
+    /// The open keys.
+    pub keys: Keys,
+    /// The changes.
+    pub log: Log,
+    /// The beats.
+    pub beats: lease::Beats,
+    /// Bounds, and what gateways dial.
+    pub config: config::Feed,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What the streams run in.
+    pub tasks: Tasks,
+}
+
+impl Fleet {
+    /// No gateway is connected yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner {
+            database: parts.database,
+            keys: parts.keys,
+            log: parts.log,
+            beats: parts.beats,
+            config: parts.config,
+            metrics: parts.metrics,
+            tasks: parts.tasks,
+            streams: AtomicU64::new(0),
+            connected: Mutex::default(),
+            locked: ArcSwap::default(),
+        }))
+    }
+
+    /// The gateways that follow this replica.
+    #[must_use]
+    pub fn connected(&self) -> Vec<Connected> {
+        self.0.connected.lock().values().cloned().collect()
+    }
+
+    /// Makes a join string for a new gateway; see [`enrol::create_join`].
+    ///
+    /// # Errors
+    /// As the database's.
+    pub async fn create_join(
+        &self,
+        tx: &Transaction,
+        name: &str,
+        valid: Duration,
+    ) -> Result<Secret> {
+        enrol::create_join(tx, &self.0.keys, &self.0.config.advertise, name, valid).await
+    }
+
+    /// The database, for the services that face gateways.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    /// The open keys, for the services that face gateways.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// How many events may wait for one gateway.
+    #[must_use]
+    pub fn queue(&self) -> usize {
+        self.0.config.queue
+    }
+
+    /// Runs a gateway's stream.
+    pub fn spawn(&self, stream: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn("gateway stream", stream);
+    }
+
+    /// Whether a gateway was shut out since its stream began.
+    fn is_locked(&self, gateway: GatewayId) -> bool {
+        self.0.locked.load().contains(&gateway)
+    }
+
+    fn join(&self, connected: Connected) -> Presence {
+        let stream = self.0.streams.fetch_add(1, Ordering::Relaxed);
+        self.0.connected.lock().insert(stream, connected);
+        self.0.metrics.streams.inc();
+        Presence {
+            fleet: self.clone(),
+            stream,
+        }
+    }
+
+    /// Writes what streams said to the database, and learns which gateways are shut out. Called on a period.
+    ///
+    /// # Errors
+    /// As the database's.
+    pub async fn reconcile(&self) -> Result<()> {
+        let seen = self.connected();
+        let tx = self.0.database.system().await?;
+        for gateway in seen {
+            gateways::seen(&tx, gateway.gateway, &gateway.version, gateway.acknowledged).await?;
+        }
+        let locked = gateways::locked(&tx).await?;
+        tx.commit().await?;
+        self.0.locked.store(Arc::new(locked.into_iter().collect()));
+        Ok(())
+    }
+}
+
+/// A stream's place in the list of connected gateways, until it is dropped.
+#[derive(Debug)]
+struct Presence {
+    fleet: Fleet,
+    stream: u64,
+}
+
+impl Presence {
+    fn heard(&self, acknowledged: Option<Revision>) {
+        if let Some(connected) = self.fleet.0.connected.lock().get_mut(&self.stream) {
+            connected.last_seen = Timestamp::now();
+            if let Some(acknowledged) = acknowledged {
+                connected.acknowledged = connected.acknowledged.max(acknowledged);
+            }
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.fleet.0.connected.lock().remove(&self.stream);
+        self.fleet.0.metrics.streams.dec();
+    }
+}

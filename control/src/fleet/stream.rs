@@ -1,0 +1,383 @@
+//! One gateway's stream: snapshots and changes out; subscriptions, acknowledgements and nonces in.
+//!
+//! One task a stream, one message at a time: what a gateway asked before a nonce is answered before that nonce is
+//! echoed. A gateway that does not take its events for 30 s is cut off and resumes by revision.
+
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use jiff::Timestamp;
+use sortie_proto::code::Code;
+use sortie_proto::id::{TenantId, VaultId};
+use sortie_proto::revision::Revision;
+use sortie_proto::wire::v1;
+use sortie_proto::wire::v1::follow_event::Event;
+use sortie_proto::wire::v1::follow_request::Message;
+use tokio::sync::mpsc;
+use tokio::time::{interval, timeout};
+use tonic::Status;
+
+use super::admit::Gateway;
+use super::lease::Nonces;
+use super::release::{entitled, id, release};
+use super::scope::Scope;
+use super::{Connected, Fleet, Presence};
+use crate::database::{changes, keys};
+use crate::error::{Error, Result};
+use crate::feed::snapshot;
+
+/// How long a gateway may leave its events lying.
+const SEND_MAX: Duration = Duration::from_secs(30);
+/// How long it may take to say hello.
+const HELLO_MAX: Duration = Duration::from_secs(10);
+/// How often releases and locks are looked at.
+const CHECK: Duration = Duration::from_secs(1);
+/// The longest text that a gateway may say of itself.
+const VERSION_MAX: usize = 64;
+
+/// What is sent to a gateway.
+pub type Events = mpsc::Sender<Result<v1::FollowEvent, Status>>;
+
+struct Following {
+    fleet: Fleet,
+    gateway: Gateway,
+    events: Events,
+    presence: Presence,
+    scope: Scope,
+    nonces: Nonces,
+    /// Everything up to here that is in scope has been sent.
+    sent: Revision,
+}
+
+/// Serves a gateway until it goes, is cut off or shut out, or the process stops. The last event is the reason, as a
+/// status.
+pub async fn run(
+    fleet: Fleet,
+    gateway: Gateway,
+    requests: impl Stream<Item = Result<v1::FollowRequest, Status>> + Unpin + Send,
+    events: Events,
+) {
+    let shutdown = fleet.0.tasks.shutdown().clone();
+    let last = events.clone();
+    let id = gateway.id();
+    let ended = tokio::select! {
+        () = shutdown.cancelled() => Err(Error::new(Code::Unavailable).because("this replica is stopping")),
+        ended = follow(fleet, gateway, requests, events) => ended,
+    };
+    if let Err(error) = ended {
+        error.log("a gateway's stream");
+        tracing::info!(gateway.id = %id, code = error.code().name(), "a gateway's stream was ended");
+        // The queue may be full of what the gateway does not take: then it learns from the end of the stream alone.
+        let _sent = last.try_send(Err(error.to_status()));
+    }
+}
+
+async fn follow(
+    fleet: Fleet,
+    gateway: Gateway,
+    mut requests: impl Stream<Item = Result<v1::FollowRequest, Status>> + Unpin + Send,
+    events: Events,
+) -> Result<()> {
+    let first = timeout(HELLO_MAX, requests.next())
+        .await
+        .unwrap_or_default();
+    let Some(Message::Hello(hello)) = first
+        .and_then(Result::ok)
+        .and_then(|request| request.message)
+    else {
+        return Err(Error::invalid("hello", "must be the first message"));
+    };
+    let mut following = Following::greet(fleet, gateway, events, hello).await?;
+    let mut changed = following.fleet.0.log.follow();
+    let mut beats = following.fleet.0.beats.follow();
+    let mut check = interval(CHECK);
+    loop {
+        following.flush().await?;
+        tokio::select! {
+            request = requests.next() => match request {
+                Some(Ok(request)) => following.answer(request).await?,
+                Some(Err(_)) | None => return Ok(()),
+            },
+            Ok(()) = changed.changed() => {}
+            Ok(()) = beats.changed() => {
+                let beat = *beats.borrow_and_update();
+                following.nonces.beaten(beat);
+            }
+            _ = check.tick() => following.check().await?,
+        }
+    }
+}
+
+impl Following {
+    /// Answers the first message: what follows, and from where.
+    async fn greet(
+        fleet: Fleet,
+        gateway: Gateway,
+        events: Events,
+        hello: v1::Hello,
+    ) -> Result<Self> {
+        // Before the keys are read: one that is published in between arrives as a change too.
+        let last = fleet.0.log.last();
+        let tx = fleet.database().system().await?;
+        let head = changes::head(&tx).await?;
+        let signers = keys::signers(&tx).await?;
+        tx.commit().await?;
+        let resume = hello.resume.map(Revision::from);
+        refuse_if_behind(&gateway, resume, head.last)?;
+        let wanted = hello
+            .tenants
+            .iter()
+            .map(|bytes| id(bytes, "hello.tenants"))
+            .collect::<Result<Vec<TenantId>>>()?;
+        let held = entitled(&fleet, &gateway).await?;
+        // A tenant that cannot be served again would be a copy that no revocation reaches: then it starts afresh.
+        let resumed = resume.filter(|seen| {
+            seen.epoch == last.epoch
+                && seen.n >= head.compacted
+                && wanted.iter().all(|tenant| held.contains(tenant))
+        });
+        let version = printable(&hello.version);
+        tracing::info!(gateway.id = %gateway.id(), gateway.name = gateway.name(), version, resumed = resumed.is_some(),
+            "a gateway follows");
+        let presence = fleet.join(Connected {
+            gateway: gateway.id(),
+            name: gateway.name().to_owned(),
+            version,
+            acknowledged: resume.unwrap_or_default(),
+            last_seen: Timestamp::now(),
+        });
+        let mut following = Self {
+            sent: resumed.unwrap_or(last),
+            fleet,
+            gateway,
+            events,
+            presence,
+            scope: Scope::default(),
+            nonces: Nonces::default(),
+        };
+        following
+            .send(Event::Welcome(v1::Welcome {
+                revision: Some(following.sent.into()),
+                signing_keys: signers
+                    .iter()
+                    .map(|signer| (&signer.verifying).into())
+                    .collect(),
+                capabilities: Vec::new(),
+                resumed: resumed.is_some(),
+            }))
+            .await?;
+        for tenant in wanted.into_iter().filter(|tenant| held.contains(tenant)) {
+            if resumed.is_some() {
+                following.scope.serve(tenant, following.sent);
+            } else {
+                following.send_tenant(tenant).await?;
+            }
+        }
+        Ok(following)
+    }
+
+    /// Sends what is new, and the echo that waited for it.
+    async fn flush(&mut self) -> Result<()> {
+        loop {
+            let entries = self.fleet.0.log.after(self.sent).await?;
+            if entries.is_empty() {
+                break;
+            }
+            for entry in entries {
+                if let Some(change) = entry.change.as_ref().filter(|_| self.scope.admits(&entry)) {
+                    self.send(Event::Change(change.clone())).await?;
+                }
+                self.sent = entry.revision;
+            }
+        }
+        if let Some(nonce) = self.nonces.echo(self.sent) {
+            self.send(Event::Echo(v1::Echo {
+                nonce,
+                revision: Some(self.sent.into()),
+            }))
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn answer(&mut self, request: v1::FollowRequest) -> Result<()> {
+        self.presence.heard(None);
+        match request.message {
+            Some(Message::Subscribe(subscribe)) => self.subscribe(subscribe).await,
+            Some(Message::Unsubscribe(unsubscribe)) => {
+                self.scope.forget(id(&unsubscribe.vault_id, "vault_id")?);
+                Ok(())
+            }
+            Some(Message::Acknowledge(acknowledge)) => {
+                // No further than what was sent: a node cannot have enforced what it never had.
+                let revision = acknowledge
+                    .revision
+                    .map(|revision| Revision::from(revision).min(self.sent));
+                self.presence.heard(revision);
+                Ok(())
+            }
+            Some(Message::Beat(beat)) => {
+                self.nonces.arrived(beat.nonce, self.fleet.0.beats.begun());
+                Ok(())
+            }
+            Some(Message::Hello(_)) => Err(Error::invalid("hello", "comes once")),
+            // A message of a later version: its sender learns nothing false by our silence.
+            None => Ok(()),
+        }
+    }
+
+    async fn subscribe(&mut self, subscribe: v1::Subscribe) -> Result<()> {
+        let vault: VaultId = id(&subscribe.vault_id, "vault_id")?;
+        let have = subscribe.have.map(Revision::from);
+        match self
+            .serve_vault(vault, &subscribe.session_token, have)
+            .await
+        {
+            Ok(()) => {
+                self.fleet
+                    .metrics()
+                    .releases
+                    .with_label_values(&["ok"])
+                    .inc();
+                Ok(())
+            }
+            // The stream itself is broken, not this vault.
+            Err(Refused::Stream(error)) => Err(error),
+            Err(Refused::Vault(error)) => {
+                error.log("a subscription");
+                let code = error.code().name();
+                self.fleet
+                    .metrics()
+                    .releases
+                    .with_label_values(&[code])
+                    .inc();
+                self.refuse(vault, code).await
+            }
+        }
+    }
+
+    /// Releases a vault: the tenant first, if it is new to the stream; then the vault, unless the gateway's copy is
+    /// current.
+    async fn serve_vault(
+        &mut self,
+        vault: VaultId,
+        token: &str,
+        have: Option<Revision>,
+    ) -> Result<(), Refused> {
+        let known = self.scope.holds(vault);
+        if !known && self.scope.vaults() >= self.fleet.0.config.vaults_per_gateway {
+            return Err(Refused::Vault(Error::new(Code::ResourceExhausted)));
+        }
+        let release = release(&self.fleet, &self.gateway, vault, token)
+            .await
+            .map_err(Refused::Vault)?;
+        if known && have.is_some() {
+            self.scope.prolong(&release);
+            return Ok(());
+        }
+        if !self.scope.serves(release.tenant) {
+            self.send_tenant(release.tenant)
+                .await
+                .map_err(Refused::Vault)?;
+        }
+        if let Some(have) = have
+            && self.is_current(vault, have).await.map_err(Refused::Vault)?
+        {
+            self.scope.hold(&release, have);
+            return Ok(());
+        }
+        let snapshot = snapshot::vault(
+            self.fleet.database(),
+            self.fleet.keys(),
+            release.tenant,
+            vault,
+        )
+        .await
+        .map_err(Refused::Vault)?;
+        if snapshot.revision < self.sent {
+            let behind = Error::new(Code::Unavailable)
+                .because("the database is behind what was already sent");
+            return Err(Refused::Stream(behind));
+        }
+        self.scope.hold(&release, snapshot.revision);
+        self.fleet.metrics().snapshots.inc();
+        self.send(Event::Vault((&snapshot).into()))
+            .await
+            .map_err(Refused::Stream)
+    }
+
+    /// Whether nothing about a vault has changed since the gateway's copy.
+    async fn is_current(&self, vault: VaultId, have: Revision) -> Result<bool> {
+        let tx = self.fleet.database().snapshot().await?;
+        let head = changes::head(&tx).await?;
+        let current = have.epoch == head.last.epoch
+            && have <= head.last
+            && have.n >= head.compacted
+            && !changes::vault_changed(&tx, vault, have).await?;
+        tx.commit().await?;
+        Ok(current)
+    }
+
+    async fn send_tenant(&mut self, tenant: TenantId) -> Result<()> {
+        let state = snapshot::tenant(self.fleet.database(), tenant).await?;
+        let revision = state.revision.map(Revision::from).unwrap_or_default();
+        self.scope.serve(tenant, revision);
+        self.send(Event::Tenant(state)).await
+    }
+
+    /// Ends releases whose token has ended, and the stream of a gateway that was shut out.
+    async fn check(&mut self) -> Result<()> {
+        if self.fleet.is_locked(self.gateway.id()) {
+            return Err(Error::new(Code::PermissionDenied).because("this gateway is shut out"));
+        }
+        for vault in self.scope.ended(Timestamp::now().as_second()) {
+            self.refuse(vault, Code::TokenExpired.name()).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells that a vault is not, or no longer, sent: the gateway must not serve it.
+    async fn refuse(&mut self, vault: VaultId, code: &str) -> Result<()> {
+        self.scope.forget(vault);
+        self.send(Event::VaultRefused(v1::VaultRefused {
+            vault_id: vault.to_bytes(),
+            code: code.to_owned(),
+        }))
+        .await
+    }
+
+    async fn send(&self, event: Event) -> Result<()> {
+        let event = v1::FollowEvent { event: Some(event) };
+        match timeout(SEND_MAX, self.events.send(Ok(event))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_gone)) => Err(Error::new(Code::Unavailable).because("the gateway is gone")),
+            Err(_late) => {
+                Err(Error::new(Code::Overloaded).because("the gateway does not take its events"))
+            }
+        }
+    }
+}
+
+/// What a gateway says of itself, fit for a log and a list.
+fn printable(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(VERSION_MAX)
+        .collect()
+}
+
+/// A gateway that has seen more than the database holds is a witness of a restored backup: no lease is extended.
+fn refuse_if_behind(gateway: &Gateway, seen: Option<Revision>, head: Revision) -> Result<()> {
+    let Some(seen) = seen.filter(|seen| *seen > head) else {
+        return Ok(());
+    };
+    tracing::error!(gateway.id = %gateway.id(), %seen, %head,
+        "a gateway has seen a later revision than the database holds: was it restored without raising the epoch?");
+    Err(Error::new(Code::FailedPrecondition).because("the database is behind this gateway"))
+}
+
+/// Whether a failure ends the stream or is about one vault.
+enum Refused {
+    Vault(Error),
+    Stream(Error),
+}

@@ -1,0 +1,345 @@
+//! The assembly: what is made in which order, what listens, and how it stops.
+
+mod tls;
+
+use std::fs;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sortie_proto::wire::v1::feed_server::FeedServer;
+use sortie_proto::wire::v1::journal_server::JournalServer;
+use tokio::net::TcpListener;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::api;
+use crate::api::grpc::feed::FeedService;
+use crate::api::grpc::journal::JournalService;
+use crate::config::{Config, SHUTDOWN_MAX};
+use crate::database::private::{Binaries, Cluster};
+use crate::database::{Connector, Database, changes, cluster, migrate};
+use crate::error::Result;
+use crate::feed::listen;
+use crate::feed::read::Log;
+use crate::feed::sequence::Sequencer;
+use crate::fleet::lease::Beats;
+use crate::fleet::{Fleet, Parts};
+use crate::metrics::Metrics;
+use crate::ready::Ready;
+use crate::seal::{Keys, NotOpened};
+use crate::tasks::Tasks;
+
+/// The largest message that a gateway may send, in bytes: a batch of its journal.
+const MESSAGE_MAX: usize = 16 * 1024 * 1024;
+/// How often streams' state is written down and locks are read.
+const RECONCILE: Duration = Duration::from_secs(2);
+/// How often partitions are made and old rows forgotten.
+const UPKEEP: Duration = Duration::from_secs(60);
+
+/// Why the process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStarted {
+    /// The private database cannot run.
+    #[error(transparent)]
+    Private(#[from] crate::database::private::Error),
+    /// The database's address cannot be used.
+    #[error(transparent)]
+    Url(#[from] crate::database::InvalidUrl),
+    /// The keys cannot be opened.
+    #[error(transparent)]
+    Keys(#[from] NotOpened),
+    /// The database fails.
+    #[error("the database cannot be used")]
+    Database(#[from] crate::error::Error),
+    /// A port or a folder cannot be used.
+    #[error("cannot use {what}")]
+    Io {
+        /// Which.
+        what: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn io(what: impl ToString) -> impl FnOnce(std::io::Error) -> NotStarted {
+    move |source| NotStarted::Io {
+        what: what.to_string(),
+        source,
+    }
+}
+
+/// A running control plane.
+#[derive(Debug)]
+pub struct Server {
+    tasks: Tasks,
+    ready: Ready,
+    database: Database,
+    state: api::State,
+    api: SocketAddr,
+    feed: SocketAddr,
+    admin: SocketAddr,
+    // Last: the database stops after everything that uses it.
+    private: Option<Cluster>,
+}
+
+impl Server {
+    /// Starts everything. When it returns, the ports answer.
+    ///
+    /// # Errors
+    /// [`NotStarted`] says what to do.
+    pub async fn start(config: Config) -> Result<Self, NotStarted> {
+        prepare_data_dir(&config.data_dir)?;
+        let listeners = Listeners::bind(&config).await?;
+        let metrics = Metrics::new();
+        let (database, private) = Box::pin(open_database(&config, &metrics)).await?;
+        let keys = Box::pin(Keys::open(&database, &config.data_dir)).await?;
+        make_partitions(&database).await?;
+        let (tasks, ready) = (Tasks::new(), Ready::default());
+        let sequencer = Sequencer::new(database.clone());
+        sequencer.committed().await?;
+        let log = Log::open(
+            database.clone(),
+            config.feed.recent_changes,
+            metrics.clone(),
+        )
+        .await?;
+        let beats = Beats::new();
+        let fleet = Fleet::new(Parts {
+            database: database.clone(),
+            keys: keys.clone(),
+            log: log.clone(),
+            beats: beats.clone(),
+            config: config.feed.clone(),
+            metrics: metrics.clone(),
+            tasks: tasks.clone(),
+        });
+        tasks.spawn_until_stop(
+            "listen",
+            listen::run(database.clone(), sequencer.clone(), log),
+        );
+        tasks.spawn_until_stop(
+            "beat",
+            beats.run(database.clone(), metrics.clone(), ready.clone()),
+        );
+        tasks.spawn_until_stop("reconcile", reconcile(fleet.clone()));
+        tasks.spawn_until_stop("upkeep", upkeep(database.clone(), config.feed.kept_changes));
+        let state = api::State {
+            database: database.clone(),
+            sequencer,
+            keys,
+            fleet,
+            config: config.api.clone(),
+        };
+        let server = Self {
+            api: listeners.api.local_addr().map_err(io("api.listen"))?,
+            feed: listeners.feed.local_addr().map_err(io("feed.listen"))?,
+            admin: listeners.admin.local_addr().map_err(io("admin.listen"))?,
+            tasks,
+            ready,
+            database,
+            state,
+            private,
+        };
+        server.serve(listeners, &config, metrics)?;
+        server.ready.set_started(true);
+        tracing::info!(api = %server.api, feed = %server.feed, admin = %server.admin, "control is up");
+        Ok(server)
+    }
+
+    fn serve(&self, listeners: Listeners, config: &Config, metrics: Metrics) -> Result<()> {
+        let router = api::router(self.state.clone());
+        self.tasks
+            .spawn("api", http(listeners.api, router, self.stopped()));
+        let admin = crate::admin::router(self.ready.clone(), metrics);
+        self.tasks
+            .spawn("admin", http(listeners.admin, admin, self.stopped()));
+        let host = config
+            .feed
+            .advertise
+            .rsplit_once(':')
+            .map_or("localhost", |(host, _)| host);
+        let acceptor = tls::Acceptor::new(self.state.keys.clone(), host.to_owned())?;
+        self.tasks
+            .spawn_until_stop("server certificate", acceptor.clone().renew());
+        let incoming = acceptor.accept(listeners.feed, &self.tasks);
+        self.tasks.spawn(
+            "feed",
+            grpc(self.state.fleet.clone(), incoming, self.stopped()),
+        );
+        Ok(())
+    }
+
+    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.tasks.shutdown().clone().cancelled_owned()
+    }
+
+    /// What handlers work with; tests use it to act without HTTP.
+    #[must_use]
+    pub const fn state(&self) -> &api::State {
+        &self.state
+    }
+
+    /// Where the API is.
+    #[must_use]
+    pub const fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Where gateways connect.
+    #[must_use]
+    pub const fn feed(&self) -> SocketAddr {
+        self.feed
+    }
+
+    /// Where metrics are.
+    #[must_use]
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Stops: no longer ready, no new connections, streams are told, requests end, then the private database.
+    pub async fn stop(mut self) {
+        self.ready.set_started(false);
+        let drained = self.tasks.stop(SHUTDOWN_MAX).await;
+        tracing::info!(drained, "streams and requests have ended");
+        self.database.close();
+        if let Some(private) = self.private.take() {
+            // Stopping it waits for its checkpoint.
+            let _stopped = tokio::task::spawn_blocking(move || drop(private)).await;
+            tracing::info!("the private database has stopped");
+        }
+    }
+}
+
+/// As root the folder must let the database's unprivileged user pass; each secret in it is 0600 by itself.
+fn prepare_data_dir(dir: &Path) -> Result<(), NotStarted> {
+    if !dir.exists() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(dir)
+            .map_err(io(dir.display()))?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o711)).map_err(io(dir.display()))?;
+    }
+    Ok(())
+}
+
+struct Listeners {
+    api: TcpListener,
+    feed: TcpListener,
+    admin: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Self, NotStarted> {
+        Ok(Self {
+            api: TcpListener::bind(config.api.listen)
+                .await
+                .map_err(io(config.api.listen))?,
+            feed: TcpListener::bind(config.feed.listen)
+                .await
+                .map_err(io(config.feed.listen))?,
+            admin: TcpListener::bind(config.admin_listen)
+                .await
+                .map_err(io(config.admin_listen))?,
+        })
+    }
+}
+
+async fn open_database(
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<(Database, Option<Cluster>), NotStarted> {
+    let (connector, private) = match &config.database {
+        Some(database) => {
+            let url = String::from_utf8_lossy(database.url.expose());
+            (Connector::new(&url, database.ca_file.as_deref())?, None)
+        }
+        None => {
+            let binaries = Binaries::find(&config.postgres_path)?;
+            let cluster = Cluster::start(&config.data_dir, &binaries).await?;
+            (Connector::new(&cluster.url(), None)?, Some(cluster))
+        }
+    };
+    migrate::run(&connector).await?;
+    let database = Database::new(connector, config.database_connections, metrics.clone())?;
+    Ok((database, private))
+}
+
+async fn http(
+    listener: TcpListener,
+    router: axum::Router,
+    stopped: impl Future<Output = ()> + Send + 'static,
+) {
+    // It ends only by its signal; accept errors are retried inside.
+    let _ended = axum::serve(listener, router)
+        .with_graceful_shutdown(stopped)
+        .await;
+}
+
+async fn grpc(
+    fleet: Fleet,
+    incoming: ReceiverStream<tls::Accepted>,
+    stopped: impl Future<Output = ()>,
+) {
+    let feed =
+        FeedServer::new(FeedService::new(fleet.clone())).max_decoding_message_size(MESSAGE_MAX);
+    let journal =
+        JournalServer::new(JournalService::new(fleet)).max_decoding_message_size(MESSAGE_MAX);
+    let served = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .max_concurrent_streams(64)
+        .add_service(feed)
+        .add_service(journal)
+        .serve_with_incoming_shutdown(incoming, stopped)
+        .await;
+    if let Err(error) = served {
+        tracing::error!(error = %crate::error::Chain(&error), "the feed's server ended");
+    }
+}
+
+async fn reconcile(fleet: Fleet) {
+    let mut tick = every(RECONCILE);
+    loop {
+        tick.tick().await;
+        if let Err(error) = fleet.reconcile().await {
+            error.log("writing down what gateways said");
+        }
+    }
+}
+
+async fn upkeep(database: Database, kept: i64) {
+    let mut tick = every(UPKEEP);
+    loop {
+        tick.tick().await;
+        if let Err(error) = tidy(&database, kept).await {
+            error.log("upkeep");
+        }
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut tick = interval(period);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
+}
+
+async fn tidy(database: &Database, kept: i64) -> Result<()> {
+    make_partitions(database).await?;
+    let tx = database.system().await?;
+    changes::compact(&tx, kept, Timestamp::now().as_second()).await?;
+    cluster::forget_replicas(&tx).await?;
+    tx.commit().await
+}
+
+async fn make_partitions(database: &Database) -> Result<()> {
+    let tx = database.system().await?;
+    cluster::make_partitions(&tx).await?;
+    tx.commit().await
+}

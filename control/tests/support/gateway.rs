@@ -1,0 +1,237 @@
+//! A gateway that only speaks: enrols, follows, ships.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use rcgen::{CertificateParams, KeyPair};
+use sortie_proto::id::{BootId, TenantId, VaultId};
+use sortie_proto::revision::Revision;
+use sortie_proto::wire::v1;
+use sortie_proto::wire::v1::feed_client::FeedClient;
+use sortie_proto::wire::v1::follow_event::Event;
+use sortie_proto::wire::v1::follow_request::Message;
+use sortie_proto::wire::v1::journal_client::JournalClient;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::{Code, Status, Streaming};
+
+const WAIT: Duration = Duration::from_secs(20);
+
+pub struct Gateway {
+    address: SocketAddr,
+    authority: String,
+    token: String,
+    channel: Channel,
+    boot: BootId,
+}
+
+fn pem(der: &[u8]) -> String {
+    format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        STANDARD.encode(der)
+    )
+}
+
+fn request(key: &KeyPair) -> Vec<u8> {
+    CertificateParams::default()
+        .serialize_request(key)
+        .unwrap()
+        .der()
+        .to_vec()
+}
+
+async fn dial(address: SocketAddr, authority: &str, identity: Option<Identity>) -> Channel {
+    let mut tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(authority))
+        .domain_name("localhost");
+    if let Some(identity) = identity {
+        tls = tls.identity(identity);
+    }
+    let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap();
+    endpoint.tls_config(tls).unwrap().connect().await.unwrap()
+}
+
+impl Gateway {
+    pub async fn enrol(address: SocketAddr, join: &str) -> Self {
+        let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let json = URL_SAFE_NO_PAD
+            .decode(join.strip_prefix("sortie_join_").unwrap())
+            .unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let authority = pem(&STANDARD.decode(json["ca"].as_str().unwrap()).unwrap());
+        let mut gateway = Self {
+            channel: dial(address, &authority, None).await,
+            token: json["token"].as_str().unwrap().to_owned(),
+            boot: BootId::generate(),
+            address,
+            authority,
+        };
+        let key = KeyPair::generate().unwrap();
+        let answer = gateway.spend(&key).await.unwrap();
+        let chain: String = answer
+            .certificate_chain
+            .iter()
+            .map(|der| pem(der))
+            .collect();
+        let identity = Identity::from_pem(chain, key.serialize_pem());
+        gateway.channel = dial(address, &gateway.authority, Some(identity)).await;
+        gateway
+    }
+
+    async fn spend(&self, key: &KeyPair) -> Result<v1::EnrolResponse, Status> {
+        let request = v1::EnrolRequest {
+            token: self.token.clone(),
+            certificate_request: request(key),
+            name: String::new(),
+        };
+        Ok(FeedClient::new(self.channel.clone())
+            .enrol(request)
+            .await?
+            .into_inner())
+    }
+
+    pub async fn enrol_again(&self) -> Result<v1::EnrolResponse, Status> {
+        self.spend(&KeyPair::generate().unwrap()).await
+    }
+
+    pub async fn forget_certificate(&mut self) {
+        self.channel = dial(self.address, &self.authority, None).await;
+    }
+
+    pub async fn sign_intermediate(
+        &mut self,
+        tenant: TenantId,
+        token: &str,
+    ) -> Result<v1::SignIntermediateResponse, Status> {
+        let request = v1::SignIntermediateRequest {
+            tenant_id: tenant.to_bytes(),
+            session_token: token.to_owned(),
+            certificate_request: request(&KeyPair::generate().unwrap()),
+        };
+        Ok(FeedClient::new(self.channel.clone())
+            .sign_intermediate(request)
+            .await?
+            .into_inner())
+    }
+
+    /// Ships one lane's batch; answers the lane's cursor.
+    pub async fn ship(
+        &mut self,
+        lane: u32,
+        first: u64,
+        records: Vec<v1::Record>,
+    ) -> Result<u64, Status> {
+        let request = v1::ShipRequest {
+            boot_id: self.boot.to_bytes(),
+            lanes: vec![v1::LaneBatch {
+                lane,
+                first_sequence: first,
+                records,
+            }],
+        };
+        let answer = JournalClient::new(self.channel.clone())
+            .ship(request)
+            .await?
+            .into_inner();
+        Ok(answer.cursors[0].sequence)
+    }
+
+    pub async fn follow(&mut self, resume: Option<Revision>, tenants: &[TenantId]) -> Following {
+        let (requests, out) = mpsc::channel(16);
+        let hello = v1::Hello {
+            resume: resume.map(Into::into),
+            version: "0.0.0-test".to_owned(),
+            boot_id: self.boot.to_bytes(),
+            capabilities: vec![],
+            tenants: tenants.iter().map(|tenant| tenant.to_bytes()).collect(),
+        };
+        requests
+            .send(v1::FollowRequest {
+                message: Some(Message::Hello(hello)),
+            })
+            .await
+            .unwrap();
+        let answer = FeedClient::new(self.channel.clone())
+            .follow(ReceiverStream::new(out))
+            .await
+            .unwrap();
+        Following {
+            requests,
+            events: answer.into_inner(),
+        }
+    }
+}
+
+pub fn beat(nonce: u64) -> Message {
+    Message::Beat(v1::Beat { nonce })
+}
+
+pub struct Following {
+    requests: mpsc::Sender<v1::FollowRequest>,
+    events: Streaming<v1::FollowEvent>,
+}
+
+macro_rules! expected {
+    ($($name:ident: $variant:ident -> $type:ty;)*) => {$(
+        pub async fn $name(&mut self) -> $type {
+            match self.next().await {
+                Event::$variant(found) => found,
+                other => panic!("expected {}, not {other:?}", stringify!($name)),
+            }
+        }
+    )*};
+}
+
+impl Following {
+    expected! {
+        welcome: Welcome -> v1::Welcome;
+        tenant: Tenant -> v1::TenantState;
+        vault: Vault -> v1::VaultSnapshot;
+        refused: VaultRefused -> v1::VaultRefused;
+        change: Change -> v1::Change;
+        echo: Echo -> v1::Echo;
+    }
+
+    async fn next(&mut self) -> Event {
+        let event = tokio::time::timeout(WAIT, self.events.message())
+            .await
+            .expect("nothing came");
+        event.unwrap().expect("the stream ended").event.unwrap()
+    }
+
+    pub async fn status(&mut self) -> Code {
+        tokio::time::timeout(WAIT, self.events.message())
+            .await
+            .expect("nothing came")
+            .unwrap_err()
+            .code()
+    }
+
+    pub async fn send(&mut self, message: Message) {
+        self.requests
+            .send(v1::FollowRequest {
+                message: Some(message),
+            })
+            .await
+            .unwrap();
+    }
+
+    pub async fn subscribe(&mut self, vault: VaultId, token: &str, have: Option<Revision>) {
+        self.send(Message::Subscribe(v1::Subscribe {
+            vault_id: vault.to_bytes(),
+            session_token: token.to_owned(),
+            have: have.map(Into::into),
+        }))
+        .await;
+    }
+
+    pub async fn acknowledge(&mut self, revision: Revision) {
+        self.send(Message::Acknowledge(v1::Acknowledge {
+            revision: Some(revision.into()),
+        }))
+        .await;
+    }
+}
