@@ -1,0 +1,2 @@
+//! A stand-in for the authorities.
+pub mod tenant;

@@ -1,0 +1,6 @@
+//! A stand-in for the fleet.
+pub mod enrol;
+
+/// The gateways.
+#[derive(Debug, Clone)]
+pub struct Fleet;
