@@ -11,6 +11,6 @@ mod authorize;
 
 pub use self::authenticate::{Actor, Who, authenticate};
 pub use self::authorize::{
-    Action, Audit, Authorized, Describe, Keys, Manage, Operate, Operator, Read, ReadAgent, Role, Sessions,
-    authorize, operate,
+    Action, Audit, Authorized, Describe, Keys, Manage, Operate, Operator, Read, ReadAgent, Role,
+    Sessions, authorize, operate,
 };

@@ -42,12 +42,25 @@ impl Database {
     /// `unavailable` when no connection is to be had.
     pub async fn connect(url: &str) -> Result<Self> {
         let config: tokio_postgres::Config = url.parse()?;
-        let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-        let pool = Pool::builder(manager).max_size(8).build().map_err(Error::internal)?;
+        let manager = Manager::from_config(
+            config,
+            NoTls,
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
+        );
+        let pool = Pool::builder(manager)
+            .max_size(8)
+            .build()
+            .map_err(Error::internal)?;
         let database = Self { pool };
         let client = database.pool.get().await?;
-        client.batch_execute(include_str!("../migrations/V1__core.sql")).await?;
-        client.batch_execute(include_str!("../migrations/V2__stand_in.sql")).await?;
+        client
+            .batch_execute(include_str!("../migrations/V1__core.sql"))
+            .await?;
+        client
+            .batch_execute(include_str!("../migrations/V2__stand_in.sql"))
+            .await?;
         Ok(database)
     }
 
@@ -57,7 +70,10 @@ impl Database {
     /// `unavailable` when no connection is to be had.
     pub async fn tenant(&self, tenant: TenantId) -> Result<Transaction> {
         let id = tenant.uuid();
-        self.begin(&format!("BEGIN; SET LOCAL ROLE sortie_app; SELECT set_config('sortie.tenant', '{id}', true)")).await
+        self.begin(&format!(
+            "BEGIN; SET LOCAL ROLE sortie_app; SELECT set_config('sortie.tenant', '{id}', true)"
+        ))
+        .await
     }
 
     /// Begins a transaction that sees the rows of one tenant and changes none.

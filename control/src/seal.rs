@@ -24,7 +24,10 @@ impl Keys {
     pub fn stand_in() -> Result<Self> {
         let pair = KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(Error::internal)?;
         let pkcs8 = Secret::new(pair.serialize_der());
-        Ok(Self(Arc::new(SigningKey::from_pkcs8("stand-in".to_owned(), &pkcs8))))
+        Ok(Self(Arc::new(SigningKey::from_pkcs8(
+            "stand-in".to_owned(),
+            &pkcs8,
+        ))))
     }
 
     /// Makes a tenant's key and authority.
@@ -40,11 +43,21 @@ impl Keys {
     ///
     /// # Errors
     /// As the database's.
-    pub async fn create_vault(&self, tx: &Transaction, tenant: TenantId, vault: VaultId) -> Result<()> {
+    pub async fn create_vault(
+        &self,
+        tx: &Transaction,
+        tenant: TenantId,
+        vault: VaultId,
+    ) -> Result<()> {
         let key = SealingKey::generate();
         tx.execute(
             "INSERT INTO data_keys VALUES ($1, $2, $3, $4)",
-            &[&tenant.uuid(), &vault.uuid(), &key.reference().id.uuid(), &key.bytes().expose()],
+            &[
+                &tenant.uuid(),
+                &vault.uuid(),
+                &key.reference().id.uuid(),
+                &key.bytes().expose(),
+            ],
         )
         .await?;
         Ok(())
@@ -54,12 +67,21 @@ impl Keys {
     ///
     /// # Errors
     /// As the database's.
-    pub async fn vault(&self, tx: &Transaction, tenant: TenantId, vault: VaultId) -> Result<Arc<SealingKey>> {
+    pub async fn vault(
+        &self,
+        tx: &Transaction,
+        tenant: TenantId,
+        vault: VaultId,
+    ) -> Result<Arc<SealingKey>> {
         let row = tx
-            .query_one("SELECT key_id, bytes FROM data_keys WHERE tenant_id = $1 AND vault_id = $2", &[&tenant.uuid(), &vault.uuid()])
+            .query_one(
+                "SELECT key_id, bytes FROM data_keys WHERE tenant_id = $1 AND vault_id = $2",
+                &[&tenant.uuid(), &vault.uuid()],
+            )
             .await?;
         let id = KeyId::from(row.try_get::<_, uuid::Uuid>(0)?);
-        let key = SealingKey::new(KeyRef { id, version: 1 }, Secret::new(row.try_get(1)?)).map_err(Error::internal)?;
+        let key = SealingKey::new(KeyRef { id, version: 1 }, Secret::new(row.try_get(1)?))
+            .map_err(Error::internal)?;
         Ok(Arc::new(key))
     }
 

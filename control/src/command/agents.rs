@@ -1,12 +1,12 @@
 //! Agents.
 
+use serde_json::json;
 use sortie_proto::agent::{Revocation, RevokedSubject};
 use sortie_proto::change::{Object, Tombstone};
 use sortie_proto::code::Code;
 use sortie_proto::id::AgentId;
 use sortie_proto::key::KeyKind;
 use sortie_proto::wire::v1;
-use serde_json::json;
 
 use super::fields::{self, Problems, show};
 use super::page::Page;

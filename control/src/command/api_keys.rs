@@ -1,10 +1,10 @@
 //! API keys of a tenant.
 
+use serde_json::json;
 use sortie_proto::code::Code;
 use sortie_proto::id::ApiKeyId;
 use sortie_proto::key::KeyKind;
 use sortie_proto::wire::v1;
-use serde_json::json;
 
 use super::fields::{self, Problems};
 use super::page::Page;

@@ -1,5 +1,6 @@
 //! Credentials: values go in, sealed with where they may be sent, and never come out.
 
+use serde_json::json;
 use sortie_proto::change::{Object, Tombstone};
 use sortie_proto::code::Code;
 use sortie_proto::credential::{Credential, OpenedCredential, VALUE_MAX, VALUE_MIN};
@@ -9,7 +10,6 @@ use sortie_proto::secret::Secret;
 use sortie_proto::service::is_name;
 use sortie_proto::vault::Vault;
 use sortie_proto::wire::v1;
-use serde_json::json;
 
 use super::fields::{self, Problems};
 use super::page::Page;
@@ -37,7 +37,8 @@ fn view(row: CredentialRow) -> v1::CredentialView {
 /// What has the form of an id cannot be a name: a path could mean either.
 fn check_name(problems: &mut Problems, name: &str) {
     if !is_name(name) || name.parse::<CredentialId>().is_ok() {
-        let message = "must be a letter or _, then at most 63 letters, digits and _, and not look like an id";
+        let message =
+            "must be a letter or _, then at most 63 letters, digits and _, and not look like an id";
         problems.add("name", message);
     }
 }
@@ -105,7 +106,9 @@ async fn next_version(
         id: None,
         name: Some(&request.name),
     };
-    let old = rows::get(tx, place, reference).await?.map(|row| row.credential);
+    let old = rows::get(tx, place, reference)
+        .await?
+        .map(|row| row.credential);
     if old.is_none() && rows::count(tx, place).await? >= PER_VAULT_MAX {
         return Err(Error::new(Code::ResourceExhausted).because("The vault has 1,000 credentials."));
     }
@@ -120,7 +123,9 @@ async fn next_version(
     }
     let version = old.as_ref().map_or(0, |old| old.version);
     let credential = Credential {
-        id: old.as_ref().map_or_else(CredentialId::generate, |old| old.id),
+        id: old
+            .as_ref()
+            .map_or_else(CredentialId::generate, |old| old.id),
         vault: vault.id,
         name: request.name.clone(),
         placeholder,
@@ -146,8 +151,7 @@ fn seal(
     opened: &OpenedCredential,
 ) {
     let plain = opened.to_plain();
-    credential.sealed =
-        credential.at_place(by.tenant(), |place| reveal::seal(key, place, &plain));
+    credential.sealed = credential.at_place(by.tenant(), |place| reveal::seal(key, place, &plain));
 }
 
 /// Describes a credential, without its value.

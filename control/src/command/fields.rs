@@ -70,7 +70,9 @@ pub(super) fn title(text: &str) -> Checked<()> {
 /// Whether a text has nothing that could forge a line of a log or turn its direction.
 pub(super) fn is_text(text: &str) -> bool {
     let is_turn = |found: char| matches!(found, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !text.chars().any(|found| found.is_control() || is_turn(found))
+    !text
+        .chars()
+        .any(|found| found.is_control() || is_turn(found))
 }
 
 /// A placeholder: `[A-Za-z0-9_.~-]{4,128}`.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sortie_proto::wire::v1;
 use serde_json::json;
+use sortie_proto::wire::v1;
 
 use super::fields::{self, Problems};
 use super::page::Page;

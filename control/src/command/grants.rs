@@ -1,12 +1,12 @@
 //! Agents' roles on vaults.
 
 use jiff::Timestamp;
+use serde_json::json;
 use sortie_proto::agent::VaultRole;
 use sortie_proto::change::{Object, Tombstone};
 use sortie_proto::code::Code;
 use sortie_proto::id::AgentId;
 use sortie_proto::wire::v1;
-use serde_json::json;
 
 use super::fields::{self, Problems, show};
 use super::{Context, Draft, not_found, record_in, vault_of};
@@ -34,7 +34,10 @@ pub async fn put(
     let role = VaultRole::from_name(&request.role).ok_or("must be `user`, `editor` or `admin`");
     let role = problems.take("role", role);
     let expires_at = problems.take("expires_at", fields::instant(&request.expires_at));
-    if expires_at.flatten().is_some_and(|end| end <= Timestamp::now()) {
+    if expires_at
+        .flatten()
+        .is_some_and(|end| end <= Timestamp::now())
+    {
         problems.add("expires_at", "must be in the future");
     }
     problems.finish()?;

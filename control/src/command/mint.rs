@@ -60,7 +60,10 @@ fn read_one(
     let agent = match (by.agent(), spec.agent.as_str()) {
         (Some(own), "" | "-") => own.to_string(),
         (None, "") => {
-            problems.add(format!("{at}agent"), "must name the agent that the session is for");
+            problems.add(
+                format!("{at}agent"),
+                "must name the agent that the session is for",
+            );
             String::new()
         }
         (_, named) => named.to_owned(),
@@ -75,14 +78,19 @@ fn read_one(
         problems.add(format!("{at}services"), "must be at most 32 services");
     }
     let user = Some(spec.user).filter(|user| !user.is_empty());
-    if user.as_ref().is_some_and(|user| user.len() > 256 || !is_text(user)) {
+    if user
+        .as_ref()
+        .is_some_and(|user| user.len() > 256 || !is_text(user))
+    {
         let message = "must be at most 256 bytes without control characters";
         problems.add(format!("{at}user"), message);
     }
     problems.take(format!("{at}labels"), labels(&spec.labels));
     let source = match spec.source_cidr.as_str() {
         "" => Some(None),
-        text => problems.take(format!("{at}source_cidr"), fields::network(text)).map(Some),
+        text => problems
+            .take(format!("{at}source_cidr"), fields::network(text))
+            .map(Some),
     };
     let ttl = problems.take(format!("{at}ttl_seconds"), fields::ttl(spec.ttl_seconds));
     Some(Wanted {
@@ -98,7 +106,10 @@ fn read_one(
 }
 
 fn labels(labels: &HashMap<String, String>) -> Result<(), &'static str> {
-    let size: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+    let size: usize = labels
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
     let is_key = |byte: u8| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte);
     if size > LABELS_MAX {
         return Err("must have at most 512 bytes, keys and values together");
@@ -180,14 +191,20 @@ pub(super) async fn resolve(
         let id = id.or_else(|| names.get(wanted.agent.as_str()).copied());
         let id = id.filter(|id| by.agent().is_none_or(|own| own == *id));
         let Some(holder) = id.and_then(|id| holders.get(&id)) else {
-            problems.add(format!("{}agent", wanted.at), "is not an agent that this key may mint for");
+            problems.add(
+                format!("{}agent", wanted.at),
+                "is not an agent that this key may mint for",
+            );
             continue;
         };
         let mut one = claim(wanted, holder, epoch)?;
         one.tenant = by.tenant();
         one.scope = narrow(&mut problems, wanted, &one, &scope);
         if wanted.user.is_some() && !holder.head.delegate {
-            problems.add(format!("{}user", wanted.at), "needs an agent that is a delegate");
+            problems.add(
+                format!("{}user", wanted.at),
+                "needs an agent that is a delegate",
+            );
         }
         claims.push(one);
     }
@@ -280,7 +297,8 @@ fn narrow(
         scope.extend(
             of_session
                 .filter(|known| {
-                    reference.id == Some(known.id.uuid()) || reference.name == Some(known.name.as_str())
+                    reference.id == Some(known.id.uuid())
+                        || reference.name == Some(known.name.as_str())
                 })
                 .map(|known| known.id),
         );

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde_json::json;
 use sortie_proto::agent::{Revocation, RevokedSubject};
 use sortie_proto::code::Code;
 use sortie_proto::id::{AgentId, SessionId, VaultId};
 use sortie_proto::token::{Claims, NotMinted, SigningKey, VaultClaim};
 use sortie_proto::wire::v1;
-use serde_json::json;
 
 use super::fields::{self, Problems, show};
 use super::mint::{self, Wanted};
@@ -115,9 +115,10 @@ fn to_row(claims: &Claims) -> Result<NewSession<'_>> {
 
 fn sign(signer: &SigningKey, claims: &Claims) -> Result<v1::MintedSession> {
     let token = signer.mint(claims).map_err(|error| match error {
-        NotMinted::TooLong => {
-            Error::invalid("labels", "make the token too long: shorten labels, user or services")
-        }
+        NotMinted::TooLong => Error::invalid(
+            "labels",
+            "make the token too long: shorten labels, user or services",
+        ),
         NotMinted::Key => Error::internal(error),
     })?;
     let end = Timestamp::from_second(claims.exp).map_err(Error::internal)?;
@@ -142,7 +143,10 @@ pub async fn renew(
     let ttl = problems.take("ttl_seconds", fields::ttl(request.ttl_seconds));
     problems.finish()?;
     let tx = cx.database.tenant(by.tenant()).await?;
-    let row = own(by, rows::lock(&tx, by.tenant(), id(&request.session)?).await?)?;
+    let row = own(
+        by,
+        rows::lock(&tx, by.tenant(), id(&request.session)?).await?,
+    )?;
     let over = || {
         let why = "The session was revoked or has ended. Ask for a new one.";
         Error::new(Code::FailedPrecondition).because(why)
@@ -226,11 +230,7 @@ fn own(by: &Authorized<Sessions>, row: Option<SessionRow>) -> Result<SessionRow>
 ///
 /// # Errors
 /// `not_found`, or as the database's.
-pub async fn revoke(
-    cx: &Context,
-    by: &Authorized<Sessions>,
-    session: &str,
-) -> Result<v1::Revoked> {
+pub async fn revoke(cx: &Context, by: &Authorized<Sessions>, session: &str) -> Result<v1::Revoked> {
     by.may_mint()?;
     let tx = cx.database.tenant(by.tenant()).await?;
     let row = own(by, rows::lock(&tx, by.tenant(), id(session)?).await?)?;

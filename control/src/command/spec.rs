@@ -53,7 +53,10 @@ pub(super) fn destinations(
     specs: &[v1::DestinationSpec],
 ) -> Vec<Destination> {
     if !(1..=DESTINATIONS_MAX).contains(&specs.len()) {
-        problems.add("destinations", "must be 1 to 32 places that the value may be sent to");
+        problems.add(
+            "destinations",
+            "must be 1 to 32 places that the value may be sent to",
+        );
     }
     let specs = specs.iter().take(DESTINATIONS_MAX).enumerate();
     specs
@@ -126,7 +129,10 @@ fn names(surfaces: &[Surface]) -> Vec<String> {
 pub(super) fn service(problems: &mut Problems, spec: v1::ServiceSpec) -> Option<Service> {
     let scheme = match spec.scheme.as_str() {
         "" => Some(Scheme::Https),
-        name => problems.take("scheme", Scheme::from_name(name).ok_or("must be `https` or `http`")),
+        name => problems.take(
+            "scheme",
+            Scheme::from_name(name).ok_or("must be `https` or `http`"),
+        ),
     };
     let intercept = match spec.intercept.as_str() {
         "" => Some(Intercept::Always),
@@ -145,7 +151,8 @@ pub(super) fn service(problems: &mut Problems, spec: v1::ServiceSpec) -> Option<
     let inject = injections(problems, spec.inject);
     let placeholders = spec.placeholders.map(|spec| placeholders(problems, spec));
     if intercept == Some(Intercept::Never) && (!inject.is_empty() || placeholders.is_some()) {
-        let message = "must be `always` where something is injected: an unopened tunnel takes nothing";
+        let message =
+            "must be `always` where something is injected: an unopened tunnel takes nothing";
         problems.add("intercept", message);
     }
     Some(Service {
@@ -169,8 +176,13 @@ pub(super) fn service(problems: &mut Problems, spec: v1::ServiceSpec) -> Option<
 
 fn placeholders(problems: &mut Problems, spec: v1::PlaceholderSpec) -> Placeholders {
     let count = 1..=PLACEHOLDERS_MAX;
-    if !count.contains(&spec.credentials.len()) || !spec.credentials.iter().all(|name| is_name(name)) {
-        problems.add("placeholders.credentials", "must be 1 to 64 names of credentials");
+    if !count.contains(&spec.credentials.len())
+        || !spec.credentials.iter().all(|name| is_name(name))
+    {
+        problems.add(
+            "placeholders.credentials",
+            "must be 1 to 64 names of credentials",
+        );
     }
     let mut surfaces = surfaces(problems, "placeholders.surfaces", &spec.surfaces);
     if surfaces.is_empty() {
@@ -219,7 +231,10 @@ fn injection(problems: &mut Problems, at: &str, spec: v1::InjectionSpec) -> Opti
         "header" => &["name", "template"],
         "query" => &["name", "credential"],
         _ => {
-            problems.add(format!("{at}.type"), "must be `bearer`, `basic`, `header` or `query`");
+            problems.add(
+                format!("{at}.type"),
+                "must be `bearer`, `basic`, `header` or `query`",
+            );
             return None;
         }
     };
@@ -231,11 +246,17 @@ fn injection(problems: &mut Problems, at: &str, spec: v1::InjectionSpec) -> Opti
     ];
     for (field, value) in given {
         if !value.is_empty() && !allowed.contains(&field) {
-            problems.add(format!("{at}.{field}"), "does not belong to this type of injection");
+            problems.add(
+                format!("{at}.{field}"),
+                "does not belong to this type of injection",
+            );
         }
     }
     if allowed.contains(&"credential") && !is_name(&spec.credential) {
-        problems.add(format!("{at}.credential"), "must be the name of a credential");
+        problems.add(
+            format!("{at}.credential"),
+            "must be the name of a credential",
+        );
     }
     match spec.r#type.as_str() {
         "bearer" => Some(Injection::Bearer {

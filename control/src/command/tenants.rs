@@ -1,11 +1,11 @@
 //! Tenants: made and changed by operators, described to their own.
 
+use serde_json::json;
 use sortie_proto::change::Object;
+use sortie_proto::code::Code;
 use sortie_proto::id::TenantId;
 use sortie_proto::key::KeyKind;
 use sortie_proto::wire::v1;
-use serde_json::json;
-use sortie_proto::code::Code;
 
 use super::fields::{self, Problems};
 use super::page::Page;

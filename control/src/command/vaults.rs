@@ -1,12 +1,12 @@
 //! Vaults.
 
+use serde_json::json;
 use sortie_proto::agent::{Revocation, RevokedSubject};
 use sortie_proto::change::{Object, Tombstone};
 use sortie_proto::code::Code;
 use sortie_proto::id::VaultId;
 use sortie_proto::vault::{STALENESS_DEFAULT, STALENESS_MAX, STALENESS_MIN, VaultMode};
 use sortie_proto::wire::v1;
-use serde_json::json;
 
 use super::fields::{self, Problems};
 use super::page::Page;

@@ -14,12 +14,24 @@ use crate::error::Result;
 ///
 /// # Errors
 /// As the database's.
-pub async fn publish(tx: &Transaction, tenant: Option<TenantId>, vault: Option<VaultId>, object: &Object) -> Result<()> {
-    let mut wire = v1::Change::from(&Change { revision: Revision::default(), object: object.clone() });
+pub async fn publish(
+    tx: &Transaction,
+    tenant: Option<TenantId>,
+    vault: Option<VaultId>,
+    object: &Object,
+) -> Result<()> {
+    let mut wire = v1::Change::from(&Change {
+        revision: Revision::default(),
+        object: object.clone(),
+    });
     wire.revision = None;
     tx.execute(
         "INSERT INTO outbox (tenant_id, vault_id, body) VALUES ($1, $2, $3)",
-        &[&tenant.map(TenantId::uuid), &vault.map(VaultId::uuid), &wire.encode_to_vec()],
+        &[
+            &tenant.map(TenantId::uuid),
+            &vault.map(VaultId::uuid),
+            &wire.encode_to_vec(),
+        ],
     )
     .await?;
     Ok(())
@@ -30,5 +42,11 @@ pub async fn publish(tx: &Transaction, tenant: Option<TenantId>, vault: Option<V
 /// # Errors
 /// As the database's.
 pub async fn revoke(tx: &Transaction, revocation: &Revocation) -> Result<()> {
-    publish(tx, Some(revocation.tenant), None, &Object::Revocation(revocation.clone())).await
+    publish(
+        tx,
+        Some(revocation.tenant),
+        None,
+        &Object::Revocation(revocation.clone()),
+    )
+    .await
 }

@@ -10,9 +10,22 @@ use crate::error::Result;
 ///
 /// # Errors
 /// As the database's.
-pub async fn list(tx: &Transaction, after: Option<GatewayId>, limit: i64) -> Result<Vec<v1::GatewayView>> {
+pub async fn list(
+    tx: &Transaction,
+    after: Option<GatewayId>,
+    limit: i64,
+) -> Result<Vec<v1::GatewayView>> {
     let rows = tx
-        .query("SELECT id FROM gateways WHERE ($1::uuid IS NULL OR id > $1) ORDER BY id LIMIT $2", &[&after.map(GatewayId::uuid), &limit])
+        .query(
+            "SELECT id FROM gateways WHERE ($1::uuid IS NULL OR id > $1) ORDER BY id LIMIT $2",
+            &[&after.map(GatewayId::uuid), &limit],
+        )
         .await?;
-    Ok(rows.iter().map(|row| v1::GatewayView { id: GatewayId::from(row.get::<_, uuid::Uuid>(0)).to_string(), ..Default::default() }).collect())
+    Ok(rows
+        .iter()
+        .map(|row| v1::GatewayView {
+            id: GatewayId::from(row.get::<_, uuid::Uuid>(0)).to_string(),
+            ..Default::default()
+        })
+        .collect())
 }

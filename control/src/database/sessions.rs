@@ -173,11 +173,7 @@ pub async fn mintable(
 ///
 /// # Errors
 /// As the database's.
-pub async fn insert(
-    tx: &Transaction,
-    tenant: TenantId,
-    sessions: &[NewSession<'_>],
-) -> Result<()> {
+pub async fn insert(tx: &Transaction, tenant: TenantId, sessions: &[NewSession<'_>]) -> Result<()> {
     tx.execute(
         "/* sessions.insert */ INSERT INTO sessions (tenant_id, id, agent_id, vaults, tenant_generation, \
          agent_generation, vault_generations, user_name, labels, source_cidr, scope, created_at, expires_at) \
@@ -252,11 +248,7 @@ pub struct Filter {
 ///
 /// # Errors
 /// As the database's.
-pub async fn list(
-    tx: &Transaction,
-    tenant: TenantId,
-    filter: &Filter,
-) -> Result<Vec<SessionRow>> {
+pub async fn list(tx: &Transaction, tenant: TenantId, filter: &Filter) -> Result<Vec<SessionRow>> {
     tx.query(
         "/* sessions.list */ SELECT s.*, a.name AS agent_name FROM sessions s \
          LEFT JOIN agents a ON a.tenant_id = s.tenant_id AND a.id = s.agent_id \
@@ -322,9 +314,11 @@ pub async fn generations(
     for row in &rows {
         let vault: Option<Uuid> = row.try_get("id")?;
         if let Some(vault) = vault {
-            found
-                .vaults
-                .push((vault.into(), row.try_get("name")?, unsigned(row, "generation")?));
+            found.vaults.push((
+                vault.into(),
+                row.try_get("name")?,
+                unsigned(row, "generation")?,
+            ));
         }
     }
     Ok(Some(found))
@@ -338,7 +332,8 @@ impl SessionRow {
         let carried = vaults.len() == self.vaults.len()
             && vaults.all(|(vault, carried)| {
                 now.vaults.iter().any(|(id, _, generation)| {
-                    id == vault && signed(*generation).is_ok_and(|generation| *carried >= generation)
+                    id == vault
+                        && signed(*generation).is_ok_and(|generation| *carried >= generation)
                 })
             });
         let (tenant, agent) = self.generations;

@@ -18,17 +18,16 @@ pub struct Transaction {
 
 impl std::fmt::Debug for Transaction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Transaction").field("open", &self.open).finish_non_exhaustive()
+        f.debug_struct("Transaction")
+            .field("open", &self.open)
+            .finish_non_exhaustive()
     }
 }
 
 impl Transaction {
     pub(super) async fn begin(object: Object, statement: &str) -> Result<Self> {
         // Made before the statement is sent, so that a caller that gives up half-way leaves no open transaction.
-        let transaction = Self {
-            object,
-            open: true,
-        };
+        let transaction = Self { object, open: true };
         transaction.object.batch_execute(statement).await?;
         Ok(transaction)
     }
@@ -46,7 +45,11 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`Error`](crate::error::Error) maps the database's.
-    pub async fn query_opt(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>> {
+    pub async fn query_opt(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>> {
         let statement = self.prepare(sql).await?;
         Ok(self.object.query_opt(&statement, parameters).await?)
     }

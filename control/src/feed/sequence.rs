@@ -16,7 +16,13 @@ impl Sequencer {
     /// As the database's.
     pub async fn committed(&self) -> Result<Revision> {
         let tx = self.0.system().await?;
-        let n: i64 = tx.query_one("SELECT count(*) FROM outbox", &[]).await?.try_get(0)?;
-        Ok(Revision { epoch: 1, n: u64::try_from(n).unwrap_or_default() })
+        let n: i64 = tx
+            .query_one("SELECT count(*) FROM outbox", &[])
+            .await?
+            .try_get(0)?;
+        Ok(Revision {
+            epoch: 1,
+            n: u64::try_from(n).unwrap_or_default(),
+        })
     }
 }

@@ -1,0 +1,3 @@
+//! gRPC services over the commands.
+
+pub mod admin;
