@@ -2,6 +2,99 @@
 
 use std::io::{Error, Result};
 
+/// What the REST API answers is what gRPC answers, as JSON.
+const JSON: &str = "#[derive(serde::Serialize, serde::Deserialize)] \
+    #[cfg_attr(feature = \"openapi\", derive(utoipa::ToSchema))]";
+
+/// Messages that control answers with.
+const ANSWERS: [&str; 28] = [
+    "Deleted",
+    "Revoked",
+    "CreateTenantResponse",
+    "TenantView",
+    "ListTenantsResponse",
+    "JoinTokenView",
+    "GatewayView",
+    "ListGatewaysResponse",
+    "AuthorityView",
+    "CreateApiKeyResponse",
+    "ApiKeyView",
+    "ListApiKeysResponse",
+    "VaultView",
+    "ListVaultsResponse",
+    "CredentialView",
+    "ListCredentialsResponse",
+    "ServiceView",
+    "ListServicesResponse",
+    "CreateAgentResponse",
+    "AgentView",
+    "ListAgentsResponse",
+    "GrantView",
+    "MintSessionsResponse",
+    "MintedSession",
+    "SessionView",
+    "ListSessionsResponse",
+    "AuditEntry",
+    "ListAuditResponse",
+];
+
+/// Those that callers send too: what is left out has its default, and what is not known is refused.
+const SPECS: [&str; 5] = [
+    "DestinationSpec",
+    "ServiceSpec",
+    "InjectionSpec",
+    "PlaceholderSpec",
+    "SessionSpec",
+];
+
+/// Fields that JSON leaves out when they say nothing.
+const OPTIONAL: [&str; 44] = [
+    "Deleted.revision",
+    "ListTenantsResponse.next_page_token",
+    "ListGatewaysResponse.next_page_token",
+    "ListApiKeysResponse.next_page_token",
+    "ListVaultsResponse.next_page_token",
+    "ListCredentialsResponse.next_page_token",
+    "ListServicesResponse.next_page_token",
+    "ListAgentsResponse.next_page_token",
+    "ListSessionsResponse.next_page_token",
+    "ListAuditResponse.next_page_token",
+    "GatewayView.acknowledged",
+    "GatewayView.last_seen_at",
+    "GrantView.expires_at",
+    "DestinationSpec.port",
+    "DestinationSpec.path",
+    "ServiceSpec.port",
+    "ServiceSpec.placeholders",
+    "InjectionSpec.credential",
+    "InjectionSpec.username",
+    "InjectionSpec.name",
+    "InjectionSpec.template",
+    "SessionView.user",
+    "SessionView.parent",
+    "SessionView.revoked_at",
+    "AuditEntry.vault_id",
+    "AuditEntry.session_id",
+    "AuditEntry.agent_id",
+    "AuditEntry.user",
+    "AuditEntry.labels",
+    "AuditEntry.action",
+    "AuditEntry.subject",
+    "AuditEntry.actor",
+    "AuditEntry.service",
+    "AuditEntry.credentials",
+    "AuditEntry.method",
+    "AuditEntry.url",
+    "AuditEntry.outcome",
+    "AuditEntry.code",
+    "AuditEntry.status",
+    "AuditEntry.request_bytes",
+    "AuditEntry.response_bytes",
+    "AuditEntry.duration_micros",
+    "AuditEntry.gateway_id",
+    "AuditEntry.decision_id",
+];
+
 fn main() -> Result<()> {
     let files =
         ["admin", "feed", "journal", "model"].map(|name| format!("wire/sortie/v1/{name}.proto"));
@@ -9,8 +102,23 @@ fn main() -> Result<()> {
         println!("cargo:rerun-if-changed={file}");
     }
     let descriptors = protox::compile(&files, ["wire"]).map_err(Error::other)?;
-    tonic_prost_build::configure()
-        .build_transport(false)
+    let mut builder = tonic_prost_build::configure().build_transport(false);
+    for message in ANSWERS {
+        builder = builder.type_attribute(format!(".sortie.v1.{message}"), JSON);
+    }
+    for message in SPECS {
+        let path = format!(".sortie.v1.{message}");
+        builder = builder
+            .type_attribute(&path, JSON)
+            .type_attribute(&path, "#[serde(default, deny_unknown_fields)]");
+    }
+    for field in OPTIONAL {
+        builder = builder.field_attribute(
+            format!(".sortie.v1.{field}"),
+            "#[serde(default, skip_serializing_if = \"crate::wire::is_default\")]",
+        );
+    }
+    builder
         // Keys and values pass through these messages: their Debug would print them.
         .skip_debug([
             ".sortie.v1.CredentialPayload",

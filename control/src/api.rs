@@ -1,29 +1,29 @@
 //! The administration API: parse, ask access, call one command, answer.
+//!
+//! REST and gRPC stand on one port and call the same commands with the same messages; neither knows anything that the
+//! other does not. No handler touches the database.
 
+pub mod problem;
+pub mod openapi;
+pub mod rest;
 pub mod grpc;
 
-use crate::config;
-use crate::database::Database;
-use crate::feed::sequence::Sequencer;
-use crate::fleet::Fleet;
-use crate::seal::Keys;
+use axum::Router;
+use axum::routing::get;
 
-/// What handlers work with.
-#[derive(Debug, Clone)]
-pub struct State {
-    /// The database.
-    pub database: Database,
-    /// Publishes what was committed.
-    pub sequencer: Sequencer,
-    /// The open keys.
-    pub keys: Keys,
-    /// The gateways.
-    pub fleet: Fleet,
-    /// What users see in links.
-    pub config: config::Api,
-}
+pub use crate::command::Context as State;
 
-/// The API's routes.
-pub fn router(state: State) -> axum::Router {
-    axum::Router::new().with_state(state)
+/// The API: REST under `/v1`, its description at `/openapi.json`, and gRPC as `sortie.v1.Admin`.
+#[must_use]
+pub fn router(state: State) -> Router {
+    let (routes, document) = rest::routes();
+    let document = axum::Json(openapi::complete(document));
+    let rest = routes
+        .route(
+            "/openapi.json",
+            get(move || std::future::ready(document.clone())),
+        )
+        .with_state(state.clone());
+    // The service's own paths take no part in the layers of REST: gRPC has its own limits and errors.
+    rest::wrap(rest).route_service("/sortie.v1.Admin/{*rpc}", grpc::admin::service(state))
 }

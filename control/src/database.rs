@@ -11,9 +11,19 @@ pub mod migrate;
 pub mod cluster;
 pub mod keys;
 pub mod changes;
+pub mod tenants;
+pub mod vaults;
+pub mod credentials;
+pub mod services;
+pub mod agents;
+pub mod grants;
+pub mod sessions;
+pub mod api_keys;
+pub mod acts;
 pub mod gateways;
 pub mod journal;
 mod connect;
+mod column;
 mod transaction;
 
 use std::time::Duration;
@@ -23,6 +33,7 @@ use deadpool_postgres::{
 };
 use sortie_proto::id::TenantId;
 
+pub use self::column::Reference;
 pub use self::connect::{Connector, InvalidUrl};
 pub use self::transaction::Transaction;
 use crate::error::{Error, Result};

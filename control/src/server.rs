@@ -101,7 +101,8 @@ impl Server {
         make_partitions(&database).await?;
         let (tasks, ready) = (Tasks::new(), Ready::default());
         let sequencer = Sequencer::new(database.clone());
-        sequencer.committed().await?;
+        // The epoch rises only while control is stopped: restoring a backup starts a new process.
+        let epoch = sequencer.committed().await?.epoch;
         let log = Log::open(
             database.clone(),
             config.feed.recent_changes,
@@ -133,7 +134,7 @@ impl Server {
             sequencer,
             keys,
             fleet,
-            config: config.api.clone(),
+            epoch,
         };
         let server = Self {
             api: listeners.api.local_addr().map_err(io("api.listen"))?,

@@ -187,6 +187,9 @@ codes! {
     /// No such object, or not for this caller.
     NotFound = "not_found", 404, NotFound,
         "There is no such object, or this key may not see it.";
+    /// The path is known, but not with this method.
+    MethodNotAllowed = "method_not_allowed", 405, Unimplemented,
+        "This path does not take that method; `Allow` names those that it takes.";
     /// The name is taken.
     AlreadyExists = "already_exists", 409, AlreadyExists,
         "An object of that name exists. Choose another name, or change the existing one.";

@@ -69,6 +69,11 @@ redacted_debug!(
     MintedSession
 );
 
+/// Whether a field says nothing, so that JSON leaves it out.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 fn required<T>(field: Option<T>, name: &'static str) -> Result<T> {
     field.ok_or(Invalid(name))
 }

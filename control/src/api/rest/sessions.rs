@@ -1,0 +1,157 @@
+//! `/v1/tenants/{tenant}/sessions`
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request, State as Shared};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use sortie_proto::code::Code;
+use sortie_proto::wire::v1;
+use utoipa::{IntoParams, ToSchema};
+
+use super::extract::{Caller, page};
+use super::{Answer, Created, Json, Path, Query, created, split_verb};
+use crate::access::Sessions;
+use crate::api::State;
+use crate::api::problem::Problem;
+use crate::command::sessions;
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MintSessions {
+    /// 1 to 1,000; all of them are minted, or none.
+    sessions: Vec<v1::SessionSpec>,
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RenewSession {
+    /// 60 to 604,800; 3,600 if it is not given.
+    ttl_seconds: u32,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SessionsQuery {
+    /// 1 to 1,000; 100 if it is not given.
+    page_size: Option<i32>,
+    /// `next_page_token` of the page before.
+    page_token: Option<String>,
+    /// Of this agent only: its id or name.
+    agent: Option<String>,
+    /// Ended and revoked ones too.
+    #[serde(default)]
+    include_ended: bool,
+}
+
+/// Mints a session.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/sessions", operation_id = "MintSession", tag = "sessions",
+    request_body = v1::SessionSpec, responses((status = 201, body = v1::MintedSession)))]
+pub(super) async fn mint(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(tenant): Path<String>,
+    Json(spec): Json<v1::SessionSpec>,
+) -> Created<v1::MintedSession> {
+    let by = caller.may::<Sessions>(&tenant).await?;
+    let session = Some(spec);
+    let request = v1::MintSessionRequest { tenant, session };
+    created(sessions::mint(&state, &by, request).await)
+}
+
+/// Mints many sessions: all of them, or none.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/sessions:batchMint", operation_id = "MintSessions",
+    tag = "sessions", request_body = MintSessions, responses((status = 201, body = v1::MintSessionsResponse)))]
+pub(super) async fn mint_batch(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(tenant): Path<String>,
+    Json(body): Json<MintSessions>,
+) -> Created<v1::MintSessionsResponse> {
+    let by = caller.may::<Sessions>(&tenant).await?;
+    let request = v1::MintSessionsRequest {
+        tenant,
+        sessions: body.sessions,
+    };
+    created(sessions::mint_batch(&state, &by, request).await)
+}
+
+/// Lists sessions, newest first; an agent sees its own.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/sessions", operation_id = "ListSessions", tag = "sessions",
+    params(SessionsQuery), responses((status = 200, body = v1::ListSessionsResponse)))]
+pub(super) async fn list(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(tenant): Path<String>,
+    Query(query): Query<SessionsQuery>,
+) -> Answer<v1::ListSessionsResponse> {
+    let by = caller.may::<Sessions>(&tenant).await?;
+    let request = v1::ListSessionsRequest {
+        tenant,
+        page: page(query.page_size, query.page_token),
+        agent: query.agent.unwrap_or_default(),
+        include_ended: query.include_ended,
+    };
+    Ok(Json(sessions::list(&state, &by, request).await?))
+}
+
+/// Signs a session's token anew, with a later end.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/sessions/{session}:renew", operation_id = "RenewSession",
+    tag = "sessions", request_body = RenewSession, responses((status = 200, body = v1::MintedSession)))]
+pub(super) async fn renew(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path((tenant, session)): Path<(String, String)>,
+    Json(body): Json<RenewSession>,
+) -> Answer<v1::MintedSession> {
+    let by = caller.may::<Sessions>(&tenant).await?;
+    let request = v1::RenewSessionRequest {
+        tenant,
+        session,
+        ttl_seconds: body.ttl_seconds,
+    };
+    Ok(Json(sessions::renew(&state, &by, request).await?))
+}
+
+/// Refuses a session's tokens. Answers the revision at which gateways do.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/sessions/{session}:revoke", operation_id = "RevokeSession",
+    tag = "sessions", responses((status = 200, body = v1::Revoked)))]
+pub(super) async fn revoke(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path((tenant, session)): Path<(String, String)>,
+) -> Answer<v1::Revoked> {
+    let by = caller.may::<Sessions>(&tenant).await?;
+    Ok(Json(sessions::revoke(&state, &by, &session).await?))
+}
+
+/// `…/{session}:renew` and `…/{session}:revoke`. A renewal without a body has the default length.
+pub(super) async fn verb(
+    state: Shared<State>,
+    caller: Caller,
+    Path((tenant, segment)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (session, verb) = split_verb(&segment).ok_or(Problem::from(Code::MethodNotAllowed))?;
+    let path = Path((tenant, session.to_owned()));
+    match verb {
+        "revoke" => Ok(revoke(state, caller, path).await?.into_response()),
+        "renew" => {
+            let body = renewal(&state.0, request).await?;
+            Ok(renew(state, caller, path, body).await?.into_response())
+        }
+        _ => Err(Code::NotFound.into()),
+    }
+}
+
+async fn renewal(state: &State, request: Request) -> Result<Json<RenewSession>, Problem> {
+    if request.headers().contains_key("content-type") {
+        return Json::from_request(request, state).await;
+    }
+    match Bytes::from_request(request, state).await {
+        Ok(body) if body.is_empty() => Ok(Json(RenewSession::default())),
+        Ok(_) | Err(_) => {
+            Err(crate::error::Error::invalid("content-type", "must be application/json").into())
+        }
+    }
+}

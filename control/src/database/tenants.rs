@@ -1,0 +1,104 @@
+//! The table `tenants`.
+
+use jiff::Timestamp;
+use sortie_proto::id::TenantId;
+use sortie_proto::tenant::Tenant;
+use tokio_postgres::Row;
+
+use super::column::{id, unsigned};
+use super::{Reference, Transaction};
+use crate::error::{Error, Result};
+
+/// A tenant as it stands in the database.
+#[derive(Debug)]
+pub struct TenantRow {
+    /// What gateways see.
+    pub tenant: Tenant,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+fn read(row: &Row) -> Result<TenantRow> {
+    let ranges: Vec<&str> = row.try_get("private_allow")?;
+    let parse = |text: &str| text.parse().map_err(Error::internal);
+    Ok(TenantRow {
+        tenant: Tenant {
+            id: id(row, "id")?,
+            name: row.try_get("name")?,
+            version: unsigned(row, "version")?,
+            generation: unsigned(row, "generation")?,
+            enabled: row.try_get("enabled")?,
+            private_allow: ranges.into_iter().map(parse).collect::<Result<_>>()?,
+        },
+        created_at: row.try_get("created_at")?,
+    })
+}
+
+/// Adds a tenant; `None` if the name is taken.
+///
+/// # Errors
+/// As the database's.
+pub async fn insert(
+    tx: &Transaction,
+    tenant: TenantId,
+    name: &str,
+    private_allow: &[String],
+) -> Result<Option<TenantRow>> {
+    tx.query_opt(
+        "/* tenants.insert */ INSERT INTO tenants (id, name, private_allow) VALUES ($1, $2, $3) \
+         ON CONFLICT (name) DO NOTHING RETURNING *",
+        &[&tenant.uuid(), &name, &private_allow],
+    )
+    .await?
+    .map(|row| read(&row))
+    .transpose()
+}
+
+/// A tenant by id or name.
+///
+/// # Errors
+/// As the database's.
+pub async fn get(tx: &Transaction, tenant: Reference<'_>) -> Result<Option<TenantRow>> {
+    tx.query_opt(
+        "/* tenants.get */ SELECT * FROM tenants WHERE id = $1 OR name = $2",
+        &[&tenant.id, &tenant.name],
+    )
+    .await?
+    .map(|row| read(&row))
+    .transpose()
+}
+
+/// Tenants behind an id, in order.
+///
+/// # Errors
+/// As the database's.
+pub async fn list(tx: &Transaction, after: Option<TenantId>, limit: i64) -> Result<Vec<TenantRow>> {
+    tx.query(
+        "/* tenants.list */ SELECT * FROM tenants WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2",
+        &[&after.map(TenantId::uuid), &limit],
+    )
+    .await?
+    .iter()
+    .map(read)
+    .collect()
+}
+
+/// Changes what is named and raises the version.
+///
+/// # Errors
+/// As the database's.
+pub async fn update(
+    tx: &Transaction,
+    tenant: TenantId,
+    enabled: Option<bool>,
+    private_allow: Option<&[String]>,
+) -> Result<Option<TenantRow>> {
+    tx.query_opt(
+        "/* tenants.update */ UPDATE tenants SET enabled = coalesce($2, enabled), \
+         private_allow = coalesce($3, private_allow), version = version + 1 WHERE id = $1 RETURNING *",
+        &[&tenant.uuid(), &enabled, &private_allow],
+    )
+    .await?
+    .map(|row| read(&row))
+    .transpose()
+}

@@ -1,0 +1,205 @@
+//! The table `vaults`.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sortie_proto::id::{TenantId, VaultId};
+use sortie_proto::vault::{Vault, VaultMode};
+use tokio_postgres::Row;
+
+use super::column::{id, small, small_signed, unsigned};
+use super::{Reference, Transaction};
+use crate::error::{Error, Result};
+
+/// A vault as it stands in the database.
+#[derive(Debug)]
+pub struct VaultRow {
+    /// What gateways see.
+    pub vault: Vault,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What of a vault can be changed; `None` leaves it.
+#[derive(Debug, Clone, Copy)]
+pub struct VaultUpdate {
+    /// Whether anything of it is brokered.
+    pub enabled: Option<bool>,
+    /// What happens to unmatched hosts.
+    pub mode: Option<VaultMode>,
+    /// How long a gateway may serve it without hearing from control.
+    pub staleness_seconds: Option<u32>,
+    /// Whether a request waits until its record is on disk.
+    pub durable: Option<bool>,
+}
+
+fn read(row: &Row) -> Result<VaultRow> {
+    let mode = VaultMode::from_name(row.try_get("mode")?)
+        .ok_or_else(|| Error::internal("a vault of an unknown mode"))?;
+    Ok(VaultRow {
+        vault: Vault {
+            id: id(row, "id")?,
+            tenant: id(row, "tenant_id")?,
+            name: row.try_get("name")?,
+            version: unsigned(row, "version")?,
+            generation: unsigned(row, "generation")?,
+            enabled: row.try_get("enabled")?,
+            mode,
+            staleness: Duration::from_secs(small(row, "staleness_seconds")?.into()),
+            durable: row.try_get("durable")?,
+        },
+        created_at: row.try_get("created_at")?,
+    })
+}
+
+/// Adds a vault; `None` if the name is taken.
+///
+/// # Errors
+/// As the database's.
+pub async fn insert(
+    tx: &Transaction,
+    (tenant, vault): (TenantId, VaultId),
+    name: &str,
+    mode: VaultMode,
+    staleness_seconds: u32,
+) -> Result<Option<VaultRow>> {
+    tx.query_opt(
+        "/* vaults.insert */ INSERT INTO vaults (id, tenant_id, name, mode, staleness_seconds) \
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant_id, name) DO NOTHING RETURNING *",
+        &[
+            &vault.uuid(),
+            &tenant.uuid(),
+            &name,
+            &mode.name(),
+            &small_signed(staleness_seconds)?,
+        ],
+    )
+    .await?
+    .map(|row| read(&row))
+    .transpose()
+}
+
+/// A vault by id or name.
+///
+/// # Errors
+/// As the database's.
+pub async fn get(
+    tx: &Transaction,
+    tenant: TenantId,
+    vault: Reference<'_>,
+) -> Result<Option<VaultRow>> {
+    tx.query_opt(
+        "/* vaults.get */ SELECT * FROM vaults WHERE tenant_id = $1 AND (id = $2 OR name = $3)",
+        &[&tenant.uuid(), &vault.id, &vault.name],
+    )
+    .await?
+    .map(|row| read(&row))
+    .transpose()
+}
+
+/// A vault by id or name, locked: changes of what it holds come one after the other.
+///
+/// # Errors
+/// As the database's.
+pub async fn lock(
+    tx: &Transaction,
+    tenant: TenantId,
+    vault: Reference<'_>,
+) -> Result<Option<VaultRow>> {
+    tx.query_opt(
+        "/* vaults.lock */ SELECT * FROM vaults WHERE tenant_id = $1 AND (id = $2 OR name = $3) \
+         FOR NO KEY UPDATE",
+        &[&tenant.uuid(), &vault.id, &vault.name],
+    )
+    .await?
+    .map(|row| read(&row))
+    .transpose()
+}
+
+/// Vaults of a tenant behind an id, in order.
+///
+/// # Errors
+/// As the database's.
+pub async fn list(
+    tx: &Transaction,
+    tenant: TenantId,
+    after: Option<VaultId>,
+    limit: i64,
+) -> Result<Vec<VaultRow>> {
+    tx.query(
+        "/* vaults.list */ SELECT * FROM vaults WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id > $2) \
+         ORDER BY id LIMIT $3",
+        &[&tenant.uuid(), &after.map(VaultId::uuid), &limit],
+    )
+    .await?
+    .iter()
+    .map(read)
+    .collect()
+}
+
+/// Changes what is named and raises the version.
+///
+/// # Errors
+/// As the database's.
+pub async fn update(
+    tx: &Transaction,
+    tenant: TenantId,
+    vault: Reference<'_>,
+    update: VaultUpdate,
+) -> Result<Option<VaultRow>> {
+    let staleness = update.staleness_seconds.map(small_signed).transpose()?;
+    tx.query_opt(
+        "/* vaults.update */ UPDATE vaults SET enabled = coalesce($4, enabled), mode = coalesce($5, mode), \
+         staleness_seconds = coalesce($6, staleness_seconds), durable = coalesce($7, durable), \
+         version = version + 1 WHERE tenant_id = $1 AND (id = $2 OR name = $3) RETURNING *",
+        &[
+            &tenant.uuid(),
+            &vault.id,
+            &vault.name,
+            &update.enabled,
+            &update.mode.map(VaultMode::name),
+            &staleness,
+            &update.durable,
+        ],
+    )
+    .await?
+    .map(|row| read(&row))
+    .transpose()
+}
+
+/// Raises the generation, so that tokens that carry a lower one are refused.
+///
+/// # Errors
+/// As the database's.
+pub async fn raise(
+    tx: &Transaction,
+    tenant: TenantId,
+    vault: Reference<'_>,
+) -> Result<Option<VaultRow>> {
+    tx.query_opt(
+        "/* vaults.raise */ UPDATE vaults SET generation = generation + 1, version = version + 1 \
+         WHERE tenant_id = $1 AND (id = $2 OR name = $3) RETURNING *",
+        &[&tenant.uuid(), &vault.id, &vault.name],
+    )
+    .await?
+    .map(|row| read(&row))
+    .transpose()
+}
+
+/// Removes a vault with all that it holds; answers what it was.
+///
+/// # Errors
+/// As the database's.
+pub async fn delete(
+    tx: &Transaction,
+    tenant: TenantId,
+    vault: Reference<'_>,
+) -> Result<Option<VaultRow>> {
+    tx.query_opt(
+        "/* vaults.delete */ DELETE FROM vaults WHERE tenant_id = $1 AND (id = $2 OR name = $3) RETURNING *",
+        &[&tenant.uuid(), &vault.id, &vault.name],
+    )
+    .await?
+    .map(|row| read(&row))
+    .transpose()
+}

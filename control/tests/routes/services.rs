@@ -1,0 +1,68 @@
+use serde_json::json;
+
+use crate::cluster::Cluster;
+
+const ALL: &str = "/v1/tenants/-/vaults/v/services";
+
+#[tokio::test]
+async fn a_service_is_put_read_replaced_and_deleted() {
+    let cluster = Cluster::start().await;
+    let owner = cluster.vault("acme").await;
+    let path = format!("{ALL}/github");
+    let body = json!({ "host": "API.github.com.", "inject": [{ "type": "bearer", "credential": "GITHUB_TOKEN" }] });
+    let made = owner.put(&path, body).await.expect(200);
+    let spec = &made["spec"];
+    assert_eq!(spec["host"], "api.github.com");
+    assert_eq!(spec["scheme"], "https");
+    assert_eq!(spec["path"], "/**");
+    assert_eq!(spec["redact"], true);
+    assert_eq!(spec["intercept"], "always");
+    assert_eq!(spec["enabled"], true);
+    let again = owner.put(&path, spec.clone()).await.expect(200);
+    assert_eq!(&again["spec"], spec, "what is read can be put");
+    assert_eq!(again["version"], 2);
+    assert_eq!(again["id"], made["id"]);
+    let listed = owner.get(ALL).await.expect(200);
+    assert_eq!(listed["services"].as_array().unwrap().len(), 1);
+    owner.delete(&path).await.expect(200);
+    owner.get(&path).await.refused("not_found");
+    owner.delete(&path).await.refused("not_found");
+}
+
+#[tokio::test]
+async fn problems_are_told_by_field() {
+    let cluster = Cluster::start().await;
+    let owner = cluster.vault("acme").await;
+    let body = json!({ "host": "*.com", "scheme": "ftp", "methods": ["CONNECT"], "intercept": "never", "inject": [
+        { "type": "bearer", "credential": "A", "username": "u" },
+        { "type": "basic", "credential": "B", "username": "a:b" },
+        { "type": "header", "name": "Host", "template": "{{ A }}" },
+        { "type": "header", "name": "X-Key", "template": "constant" },
+        { "type": "query", "name": "", "credential": "no name" },
+        { "type": "magic" },
+    ], "placeholders": { "credentials": [], "surfaces": ["body"] } });
+    owner
+        .put(&format!("{ALL}/-x"), body)
+        .await
+        .refused_fields(&[
+            "name",
+            "scheme",
+            "host",
+            "methods",
+            "inject[0].username",
+            "inject[1].username",
+            "inject[1]",
+            "inject[2].name",
+            "inject[3].template",
+            "inject[4].credential",
+            "inject[4].name",
+            "inject[5].type",
+            "placeholders.credentials",
+            "placeholders.surfaces",
+            "intercept",
+        ]);
+    owner
+        .put(&format!("{ALL}/x"), json!({ "hots": "x" }))
+        .await
+        .refused_fields(&["body"]);
+}
