@@ -41,7 +41,7 @@ async fn cluster() -> &'static (Cluster, PathBuf) {
     static CLUSTER: OnceCell<(Cluster, PathBuf)> = OnceCell::const_new();
     CLUSTER
         .get_or_init(async || {
-            let dir = folder().keep();
+            let dir = own_folder();
             let binaries = Binaries::find(&[]).unwrap();
             let cluster = Cluster::start(&dir, &binaries).await.unwrap();
             migrate::run(&Connector::new(&cluster.url(), None).unwrap())
@@ -50,6 +50,27 @@ async fn cluster() -> &'static (Cluster, PathBuf) {
             (cluster, dir)
         })
         .await
+}
+
+/// A folder named after this process, for nothing is run when a test process ends: those of processes that are gone
+/// are removed here.
+fn own_folder() -> PathBuf {
+    const PREFIX: &str = "sortie-test-";
+    let parent = std::env::temp_dir();
+    for entry in std::fs::read_dir(&parent).unwrap().flatten() {
+        let name = entry.file_name();
+        let pid = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX)?.parse::<i32>().ok());
+        let gone = |pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_err();
+        if pid.is_some_and(gone) {
+            // Another test process may be removing it too.
+            let _removed = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let own = parent.join(format!("{PREFIX}{}", std::process::id()));
+    std::fs::create_dir_all(&own).unwrap();
+    own
 }
 
 /// An empty database from the migrated template; answers its connection string.
