@@ -4,10 +4,7 @@
 //! below WARN of the libraries on the data path gets through, whatever the configured filter says, and of Pingora's own
 //! lines only where they come from, never their text.
 
-use std::fmt;
-
-use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::layer::{Context, Filter, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
@@ -28,9 +25,9 @@ pub enum Error {
     /// Something else logs already.
     #[error("logging was started before")]
     Started(#[from] tracing::subscriber::SetGlobalDefaultError),
-    /// The bridge from `log` was made already.
-    #[error("the bridge from log was made before")]
-    Bridge(#[from] tracing_log::log_tracer::SetLoggerError),
+    /// Something else takes what libraries say already.
+    #[error("a logger was set before")]
+    Logger(#[from] log::SetLoggerError),
 }
 
 /// Starts logging, to standard error.
@@ -39,10 +36,8 @@ pub enum Error {
 /// [`Error`]
 pub fn start(config: &Log) -> Result<(), Error> {
     let filter = EnvFilter::try_new(&config.level)?;
-    // The bridge drops what no filter can want before it is formatted.
-    tracing_log::LogTracer::builder()
-        .with_max_level(log::LevelFilter::Warn)
-        .init()?;
+    log::set_logger(&Withheld)?;
+    log::set_max_level(log::LevelFilter::Warn);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry();
     if config.json {
@@ -50,10 +45,10 @@ pub fn start(config: &Log) -> Result<(), Error> {
             .json()
             .flatten_event(true)
             .with_filter(Careful(filter));
-        tracing::subscriber::set_global_default(registry.with(lines).with(Pingora))?;
+        tracing::subscriber::set_global_default(registry.with(lines))?;
     } else {
         let lines = lines.with_filter(Careful(filter));
-        tracing::subscriber::set_global_default(registry.with(lines).with(Pingora))?;
+        tracing::subscriber::set_global_default(registry.with(lines))?;
     }
     Ok(())
 }
@@ -67,11 +62,7 @@ fn is_from(target: &str, crates: &[&str]) -> bool {
 
 /// Whether a line may pass, by where it comes from alone.
 fn may_pass(target: &str, level: Level) -> bool {
-    // What comes over the bridge from `log` has a target that does not say whose it is until it is formatted.
-    if target == "log" || is_from(target, &["pingora"]) {
-        return false;
-    }
-    level <= Level::WARN || !is_from(target, &SEE_HEADS)
+    !is_from(target, &["pingora"]) && (level <= Level::WARN || !is_from(target, &SEE_HEADS))
 }
 
 impl<S> Filter<S> for Careful
@@ -95,43 +86,36 @@ where
     }
 }
 
-/// Says that a library of the data path had something to say, and where, without its words.
-struct Pingora;
+/// Takes what libraries say through `log`, Pingora's among them, and passes on that they said something, and where, but
+/// never their words: those may hold a head.
+#[derive(Debug)]
+struct Withheld;
 
-/// Finds the module that a line over the bridge came from.
-#[derive(Default)]
-struct Origin(Option<String>);
+impl log::Log for Withheld {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn
+    }
 
-impl Visit for Origin {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "log.target" {
-            self.0 = Some(value.to_owned());
+    fn log(&self, record: &log::Record<'_>) {
+        let module = record.target();
+        match record.level() {
+            log::Level::Error => {
+                tracing::error!(
+                    module,
+                    "a library reported an error; its words are withheld"
+                );
+            }
+            log::Level::Warn => {
+                tracing::warn!(
+                    module,
+                    "a library reported a warning; its words are withheld"
+                );
+            }
+            log::Level::Info | log::Level::Debug | log::Level::Trace => {}
         }
     }
 
-    fn record_debug(&mut self, _field: &Field, _value: &dyn fmt::Debug) {}
-}
-
-impl<S: Subscriber> Layer<S> for Pingora {
-    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        if event.metadata().target() != "log" {
-            return;
-        }
-        let mut origin = Origin::default();
-        event.record(&mut origin);
-        let module = origin.0.unwrap_or_default();
-        match *event.metadata().level() {
-            Level::ERROR => tracing::error!(
-                module,
-                "a library reported an error; its words are withheld"
-            ),
-            Level::WARN => tracing::warn!(
-                module,
-                "a library reported a warning; its words are withheld"
-            ),
-            _ => {}
-        }
-    }
+    fn flush(&self) {}
 }
 
 #[cfg(test)]
