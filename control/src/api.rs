@@ -14,7 +14,6 @@ use axum::routing::get;
 pub use crate::command::Context as State;
 
 /// The API: REST under `/v1`, its description at `/openapi.json`, and gRPC as `sortie.v1.Admin`.
-#[must_use]
 pub fn router(state: State) -> Router {
     let (routes, document) = rest::routes();
     let document = axum::Json(openapi::complete(document));

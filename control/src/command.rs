@@ -99,9 +99,11 @@ async fn record(
     actor: &Actor,
     draft: Draft,
 ) -> Result<()> {
-    let detail = match draft.detail {
-        serde_json::Value::Null => serde_json::json!({}),
-        detail => detail,
+    let nothing = draft.detail.is_null();
+    let detail = if nothing {
+        serde_json::json!({})
+    } else {
+        draft.detail
     };
     let act = Act {
         tenant,

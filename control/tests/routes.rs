@@ -1,5 +1,11 @@
 //! The REST API, route by route, through the router and a real PostgreSQL. Files stand as the URLs do.
-#![expect(missing_docs, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::zombie_processes,
+    reason = "support for tests"
+)]
 
 #[path = "support/postgres.rs"]
 mod postgres;
@@ -9,6 +15,8 @@ mod cluster;
 mod agents;
 #[path = "routes/credentials.rs"]
 mod credentials;
+#[path = "routes/grpc.rs"]
+mod grpc;
 #[path = "routes/openapi.rs"]
 mod openapi;
 #[path = "routes/services.rs"]

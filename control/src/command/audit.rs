@@ -10,7 +10,7 @@ use super::page::Page;
 use super::{Context, vault_of};
 use crate::access::{Audit, Authorized};
 use crate::database::{Transaction, acts, journal};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What both sources are asked for.
 #[derive(Debug, Clone)]
@@ -68,20 +68,23 @@ pub async fn list(
         entries.extend(of_requests(&tx, by, &wanted).await?);
     }
     if admin {
-        entries.extend(of_acts(&tx, by, &wanted).await?);
+        let acts = of_acts(&tx, by, &wanted).await?;
+        entries.extend(acts.into_iter().map(|act| (position(&act), act)));
     }
     tx.commit().await?;
-    entries.sort_by_cached_key(|entry| std::cmp::Reverse(position(entry)));
-    let next_page_token = page.cut(&mut entries, position);
+    entries.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
+    let next_page_token = page.cut(&mut entries, |(place, _)| *place);
     Ok(v1::ListAuditResponse {
-        entries,
+        entries: entries.into_iter().map(|(_, entry)| entry).collect(),
         next_page_token,
     })
 }
 
-/// Where an entry stands in the list. Both sources are ordered by time and then id; an entry that has neither would be
-/// last, and none has.
-fn position(entry: &v1::AuditEntry) -> (Timestamp, Uuid) {
+/// Where an entry stands in the list: both sources are ordered by time, and then by id.
+type Place = (Timestamp, Uuid);
+
+/// Where an act stands, whose time and id are what was read from its row.
+fn position(entry: &v1::AuditEntry) -> Place {
     let digits = entry.id.rsplit('_').next().unwrap_or_default();
     (
         entry.at.parse().unwrap_or(Timestamp::MIN),
@@ -93,7 +96,7 @@ async fn of_requests(
     tx: &Transaction,
     by: &Authorized<Audit>,
     wanted: &Wanted,
-) -> Result<Vec<v1::AuditEntry>> {
+) -> Result<Vec<(Place, v1::AuditEntry)>> {
     let filter = journal::Filter {
         tenant: by.tenant(),
         vault: wanted.vault,
@@ -106,8 +109,14 @@ async fn of_requests(
         }),
         limit: wanted.limit,
     };
-    let placed = journal::list(tx, &filter).await?;
-    Ok(placed.into_iter().map(|(_, entry)| entry).collect())
+    let entries = journal::list(tx, &filter).await?;
+    entries
+        .into_iter()
+        .map(|(place, entry)| {
+            let at = Timestamp::from_microsecond(place.at_micros).map_err(Error::internal)?;
+            Ok(((at, place.decision), entry))
+        })
+        .collect()
 }
 
 async fn of_acts(

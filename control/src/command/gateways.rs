@@ -1,11 +1,9 @@
 //! Gateways, for operators.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use sortie_proto::id::GatewayId;
 use sortie_proto::wire::v1;
 
 use super::fields::{self, Problems};
@@ -73,31 +71,18 @@ pub async fn list(
     let mut gateways = rows::list(&tx, page.after.map(Into::into), page.limit()).await?;
     tx.commit().await?;
     let next_page_token = page.cut(&mut gateways, |gateway| gateway.id.uuid());
-    let connected: HashSet<GatewayId> =
-        cx.fleet.connected().iter().map(|one| one.gateway).collect();
-    Ok(v1::ListGatewaysResponse {
-        gateways: gateways
-            .into_iter()
-            .map(|gateway| {
-                let connected = connected.contains(&gateway.id);
-                view(gateway, connected)
-            })
-            .collect(),
-        next_page_token,
-    })
-}
-
-fn view(gateway: rows::Gateway, connected: bool) -> v1::GatewayView {
-    v1::GatewayView {
+    let connected = cx.fleet.connected();
+    let view = |gateway: rows::Gateway| v1::GatewayView {
         id: gateway.id.to_string(),
         name: gateway.name,
         version: gateway.version,
-        connected,
+        connected: connected.iter().any(|one| one.gateway == gateway.id),
         acknowledged: gateway.acknowledged.to_string(),
-        last_seen_at: gateway
-            .last_seen_at
-            .map(|at| at.to_string())
-            .unwrap_or_default(),
+        last_seen_at: fields::show(gateway.last_seen_at),
         created_at: gateway.created_at.to_string(),
-    }
+    };
+    Ok(v1::ListGatewaysResponse {
+        gateways: gateways.into_iter().map(view).collect(),
+        next_page_token,
+    })
 }

@@ -1,5 +1,6 @@
 //! Tenants: made and changed by operators, described to their own.
 
+use jiff::Timestamp;
 use serde_json::json;
 use sortie_proto::change::Object;
 use sortie_proto::code::Code;
@@ -165,9 +166,10 @@ pub async fn authority(cx: &Context, by: &Authorized<Describe>) -> Result<v1::Au
     let tx = cx.database.read(by.tenant()).await?;
     let root = authority::tenant::root_pem(&tx, by.tenant()).await?;
     tx.commit().await?;
+    let not_after = Timestamp::from_second(root.not_after).map_err(Error::internal)?;
     Ok(v1::AuthorityView {
         pem: root.pem,
         fingerprint_sha256: root.fingerprint_sha256,
-        not_after: root.not_after.to_string(),
+        not_after: not_after.to_string(),
     })
 }

@@ -15,29 +15,30 @@ use tower::ServiceExt;
 
 use crate::postgres;
 
-pub struct Cluster {
-    pub router: Router,
-    pub database: Database,
-    sequencer: Sequencer,
-    operator: String,
+pub(crate) struct Cluster {
+    pub(crate) router: Router,
+    pub(crate) database: Database,
+    pub(crate) sequencer: Sequencer,
+    pub(crate) state: State,
+    pub(crate) operator: String,
 }
 
 /// A caller: a key, and the router that it is shown to.
 #[derive(Clone)]
-pub struct Caller {
-    router: Router,
-    pub key: String,
+pub(crate) struct Caller {
+    pub(crate) router: Router,
+    pub(crate) key: String,
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub text: String,
-    pub body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) text: String,
+    pub(crate) body: Value,
 }
 
 impl Cluster {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let database = Database::connect(&postgres::database().await)
             .await
             .unwrap();
@@ -63,7 +64,8 @@ impl Cluster {
             epoch: 1,
         };
         Self {
-            router: api::router(state),
+            router: api::router(state.clone()),
+            state,
             database,
             sequencer,
             operator,
@@ -71,23 +73,23 @@ impl Cluster {
     }
 
     /// How many changes were published.
-    pub async fn published(&self) -> u64 {
+    pub(crate) async fn published(&self) -> u64 {
         self.sequencer.committed().await.unwrap().n
     }
 
-    pub fn caller(&self, key: &str) -> Caller {
+    pub(crate) fn caller(&self, key: &str) -> Caller {
         Caller {
             router: self.router.clone(),
             key: key.to_owned(),
         }
     }
 
-    pub fn operator(&self) -> Caller {
+    pub(crate) fn operator(&self) -> Caller {
         self.caller(&self.operator)
     }
 
     /// A tenant; answers its owner.
-    pub async fn tenant(&self, name: &str) -> Caller {
+    pub(crate) async fn tenant(&self, name: &str) -> Caller {
         let made = self
             .operator()
             .post("/v1/tenants", json!({ "name": name }))
@@ -97,7 +99,7 @@ impl Cluster {
     }
 
     /// A tenant with the vault `v`; answers its owner.
-    pub async fn vault(&self, name: &str) -> Caller {
+    pub(crate) async fn vault(&self, name: &str) -> Caller {
         let owner = self.tenant(name).await;
         owner
             .post("/v1/tenants/-/vaults", json!({ "name": "v" }))
@@ -107,7 +109,7 @@ impl Cluster {
     }
 
     /// An agent with a role on the vault `v`.
-    pub async fn agent(&self, owner: &Caller, name: &str) -> Caller {
+    pub(crate) async fn agent(&self, owner: &Caller, name: &str) -> Caller {
         let body = json!({ "name": name });
         let made = owner.post("/v1/tenants/-/agents", body).await.expect(201);
         let path = format!("/v1/tenants/-/vaults/v/grants/{name}");
@@ -120,7 +122,7 @@ impl Cluster {
 }
 
 impl Caller {
-    pub async fn send(&self, method: &str, path: &str, body: Option<String>) -> Answer {
+    pub(crate) async fn send(&self, method: &str, path: &str, body: Option<String>) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         if !self.key.is_empty() {
             request = request.header("authorization", format!("Bearer {}", self.key));
@@ -140,48 +142,48 @@ impl Caller {
         Answer { status, text, body }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, None).await
     }
 
-    pub async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send("DELETE", path, None).await
     }
 
-    pub async fn call(&self, path: &str) -> Answer {
+    pub(crate) async fn call(&self, path: &str) -> Answer {
         self.send("POST", path, None).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.send("POST", path, Some(body.to_string())).await
     }
 
-    pub async fn put(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
         self.send("PUT", path, Some(body.to_string())).await
     }
 
-    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send("PATCH", path, Some(body.to_string())).await
     }
 }
 
 impl Answer {
     #[track_caller]
-    pub fn expect(self, status: u16) -> Value {
+    pub(crate) fn expect(self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         self.body
     }
 
     /// A refusal with this code.
     #[track_caller]
-    pub fn refused(&self, code: &str) {
+    pub(crate) fn refused(&self, code: &str) {
         assert_eq!(self.body["code"], code, "{}", self.text);
         assert_eq!(self.body["status"], self.status.as_u16());
     }
 
     /// A refusal of exactly these fields.
     #[track_caller]
-    pub fn refused_fields(&self, fields: &[&str]) {
+    pub(crate) fn refused_fields(&self, fields: &[&str]) {
         self.refused("invalid_argument");
         let named: Vec<_> = self.body["errors"]
             .as_array()

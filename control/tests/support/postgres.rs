@@ -73,12 +73,12 @@ fn start() -> Server {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    watch(child, &folder);
+    watch(&child, &folder);
     Server { folder }
 }
 
 /// A process of its own waits for the end of this one, whatever ends it, and then stops the server.
-fn watch(server: Child, folder: &Path) {
+fn watch(server: &Child, folder: &Path) {
     let script = format!(
         "while kill -0 {} 2>/dev/null; do sleep 0.2; done; kill -INT {}; sleep 1; rm -rf '{}'",
         std::process::id(),
@@ -95,7 +95,7 @@ fn watch(server: Child, folder: &Path) {
 }
 
 /// The URL of a new, empty database.
-pub async fn database() -> String {
+pub(crate) async fn database() -> String {
     let server = SERVER.get_or_init(start);
     let url = |name: &str| {
         format!(

@@ -50,7 +50,7 @@ pub(super) async fn list(
     Query(query): Query<PageQuery>,
 ) -> Answer<v1::ListAgentsResponse> {
     let by = caller.may::<ReadAgent>(&tenant).await?;
-    let page = query.page();
+    let page = Some(query.page());
     let request = v1::ListAgentsRequest { tenant, page };
     Ok(Json(agents::list(&state, &by, request).await?))
 }

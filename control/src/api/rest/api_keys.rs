@@ -48,7 +48,7 @@ pub(super) async fn list(
     Query(query): Query<PageQuery>,
 ) -> Answer<v1::ListApiKeysResponse> {
     let by = caller.may::<Keys>(&tenant).await?;
-    let page = query.page();
+    let page = Some(query.page());
     let request = v1::ListApiKeysRequest { tenant, page };
     Ok(Json(api_keys::list(&state, &by, request).await?))
 }

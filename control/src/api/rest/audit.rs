@@ -3,7 +3,6 @@
 use axum::extract::State as Shared;
 use serde::Deserialize;
 use sortie_proto::wire::v1;
-use utoipa::IntoParams;
 
 use super::extract::{Caller, page};
 use super::{Answer, Json, Path, Query};
@@ -11,7 +10,7 @@ use crate::access::Audit;
 use crate::api::State;
 use crate::command::audit;
 
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AuditQuery {
@@ -43,7 +42,7 @@ pub(super) async fn list(
     let by = caller.may::<Audit>(&tenant).await?;
     let request = v1::ListAuditRequest {
         tenant,
-        page: page(query.page_size, query.page_token),
+        page: Some(page(query.page_size, query.page_token)),
         vault: query.vault.unwrap_or_default(),
         session: query.session.unwrap_or_default(),
         since: query.since.unwrap_or_default(),

@@ -139,7 +139,7 @@ pub(super) async fn list(
     let request = v1::ListCredentialsRequest {
         tenant,
         vault,
-        page: query.page(),
+        page: Some(query.page()),
     };
     Ok(Json(credentials::list(&state, &by, request).await?))
 }

@@ -147,19 +147,19 @@ pub(super) struct PageQuery {
 }
 
 impl PageQuery {
-    pub(super) fn page(self) -> Option<v1::Page> {
+    pub(super) fn page(self) -> v1::Page {
         page(self.page_size, self.page_token)
     }
 }
 
 /// A page, from a query. A size of 0 is not the same as none: in JSON nothing stands for "not given" but its absence.
-pub(super) fn page(size: Option<i32>, token: Option<String>) -> Option<v1::Page> {
-    Some(v1::Page {
+pub(super) fn page(size: Option<i32>, token: Option<String>) -> v1::Page {
+    v1::Page {
         page_size: match size {
             None => 0,
             Some(0) => -1,
             Some(size) => size,
         },
         page_token: token.unwrap_or_default(),
-    })
+    }
 }

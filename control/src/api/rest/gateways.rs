@@ -45,6 +45,8 @@ pub(super) async fn list(
     Query(query): Query<PageQuery>,
 ) -> Answer<v1::ListGatewaysResponse> {
     let by = caller.operates()?;
-    let request = v1::ListGatewaysRequest { page: query.page() };
+    let request = v1::ListGatewaysRequest {
+        page: Some(query.page()),
+    };
     Ok(Json(gateways::list(&state, &by, request).await?))
 }

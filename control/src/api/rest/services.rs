@@ -58,7 +58,7 @@ pub(super) async fn list(
     let request = v1::ListServicesRequest {
         tenant,
         vault,
-        page: query.page(),
+        page: Some(query.page()),
     };
     Ok(Json(services::list(&state, &by, request).await?))
 }

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use sortie_proto::code::Code;
 use sortie_proto::wire::v1;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::extract::{Caller, page};
 use super::{Answer, Created, Json, Path, Query, created, split_verb};
@@ -29,7 +29,7 @@ pub(super) struct RenewSession {
     ttl_seconds: u32,
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct SessionsQuery {
@@ -88,7 +88,7 @@ pub(super) async fn list(
     let by = caller.may::<Sessions>(&tenant).await?;
     let request = v1::ListSessionsRequest {
         tenant,
-        page: page(query.page_size, query.page_token),
+        page: Some(page(query.page_size, query.page_token)),
         agent: query.agent.unwrap_or_default(),
         include_ended: query.include_ended,
     };
@@ -132,7 +132,8 @@ pub(super) async fn verb(
     Path((tenant, segment)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (session, verb) = split_verb(&segment).ok_or(Problem::from(Code::MethodNotAllowed))?;
+    let (session, verb) =
+        split_verb(&segment).ok_or_else(|| Problem::from(Code::MethodNotAllowed))?;
     let path = Path((tenant, session.to_owned()));
     match verb {
         "revoke" => Ok(revoke(state, caller, path).await?.into_response()),

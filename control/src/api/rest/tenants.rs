@@ -58,7 +58,9 @@ pub(super) async fn list(
     Query(query): Query<PageQuery>,
 ) -> Answer<v1::ListTenantsResponse> {
     let by = caller.operates()?;
-    let request = v1::ListTenantsRequest { page: query.page() };
+    let request = v1::ListTenantsRequest {
+        page: Some(query.page()),
+    };
     Ok(Json(tenants::list(&state, &by, request).await?))
 }
 

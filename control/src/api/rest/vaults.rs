@@ -67,7 +67,7 @@ pub(super) async fn list(
     Query(query): Query<PageQuery>,
 ) -> Answer<v1::ListVaultsResponse> {
     let by = caller.may::<Read>(&tenant).await?;
-    let page = query.page();
+    let page = Some(query.page());
     let request = v1::ListVaultsRequest { tenant, page };
     Ok(Json(vaults::list(&state, &by, request).await?))
 }
