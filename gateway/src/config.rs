@@ -6,17 +6,17 @@
 
 mod raw;
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sortie_proto::host::Host;
 use sortie_proto::secret::Secret;
 
 use crate::client;
-use crate::exchange::credential;
+use crate::decision::limit;
+use crate::exchange::{credential, peer};
 use crate::journal;
+use crate::snapshot::follow;
 
 /// What the environment's names start with.
 pub const PREFIX: &str = "SORTIE_GATEWAY__";
@@ -46,6 +46,10 @@ pub struct Config {
     pub leaf: client::leaf::Config,
     /// Credentials that are kept open.
     pub credentials: credential::Config,
+    /// How many requests may be open at once.
+    pub requests: limit::Config,
+    /// What may wait for control.
+    pub feed: follow::Config,
     /// Where requests are recorded.
     pub journal: journal::Config,
     /// How long requests that are under way may take to end when the process stops.
@@ -61,8 +65,8 @@ pub struct Config {
 pub struct Upstream {
     /// PEM files of roots to trust beside the system's.
     pub extra_roots: Vec<PathBuf>,
-    /// Addresses of hosts that are not asked of DNS. Classification still applies.
-    pub hosts: BTreeMap<Host, Vec<IpAddr>>,
+    /// How they are found, and how long they may take.
+    pub peers: peer::Config,
     /// The most idle upstream connections that each proxy instance keeps.
     pub idle_max: usize,
 }

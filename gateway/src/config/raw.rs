@@ -1,20 +1,26 @@
 //! The file's shape, with its defaults, and the way from it to a [`Config`].
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+mod overlay;
+mod upstream;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sortie_proto::host::Host;
 use sortie_proto::secret::Secret;
 use toml::{Table, Value};
 
-use super::{Config, Log, PREFIX, Upstream};
+use self::overlay::overlay;
+use self::upstream::RawUpstream;
+use super::{Config, Log, PREFIX};
 use crate::client;
+use crate::decision::limit;
 use crate::exchange::credential;
 use crate::journal;
+use crate::snapshot::follow;
 
 /// The file's top level. Each section is read apart, so that one that is wrong does not hide another.
 #[derive(Debug)]
@@ -23,6 +29,7 @@ pub(super) struct Raw {
     proxy: Proxy,
     admin: Admin,
     upstream: RawUpstream,
+    feed: Feed,
     journal: Journal,
     limits: Limits,
     log: RawLog,
@@ -60,15 +67,15 @@ struct Admin {
     listen: SocketAddr,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct RawUpstream {
-    /// PEM files of roots to trust beside the system's.
-    extra_roots: Vec<PathBuf>,
-    /// Like /etc/hosts. Classification still applies.
-    hosts: BTreeMap<String, Vec<IpAddr>>,
-    /// The most idle connections that each proxy instance keeps; 256 by default. The least used are closed first.
-    idle_max: Option<usize>,
+struct Feed {
+    /// How long a request waits for a vault that is not in memory, in milliseconds; then `vault_unavailable`.
+    request_timeout_ms: u64,
+    /// Requests that wait to be handed to the stream; beyond it `overloaded`.
+    requests_max: usize,
+    /// Messages that wait to be sent to control; beyond it the stream waits, and after ten seconds starts again.
+    outgoing_max: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -109,6 +116,10 @@ struct Limits {
     streams_max: u32,
     /// Hosts without a service that a session gets leaves for in ten minutes; then `too_many`.
     refused_hosts_max: u32,
+    /// Requests of one session that are open at once; beyond it `too_many`.
+    requests_per_session_max: NonZeroU32,
+    /// Requests of one vault that are open at once; beyond it `too_many`.
+    requests_per_vault_max: NonZeroU32,
     /// Leaf certificates that are kept; others are signed again.
     leaves_max: u64,
     /// Tenants whose intermediates are kept; others are signed again.
@@ -170,6 +181,16 @@ impl Default for Admin {
     }
 }
 
+impl Default for Feed {
+    fn default() -> Self {
+        Self {
+            request_timeout_ms: 5_000,
+            requests_max: 1_024,
+            outgoing_max: 1_024,
+        }
+    }
+}
+
 impl Default for Journal {
     fn default() -> Self {
         Self {
@@ -195,6 +216,8 @@ impl Default for Limits {
             idle_seconds: 120,
             streams_max: 100,
             refused_hosts_max: 256,
+            requests_per_session_max: SESSION_REQUESTS,
+            requests_per_vault_max: VAULT_REQUESTS,
             leaves_max: 50_000,
             tenants_max: 10_000,
             tokens_max: 200_000,
@@ -215,7 +238,10 @@ impl Default for RawLog {
     }
 }
 
-const SECTIONS: [&str; 6] = ["proxy", "admin", "upstream", "journal", "limits", "log"];
+const SESSION_REQUESTS: NonZeroU32 = NonZeroU32::new(256).expect("not zero");
+const VAULT_REQUESTS: NonZeroU32 = NonZeroU32::new(8_192).expect("not zero");
+
+const SECTIONS: [&str; 7] = ["proxy", "admin", "upstream", "feed", "journal", "limits", "log"];
 
 impl Raw {
     /// Reads the text and lays the environment over it.
@@ -233,12 +259,13 @@ impl Raw {
         }
         let mut section = |name: &str| table.remove(name).unwrap_or_else(|| Table::new().into());
         let sections = SECTIONS.map(&mut section);
-        let [proxy, admin, upstream, journal, limits, log] = sections;
+        let [proxy, admin, upstream, feed, journal, limits, log] = sections;
         Self {
             node: part("the top level", table.into(), problems),
             proxy: part("[proxy]", proxy, problems),
             admin: part("[admin]", admin, problems),
             upstream: part("[upstream]", upstream, problems),
+            feed: part("[feed]", feed, problems),
             journal: part("[journal]", journal, problems),
             limits: part("[limits]", limits, problems),
             log: part("[log]", log, problems),
@@ -260,13 +287,15 @@ impl Raw {
         }
         let join = join(&self.node, problems);
         let name = self.node.name.clone().unwrap_or_else(host_name);
+        let mut own = self.proxy.listen.clone();
+        own.push(self.admin.listen);
         Config {
             join,
             name,
             listen: self.proxy.listen,
             workers: self.proxy.workers,
             admin: self.admin.listen,
-            upstream: self.upstream.check(problems),
+            upstream: self.upstream.check(own, problems),
             authenticate: client::authenticate::Config {
                 tokens_max: self.limits.tokens_max,
                 sources_max: self.limits.failing_sources_max,
@@ -281,7 +310,12 @@ impl Raw {
                 open_max: self.limits.open_credentials_max,
                 idle: Duration::from_secs(self.limits.open_credential_idle_seconds),
             },
+            requests: limit::Config {
+                session_requests_max: self.limits.requests_per_session_max,
+                vault_requests_max: self.limits.requests_per_vault_max,
+            },
             limits: self.limits.check(problems),
+            feed: self.feed.check(problems),
             journal: self.journal.check(data_dir.join("journal"), problems),
             drain: Duration::from_secs(self.proxy.drain_seconds),
             log: Log {
@@ -309,6 +343,7 @@ impl Raw {
         put("proxy", Table::try_from(&self.proxy));
         put("admin", Table::try_from(&self.admin));
         put("upstream", Table::try_from(&self.upstream));
+        put("feed", Table::try_from(&self.feed));
         put("journal", Table::try_from(&self.journal));
         put("limits", Table::try_from(&self.limits));
         put("log", Table::try_from(&self.log));
@@ -319,25 +354,19 @@ impl Raw {
     }
 }
 
-impl RawUpstream {
-    fn check(self, problems: &mut Vec<String>) -> Upstream {
-        let mut hosts = BTreeMap::new();
-        for (name, addresses) in self.hosts {
-            match Host::parse(&name) {
-                Ok(host) if !addresses.is_empty() => drop(hosts.insert(host, addresses)),
-                Ok(_) => problems.push(format!("upstream.hosts.\"{name}\" has no address")),
-                Err(error) => problems.push(format!("upstream.hosts.\"{name}\" is {error}")),
-            }
+impl Feed {
+    fn check(self, problems: &mut Vec<String>) -> follow::Config {
+        for (name, value) in [
+            ("request_timeout_ms", self.request_timeout_ms),
+            ("requests_max", self.requests_max as u64),
+            ("outgoing_max", self.outgoing_max as u64),
+        ] {
+            between(&format!("feed.{name}"), value, 1..=1_000_000, problems);
         }
-        for path in &self.extra_roots {
-            if let Err(error) = std::fs::metadata(path) {
-                problems.push(format!("upstream.extra_roots {}: {error}", path.display()));
-            }
-        }
-        Upstream {
-            extra_roots: self.extra_roots,
-            hosts,
-            idle_max: self.idle_max.unwrap_or(256),
+        follow::Config {
+            requests_max: self.requests_max,
+            request_timeout: Duration::from_millis(self.request_timeout_ms),
+            outgoing_max: self.outgoing_max,
         }
     }
 }
@@ -478,44 +507,6 @@ fn part<T: DeserializeOwned + Default>(name: &str, value: Value, problems: &mut 
         problems.push(format!("{name}: {}", error.message()));
         T::default()
     })
-}
-
-/// Puts a variable's value where its name says. It is read as TOML where it is TOML, else as text; commas separate the
-/// parts of a list.
-fn overlay(table: &mut Table, name: &str, value: String, problems: &mut Vec<String>) {
-    let lower = name.to_ascii_lowercase();
-    let mut levels: Vec<_> = lower.split("__").collect();
-    let Some(key) = levels.pop().filter(|key| !key.is_empty()) else {
-        return;
-    };
-    let mut place = table;
-    for level in levels {
-        let inner = place
-            .entry(level)
-            .or_insert_with(|| Table::new().into())
-            .as_table_mut();
-        let Some(inner) = inner else {
-            problems.push(format!("{PREFIX}{name}: {level} is not a section"));
-            return;
-        };
-        place = inner;
-    }
-    let is_list = matches!(lower.as_str(), "proxy__listen" | "upstream__extra_roots");
-    // A join string or a name of digits is still text.
-    let is_text = matches!(key, "join" | "name" | "level");
-    let parsed = || format!("v = {value}").parse::<Table>().ok()?.remove("v");
-    let value = if is_list && !value.starts_with('[') {
-        value
-            .split(',')
-            .map(|part| part.trim().to_owned())
-            .collect::<Vec<_>>()
-            .into()
-    } else if is_text {
-        Value::from(value)
-    } else {
-        parsed().unwrap_or_else(|| Value::from(value))
-    };
-    let _before = place.insert(key.to_owned(), value);
 }
 
 fn join(node: &Node, problems: &mut Vec<String>) -> Option<Secret> {
