@@ -142,10 +142,9 @@ impl Server {
         let system = |what| move |error| Error::System(what, error);
         admin::start(self.admin, registry, ready.clone()).map_err(system("the admin thread"))?;
         let (stop, stopping) = watch::channel(false);
-        let background = [
-            tasks::spawn("cut", cut(frontend.tunnels.clone(), state, metrics.clone())),
-            tasks::spawn("expire", expire(stages)),
-        ];
+        let mut cutting =
+            tasks::spawn("cut", cut(frontend.tunnels.clone(), state, metrics.clone()));
+        let expiring = tasks::spawn("expire", expire(stages));
         let sources = Arc::new(Sources::default());
         for listener in self.listeners {
             let listener = TcpListener::from_std(listener).map_err(system("a listener"))?;
@@ -159,12 +158,17 @@ impl Server {
         }
         ready.took(Step::Listening);
         tracing::info!(listen = ?config.listen, admin = %config.admin, "the gateway listens");
-        wait_for_signal().await.map_err(system("signals"))?;
+        tokio::select! {
+            signal = wait_for_signal() => signal.map_err(system("signals"))?,
+            // A node that cannot cut what was revoked must not go on.
+            _ended = &mut cutting => tracing::error!("revocations cannot be enforced: the gateway stops"),
+        }
         ready.stopping();
         // Every receiver is a task of ours, and one that has ended needs no word.
         let _sent = stop.send(true);
         drain(&metrics, &frontend.tunnels, config.drain).await;
-        background.iter().for_each(tokio::task::JoinHandle::abort);
+        cutting.abort();
+        expiring.abort();
         Ok(())
     }
 }
