@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`, on a thread of their own: a stalled data path does not stall what reports it.
+//! `/livez`, `/readyz`, `/metrics` and `/state`, on a thread of their own: a stalled data path does not stall what reports it.
 
 use std::convert::Infallible;
 use std::io;
@@ -14,6 +14,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 use tokio::net::TcpListener;
 
 use crate::ready::Ready;
+use crate::snapshot::State;
 use crate::tasks;
 
 /// The most connections at once; further ones wait in the kernel.
@@ -21,22 +22,33 @@ const CONNECTIONS_MAX: usize = 64;
 /// How long a request's head may take.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
+/// What the pages are made of.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The metrics.
+    pub registry: Registry,
+    /// Whether the node is ready.
+    pub ready: Ready,
+    /// What the node knows.
+    pub state: State,
+}
+
 /// Starts the thread. It runs until the process ends: a node that drains still answers.
 ///
 /// # Errors
 /// What the system says when there is no thread or no runtime.
-pub fn start(listener: std::net::TcpListener, registry: Registry, ready: Ready) -> io::Result<()> {
+pub fn start(listener: std::net::TcpListener, sources: Sources) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let _detached = std::thread::Builder::new()
         .name("admin".to_owned())
-        .spawn(move || runtime.block_on(serve(listener, registry, ready)))?;
+        .spawn(move || runtime.block_on(serve(listener, sources)))?;
     Ok(())
 }
 
-async fn serve(listener: std::net::TcpListener, registry: Registry, ready: Ready) {
+async fn serve(listener: std::net::TcpListener, sources: Sources) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the admin port cannot be served"),
@@ -54,11 +66,11 @@ async fn serve(listener: std::net::TcpListener, registry: Registry, ready: Ready
                 continue;
             }
         };
-        let (registry, ready) = (registry.clone(), ready.clone());
+        let sources = sources.clone();
         drop(tasks::spawn("admin connection", async move {
             let _place = place;
             let service = service_fn(|request| {
-                let answer = answer(&request, &registry, &ready);
+                let answer = answer(&request, &sources);
                 async move { Ok::<_, Infallible>(answer) }
             });
             // A client that leaves in the middle is no news.
@@ -72,13 +84,9 @@ async fn serve(listener: std::net::TcpListener, registry: Registry, ready: Ready
     }
 }
 
-fn answer(
-    request: &Request<Incoming>,
-    registry: &Registry,
-    ready: &Ready,
-) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, sources: &Sources) -> Response<Full<Bytes>> {
     let (status, body) = if *request.method() == Method::GET {
-        page(request.uri().path(), registry, ready)
+        page(request.uri().path(), sources)
     } else {
         (StatusCode::METHOD_NOT_ALLOWED, Vec::new())
     };
@@ -87,8 +95,14 @@ fn answer(
     response
 }
 
-fn page(path: &str, registry: &Registry, ready: &Ready) -> (StatusCode, Vec<u8>) {
+fn page(path: &str, sources: &Sources) -> (StatusCode, Vec<u8>) {
+    let Sources {
+        registry,
+        ready,
+        state,
+    } = sources;
     match path {
+        "/state" => (StatusCode::OK, state.describe().to_string().into_bytes()),
         "/livez" => (StatusCode::OK, b"ok\n".to_vec()),
         "/readyz" if ready.is_ready() => (StatusCode::OK, b"ready\n".to_vec()),
         "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, b"not ready\n".to_vec()),
@@ -118,18 +132,20 @@ mod tests {
         let metrics = Metrics::new(&registry).unwrap();
         metrics.refused(sortie_proto::code::Code::TokenExpired);
         let ready = Ready::default();
-        assert_eq!(page("/livez", &registry, &ready).0, StatusCode::OK);
-        assert_eq!(
-            page("/readyz", &registry, &ready).0,
-            StatusCode::SERVICE_UNAVAILABLE
-        );
+        let sources = Sources {
+            registry,
+            ready: ready.clone(),
+            state: State::new(),
+        };
+        assert_eq!(page("/livez", &sources).0, StatusCode::OK);
+        assert_eq!(page("/readyz", &sources).0, StatusCode::SERVICE_UNAVAILABLE);
         for step in [Step::Enrolled, Step::Welcomed, Step::Listening] {
             ready.took(step);
         }
-        assert_eq!(page("/readyz", &registry, &ready).0, StatusCode::OK);
-        let (_, text) = page("/metrics", &registry, &ready);
+        assert_eq!(page("/readyz", &sources).0, StatusCode::OK);
+        let (_, text) = page("/metrics", &sources);
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("sortie_gateway_refusals_total{code=\"token_expired\"} 1"));
-        assert_eq!(page("/", &registry, &ready).0, StatusCode::NOT_FOUND);
+        assert_eq!(page("/", &sources).0, StatusCode::NOT_FOUND);
     }
 }

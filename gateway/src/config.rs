@@ -4,6 +4,7 @@
 //! levels. Every problem is reported at once, before any port is bound. What agents may do is never here: it comes from
 //! control.
 
+mod limits;
 mod raw;
 
 use std::net::SocketAddr;

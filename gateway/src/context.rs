@@ -7,6 +7,7 @@ use bytes::Bytes;
 use sortie_proto::code::Code;
 
 use crate::client::Inbound;
+use crate::decision::limit::Slot;
 use crate::decision::policy::Permit;
 use crate::error::{Error, Result};
 use crate::exchange::inject::Injection;
@@ -34,6 +35,8 @@ pub struct Context {
 /// A permit, and what it puts into the request.
 #[derive(Debug)]
 pub struct Exchange {
+    /// The request's place among those that are open, until it ends.
+    pub slot: Slot,
     /// The decision.
     pub permit: Permit,
     /// What goes in.

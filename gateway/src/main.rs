@@ -38,6 +38,8 @@ fn main() -> ExitCode {
     if let Err(error) = logging::start(&config.log) {
         return fail(&error, EXIT_USAGE);
     }
+    // One provider for everything that is not the data path. An error says that there is one already.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     match Server::new(config).and_then(Server::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),

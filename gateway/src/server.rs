@@ -27,8 +27,8 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::phases::stages::Stages;
 use crate::ready::{Ready, Step};
-use crate::snapshot::State;
-use crate::{admin, clock, tasks, trust, wiring};
+use crate::snapshot::{State, identity};
+use crate::{admin, clock, journal, tasks, trust, wiring};
 
 /// How long a session's count of hosts without a service is kept.
 const REFUSED_HOSTS_LIFE: Duration = Duration::from_secs(600);
@@ -53,6 +53,12 @@ pub enum Error {
     /// There are no roots.
     #[error("the roots for upstreams cannot be set up")]
     Trust(#[from] trust::Error),
+    /// The node cannot join the cluster, or its identity cannot be read.
+    #[error("this node has no identity in the cluster")]
+    Identity(#[from] identity::Error),
+    /// The journal cannot be opened.
+    #[error("the journal cannot be opened")]
+    Journal(#[from] journal::Error),
     /// BoringSSL refuses its own configuration.
     #[error("TLS cannot be set up")]
     Tls(#[from] boring::error::ErrorStack),
@@ -113,39 +119,23 @@ impl Server {
     async fn serve(self) -> Result<(), Error> {
         let config = &self.config;
         let registry = Registry::new();
-        let metrics = Metrics::new(&registry)?;
         let ready = Ready::default();
-        let state = wiring::state();
-        let link = wiring::link();
-        let journal = wiring::journal(config);
-        let stages = Arc::new(Stages {
-            state: state.clone(),
-            link: link.clone(),
-            credentials: wiring::credentials(config),
-            peers: wiring::peers(config),
-            journal,
-            metrics: metrics.clone(),
-        });
-        let frontend = Arc::new(Frontend {
-            behind: broker(config, stages.clone())?,
-            authenticator: Authenticator::new(&config.authenticate, state.clone()),
-            leaves: Leaves::new(&config.leaf, link, metrics.leaves_minted.clone()),
-            tunnels: Arc::new(Tunnels::new(config.limits.connections_per_session_max)),
-            acceptor: intercept::acceptor()?,
-            limits: config.limits.clone(),
-            metrics: metrics.clone(),
-            refused_hosts: Cache::builder()
-                .max_capacity(REFUSED_SESSIONS_MAX)
-                .time_to_live(REFUSED_HOSTS_LIFE)
-                .build(),
-        });
         let system = |what| move |error| Error::System(what, error);
-        admin::start(self.admin, registry, ready.clone()).map_err(system("the admin thread"))?;
+        let state = State::new();
+        // Before anything that may wait for control: a node that cannot join is alive and says that it is not ready.
+        let sources = admin::Sources {
+            registry: registry.clone(),
+            ready: ready.clone(),
+            state: state.clone(),
+        };
+        admin::start(self.admin, sources).map_err(system("the admin thread"))?;
+        let (stages, control) = Box::pin(wiring::start(config, &state, &registry, &ready)).await?;
+        let frontend = Arc::new(frontend(config, &stages)?);
+        let metrics = stages.metrics.clone();
         let (stop, stopping) = watch::channel(false);
-        let background = [
-            tasks::spawn("cut", cut(frontend.tunnels.clone(), state, metrics.clone())),
-            tasks::spawn("expire", expire(stages)),
-        ];
+        let mut cutting =
+            tasks::spawn("cut", cut(frontend.tunnels.clone(), state, metrics.clone()));
+        let expiring = tasks::spawn("expire", expire(stages));
         let sources = Arc::new(Sources::default());
         for listener in self.listeners {
             let listener = TcpListener::from_std(listener).map_err(system("a listener"))?;
@@ -159,14 +149,37 @@ impl Server {
         }
         ready.took(Step::Listening);
         tracing::info!(listen = ?config.listen, admin = %config.admin, "the gateway listens");
-        wait_for_signal().await.map_err(system("signals"))?;
+        tokio::select! {
+            signal = wait_for_signal() => signal.map_err(system("signals"))?,
+            // A node that cannot cut what was revoked must not go on.
+            _ended = &mut cutting => tracing::error!("revocations cannot be enforced: the gateway stops"),
+        }
         ready.stopping();
         // Every receiver is a task of ours, and one that has ended needs no word.
         let _sent = stop.send(true);
         drain(&metrics, &frontend.tunnels, config.drain).await;
-        background.iter().for_each(tokio::task::JoinHandle::abort);
+        cutting.abort();
+        expiring.abort();
+        control.stop().await;
         Ok(())
     }
+}
+
+fn frontend(config: &Config, stages: &Arc<Stages>) -> Result<Frontend<Broker>, Error> {
+    let (state, link, metrics) = (&stages.state, &stages.link, &stages.metrics);
+    Ok(Frontend {
+        behind: broker(config, stages.clone())?,
+        authenticator: Authenticator::new(&config.authenticate, state.clone()),
+        leaves: Leaves::new(&config.leaf, link.clone(), metrics.leaves_minted.clone()),
+        tunnels: Arc::new(Tunnels::new(config.limits.connections_per_session_max)),
+        acceptor: intercept::acceptor()?,
+        limits: config.limits.clone(),
+        metrics: metrics.clone(),
+        refused_hosts: Cache::builder()
+            .max_capacity(REFUSED_SESSIONS_MAX)
+            .time_to_live(REFUSED_HOSTS_LIFE)
+            .build(),
+    })
 }
 
 fn broker(config: &Config, stages: Arc<Stages>) -> Result<Broker, Error> {

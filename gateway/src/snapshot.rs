@@ -184,6 +184,18 @@ impl State {
         self.0.revocations.subscribe()
     }
 
+    /// What this node holds, for whoever operates it: names and versions, never a value or a key.
+    #[must_use]
+    pub fn describe(&self) -> serde_json::Value {
+        let vaults = self.0.vaults.pin();
+        let vaults: Vec<_> = vaults
+            .values()
+            .map(|held| describe(&held.state.load()))
+            .collect();
+        let age = self.lease().age().map(|age| age.as_millis());
+        serde_json::json!({ "lease_age_ms": age, "vaults": vaults })
+    }
+
     /// Whether a vault of this staleness may be served.
     #[must_use]
     pub fn lease_holds(&self, staleness: Duration) -> bool {
@@ -285,4 +297,26 @@ impl State {
             held.latest.fetch_max(end, Ordering::Relaxed);
         }
     }
+}
+
+fn describe(vault: &VaultState) -> serde_json::Value {
+    let services: Vec<_> = vault
+        .index
+        .iter()
+        .map(|service| serde_json::json!({ "name": service.name, "version": service.version }))
+        .collect();
+    let credentials: Vec<_> = vault
+        .credentials
+        .values()
+        .map(|one| serde_json::json!({ "name": one.name, "version": one.version }))
+        .collect();
+    serde_json::json!({
+        "id": vault.vault.id,
+        "tenant": vault.vault.tenant,
+        "name": vault.vault.name,
+        "revision": vault.revision.to_string(),
+        "services": services,
+        "credentials": credentials,
+        "grants": vault.grants.len(),
+    })
 }

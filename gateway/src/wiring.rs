@@ -1,35 +1,114 @@
 //! How each part is made from the configuration: one function a part, called by `server` in the order of their needs.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use sortie_proto::id::BootId;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::decision::limit::Limits;
 use crate::exchange::credential::Credentials;
 use crate::exchange::peer::Peers;
 use crate::journal::Journal;
+use crate::journal::ship::Shipper;
+use crate::journal::transport::AuditLink;
+use crate::metrics::Metrics;
+use crate::phases::stages::Stages;
+use crate::ready::{Ready, Step};
+use crate::server::Error;
 use crate::snapshot::State;
-use crate::snapshot::link::Link;
+use crate::snapshot::follow::Follow;
+use crate::snapshot::identity::{Identity, Join};
+use crate::tasks;
 
-/// The state that control fills.
-pub(crate) const fn state() -> State {
-    State {}
+/// How long the journal may take to be acknowledged when the process stops. What is not is shipped by the next boot.
+const FLUSH: Duration = Duration::from_secs(10);
+
+/// What speaks with control: the feed and the shipping of the journal, on a thread of their own, so that a busy data
+/// path delays neither a revocation nor the audit log.
+#[derive(Debug)]
+pub(crate) struct ControlSide {
+    runtime: Runtime,
+    stop: watch::Sender<bool>,
+    journal: Arc<Journal>,
 }
 
-/// The way to control.
-pub(crate) const fn link() -> Link {
-    Link {}
+/// Joins the cluster if need be, and starts what speaks with control. `ready` learns of each step.
+pub(crate) async fn start(
+    config: &Config,
+    state: &State,
+    registry: &Registry,
+    ready: &Ready,
+) -> Result<(Arc<Stages>, ControlSide), Error> {
+    let join = config.join.as_ref().map(Join::parse).transpose()?;
+    let opening = Identity::open(&config.data_dir, &config.name, join.as_ref());
+    let identity = Arc::new(Box::pin(opening).await?);
+    ready.took(Step::Enrolled);
+    let boot = BootId::generate();
+    tracing::info!(gateway.id = %identity.id(), boot.id = %boot, name = config.name, "this node is enrolled");
+    let (follow, link) = Follow::new(
+        &config.feed,
+        identity.clone(),
+        boot,
+        state.clone(),
+        registry,
+    )?;
+    let journal = Arc::new(Journal::open(config.journal.clone(), boot, registry)?);
+    let control = ControlSide::start(follow, &journal, identity, ready.clone())?;
+    let stages = Stages {
+        state: state.clone(),
+        link,
+        credentials: Credentials::new(&config.credentials),
+        peers: Peers::new(config.upstream.peers.clone()),
+        limits: Limits::new(config.requests.clone()),
+        journal,
+        metrics: Metrics::new(registry)?,
+    };
+    Ok((Arc::new(stages), control))
 }
 
-/// The journal of this boot.
-pub(crate) fn journal(_config: &Config) -> Arc<Journal> {
-    Arc::new(Journal {})
-}
+impl ControlSide {
+    fn start(
+        follow: Follow,
+        journal: &Arc<Journal>,
+        identity: Arc<Identity>,
+        ready: Ready,
+    ) -> Result<Self, Error> {
+        let system = |what| move |error| Error::System(what, error);
+        let shipper = Shipper::new(journal, Arc::new(AuditLink::new(identity)))
+            .map_err(system("the journals of earlier boots"))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("control")
+            .enable_all()
+            .build()
+            .map_err(system("a runtime"))?;
+        let (stop, stopping) = watch::channel(false);
+        let mut welcomed = follow.ready();
+        let _inside = runtime.enter();
+        drop(tasks::spawn("follow", follow.run(stopping.clone())));
+        drop(tasks::spawn("ship", shipper.run(stopping)));
+        drop(tasks::spawn("welcome", async move {
+            if welcomed.wait_for(|said| *said).await.is_ok() {
+                ready.took(Step::Welcomed);
+            }
+        }));
+        Ok(Self {
+            runtime,
+            stop,
+            journal: journal.clone(),
+        })
+    }
 
-/// The cache of opened credentials.
-pub(crate) fn credentials(config: &Config) -> Credentials {
-    Credentials::new(&config.credentials)
-}
-
-/// Addresses and pools.
-pub(crate) const fn peers(_config: &Config) -> Peers {
-    Peers {}
+    /// Waits until the journal is acknowledged, and ends the thread.
+    pub(crate) async fn stop(self) {
+        let flushed = self.journal.flushed(FLUSH).await;
+        tracing::info!(flushed, "the journal is closed");
+        // Both receivers are tasks of ours, and one that has ended needs no word.
+        let _sent = self.stop.send(true);
+        self.runtime.shutdown_background();
+    }
 }

@@ -291,7 +291,7 @@ async fn connect<B: Behind>(
         return;
     }
     if let Ok(Way::Untouched(passage)) = way {
-        requests::relay(tunnel, passage, frontend.limits.idle).await;
+        requests::relay(tunnel, passage).await;
         return;
     }
     let inbound = Inbound {

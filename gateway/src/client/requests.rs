@@ -316,26 +316,17 @@ async fn http2<B: Behind>(
 
 // === Untouched ===
 
-/// Passes bytes on, both ways, until both ends have ended or nothing moves.
-pub async fn relay(mut tunnel: Box<Tunnel>, passage: Passage, idle: Duration) {
+/// Passes bytes on, both ways, until both ends have ended. A silent tunnel may be a long poll: it is left alone for as
+/// long as TCP keeps it and its session holds.
+pub async fn relay(mut tunnel: Box<Tunnel>, passage: Passage) {
     let Passage {
         mut upstream,
         record,
     } = passage;
-    let ends = {
-        let mut copy = std::pin::pin!(tokio::io::copy_bidirectional_with_sizes(
-            &mut *tunnel,
-            &mut upstream,
-            8 * 1024,
-            8 * 1024,
-        ));
-        // A silent tunnel may be a long poll: it is left alone for as long as TCP keeps it.
-        let _ = idle;
-        (&mut copy).await
-    };
-    let (sent, received) = match ends {
-        Ok(counts) => counts,
-        Err(_broken) => tunnel.bytes(),
-    };
+    let copied = Box::pin(tokio::io::copy_bidirectional(&mut *tunnel, &mut upstream)).await;
+    let (sent, received) = copied.unwrap_or_else(|broken| {
+        tracing::debug!(error = %broken, "a tunnel broke off");
+        tunnel.bytes()
+    });
     record.passed(sent, received);
 }

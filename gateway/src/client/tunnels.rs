@@ -60,8 +60,8 @@ impl Tunnels {
         }
     }
 
-    /// Puts a connection on the list. The caller is checked again behind it: a revocation that came just before is not
-    /// missed.
+    /// Puts a connection on the list. It comes before the decision about what runs on it, which asks about revocations
+    /// again: one that comes in between is seen by one of the two.
     ///
     /// # Errors
     /// `too_many` for a session that has its share.

@@ -4,7 +4,6 @@ mod overlay;
 mod upstream;
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use toml::{Table, Value};
 
 use self::overlay::overlay;
 use self::upstream::RawUpstream;
+use super::limits::Limits;
 use super::{Config, Log, PREFIX};
 use crate::client;
 use crate::decision::limit;
@@ -95,49 +95,6 @@ struct Journal {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Limits {
-    /// Connections at once; beyond it new ones are closed at accept.
-    connections_max: usize,
-    /// Connections of one address at once; beyond it new ones are closed at accept.
-    connections_per_source_max: usize,
-    /// Connections of one session at once; beyond it `too_many`.
-    connections_per_session_max: usize,
-    /// Bytes of a head before the caller is known; beyond it `head_too_large`.
-    head_bytes_max: usize,
-    /// Bytes of a head inside a tunnel; beyond it `head_too_large`.
-    tunnel_head_bytes_max: usize,
-    /// How long a head may take in all, in milliseconds; then `head_timeout`.
-    head_deadline_ms: u64,
-    /// How long a handshake may take, in milliseconds; then the connection ends.
-    handshake_deadline_ms: u64,
-    /// How long a connection may be idle between requests, in seconds; then it ends.
-    idle_seconds: u64,
-    /// HTTP/2 streams of a connection at once; the client is told.
-    streams_max: u32,
-    /// Hosts without a service that a session gets leaves for in ten minutes; then `too_many`.
-    refused_hosts_max: u32,
-    /// Requests of one session that are open at once; beyond it `too_many`.
-    requests_per_session_max: NonZeroU32,
-    /// Requests of one vault that are open at once; beyond it `too_many`.
-    requests_per_vault_max: NonZeroU32,
-    /// Leaf certificates that are kept; others are signed again.
-    leaves_max: u64,
-    /// Tenants whose intermediates are kept; others are signed again.
-    tenants_max: u64,
-    /// Verified tokens that are remembered; others are verified again.
-    tokens_max: u64,
-    /// Addresses whose failures are counted.
-    failing_sources_max: u64,
-    /// Failed authentications of an address in a minute; then `too_many`.
-    failures_per_minute: u32,
-    /// Credentials that are open at once; the least used are closed first.
-    open_credentials_max: u64,
-    /// How long a credential stays open without use, in seconds.
-    open_credential_idle_seconds: u64,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
 struct RawLog {
     /// `text` or `json`.
     format: Format,
@@ -203,32 +160,6 @@ impl Default for Journal {
     }
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections_max: 50_000,
-            connections_per_source_max: 10_000,
-            connections_per_session_max: 1_000,
-            head_bytes_max: 16 * 1024,
-            tunnel_head_bytes_max: 64 * 1024,
-            head_deadline_ms: 10_000,
-            handshake_deadline_ms: 5_000,
-            idle_seconds: 120,
-            streams_max: 100,
-            refused_hosts_max: 256,
-            requests_per_session_max: SESSION_REQUESTS,
-            requests_per_vault_max: VAULT_REQUESTS,
-            leaves_max: 50_000,
-            tenants_max: 10_000,
-            tokens_max: 200_000,
-            failing_sources_max: 100_000,
-            failures_per_minute: 300,
-            open_credentials_max: 10_000,
-            open_credential_idle_seconds: 300,
-        }
-    }
-}
-
 impl Default for RawLog {
     fn default() -> Self {
         Self {
@@ -238,10 +169,9 @@ impl Default for RawLog {
     }
 }
 
-const SESSION_REQUESTS: NonZeroU32 = NonZeroU32::new(256).expect("not zero");
-const VAULT_REQUESTS: NonZeroU32 = NonZeroU32::new(8_192).expect("not zero");
-
-const SECTIONS: [&str; 7] = ["proxy", "admin", "upstream", "feed", "journal", "limits", "log"];
+const SECTIONS: [&str; 7] = [
+    "proxy", "admin", "upstream", "feed", "journal", "limits", "log",
+];
 
 impl Raw {
     /// Reads the text and lays the environment over it.
@@ -407,101 +337,6 @@ impl Journal {
     }
 }
 
-impl Limits {
-    fn check_sizes(&self, problems: &mut Vec<String>) {
-        for (name, value, range) in [
-            (
-                "connections_max",
-                self.connections_max as u64,
-                1..=10_000_000,
-            ),
-            (
-                "connections_per_source_max",
-                self.connections_per_source_max as u64,
-                1..=10_000_000,
-            ),
-            (
-                "connections_per_session_max",
-                self.connections_per_session_max as u64,
-                1..=10_000_000,
-            ),
-            // A token of the longest kind, in Basic, needs 3 KiB.
-            (
-                "head_bytes_max",
-                self.head_bytes_max as u64,
-                4096..=1024 * 1024,
-            ),
-            (
-                "tunnel_head_bytes_max",
-                self.tunnel_head_bytes_max as u64,
-                4096..=1024 * 1024,
-            ),
-            ("head_deadline_ms", self.head_deadline_ms, 100..=600_000),
-            (
-                "handshake_deadline_ms",
-                self.handshake_deadline_ms,
-                100..=600_000,
-            ),
-            ("idle_seconds", self.idle_seconds, 1..=86_400),
-            ("streams_max", u64::from(self.streams_max), 1..=10_000),
-            (
-                "refused_hosts_max",
-                u64::from(self.refused_hosts_max),
-                1..=1_000_000,
-            ),
-        ] {
-            between(&format!("limits.{name}"), value, range, problems);
-        }
-    }
-
-    fn check_caches(&self, problems: &mut Vec<String>) {
-        for (name, value, range) in [
-            ("leaves_max", self.leaves_max, 1..=10_000_000),
-            ("tenants_max", self.tenants_max, 1..=1_000_000),
-            ("tokens_max", self.tokens_max, 1..=10_000_000),
-            (
-                "failing_sources_max",
-                self.failing_sources_max,
-                1..=10_000_000,
-            ),
-            (
-                "failures_per_minute",
-                u64::from(self.failures_per_minute),
-                1..=1_000_000,
-            ),
-            (
-                "open_credentials_max",
-                self.open_credentials_max,
-                1..=1_000_000,
-            ),
-            (
-                "open_credential_idle_seconds",
-                self.open_credential_idle_seconds,
-                1..=86_400,
-            ),
-        ] {
-            between(&format!("limits.{name}"), value, range, problems);
-        }
-    }
-
-    fn check(self, problems: &mut Vec<String>) -> client::Limits {
-        self.check_sizes(problems);
-        self.check_caches(problems);
-        client::Limits {
-            connections_max: self.connections_max,
-            connections_per_source_max: self.connections_per_source_max,
-            connections_per_session_max: self.connections_per_session_max,
-            head_bytes_max: self.head_bytes_max,
-            tunnel_head_bytes_max: self.tunnel_head_bytes_max,
-            head_deadline: Duration::from_millis(self.head_deadline_ms),
-            handshake_deadline: Duration::from_millis(self.handshake_deadline_ms),
-            idle: Duration::from_secs(self.idle_seconds),
-            streams_max: self.streams_max,
-            refused_hosts_max: self.refused_hosts_max,
-        }
-    }
-}
-
 fn part<T: DeserializeOwned + Default>(name: &str, value: Value, problems: &mut Vec<String>) -> T {
     value.try_into().unwrap_or_else(|error: toml::de::Error| {
         problems.push(format!("{name}: {}", error.message()));
@@ -534,7 +369,7 @@ fn host_name() -> String {
         .unwrap_or_else(|| "gateway".to_owned())
 }
 
-fn between(
+pub(super) fn between(
     name: &str,
     value: u64,
     range: std::ops::RangeInclusive<u64>,

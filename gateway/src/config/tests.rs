@@ -42,8 +42,9 @@ fn the_environment_goes_over_the_file() {
     assert!(
         config
             .upstream
+            .peers
             .hosts
-            .contains_key(&Host::parse("api.demo.test").unwrap())
+            .contains_key(&sortie_proto::host::Host::parse("api.demo.test").unwrap())
     );
 }
 

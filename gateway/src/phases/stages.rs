@@ -21,6 +21,7 @@ use crate::client::Inbound;
 use crate::client::authenticate::Caller;
 use crate::clock;
 use crate::context::{Context, Ends, Exchange, Masking};
+use crate::decision::limit::Limits;
 use crate::decision::{matching, policy};
 use crate::error::{Error, Result};
 use crate::exchange::credential::Credentials;
@@ -44,6 +45,8 @@ pub struct Stages {
     pub credentials: Credentials,
     /// Addresses and pools.
     pub peers: Peers,
+    /// How many requests are open.
+    pub limits: Limits,
     /// Where every request is recorded.
     pub journal: Arc<Journal>,
     /// What is counted.
@@ -94,9 +97,13 @@ impl Stages {
             return Err(Code::UpgradeUnsupported.into());
         }
         let permit = policy::decide(&self.state, caller, found, entry.decision(), now)?;
+        let slot = self
+            .limits
+            .admit(caller.claims().session, permit.vault().vault.id)?;
         let injection = inject::prepare(&permit, &self.credentials, target, request)?;
         let redact = permit.service().is_some_and(|service| service.redact);
         context.exchange = Some(Exchange {
+            slot,
             permit,
             injection,
             redact,

@@ -66,7 +66,12 @@ impl RawUpstream {
             ("read_timeout_ms", self.read_timeout_ms),
             ("write_timeout_ms", self.write_timeout_ms),
         ] {
-            between(&format!("upstream.{name}"), value, 100..=86_400_000, problems);
+            between(
+                &format!("upstream.{name}"),
+                value,
+                100..=86_400_000,
+                problems,
+            );
         }
         for path in &self.extra_roots {
             if let Err(error) = std::fs::metadata(path) {
