@@ -139,7 +139,7 @@ mod tests {
         };
         assert_eq!(page("/livez", &sources).0, StatusCode::OK);
         assert_eq!(page("/readyz", &sources).0, StatusCode::SERVICE_UNAVAILABLE);
-        for step in [Step::Enrolled, Step::Welcomed, Step::Listening] {
+        for step in [Step::Enrolled, Step::Leased, Step::Listening] {
             ready.took(step);
         }
         assert_eq!(page("/readyz", &sources).0, StatusCode::OK);

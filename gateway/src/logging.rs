@@ -4,6 +4,8 @@
 //! below WARN of the libraries on the data path gets through, whatever the configured filter says, and of Pingora's own
 //! lines only where they come from, never their text.
 
+use std::io::IsTerminal as _;
+
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::layer::{Context, Filter, Layer, SubscriberExt as _};
@@ -38,7 +40,9 @@ pub fn start(config: &Log) -> Result<(), Error> {
     let filter = EnvFilter::try_new(&config.level)?;
     log::set_logger(&Withheld)?;
     log::set_max_level(log::LevelFilter::Warn);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry();
     if config.json {
         let lines = lines

@@ -1,4 +1,4 @@
-//! Whether this node should be sent traffic: enrolled, told the state of the cluster once, listening, not stopping.
+//! Whether this node should be sent traffic: enrolled, leased once, listening, not stopping.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub enum Step {
     /// The node has a certificate.
     Enrolled = 1,
-    /// Control has said `Welcome`.
-    Welcomed = 2,
+    /// Control has confirmed a first lease.
+    Leased = 2,
     /// The proxy's ports are open.
     Listening = 4,
 }
 
-const ALL: u8 = Step::Enrolled as u8 | Step::Welcomed as u8 | Step::Listening as u8;
+const ALL: u8 = Step::Enrolled as u8 | Step::Leased as u8 | Step::Listening as u8;
 const STOPPING: u8 = 128;
 
 /// Shared by whoever takes a step and whoever asks. Cheap to clone.
@@ -50,8 +50,8 @@ mod tests {
         ready.took(Step::Enrolled);
         ready.took(Step::Listening);
         assert!(!ready.is_ready());
-        ready.took(Step::Welcomed);
-        ready.took(Step::Welcomed);
+        ready.took(Step::Leased);
+        ready.took(Step::Leased);
         assert!(ready.is_ready());
         ready.stopping();
         assert!(!ready.is_ready());

@@ -87,13 +87,13 @@ impl ControlSide {
             .build()
             .map_err(system("a runtime"))?;
         let (stop, stopping) = watch::channel(false);
-        let mut welcomed = follow.ready();
+        let mut leased = follow.ready();
         let _inside = runtime.enter();
         drop(tasks::spawn("follow", follow.run(stopping.clone())));
         drop(tasks::spawn("ship", shipper.run(stopping)));
-        drop(tasks::spawn("welcome", async move {
-            if welcomed.wait_for(|said| *said).await.is_ok() {
-                ready.took(Step::Welcomed);
+        drop(tasks::spawn("lease", async move {
+            if leased.wait_for(|holds| *holds).await.is_ok() {
+                ready.took(Step::Leased);
             }
         }));
         Ok(Self {

@@ -175,7 +175,8 @@ impl Follow {
         Ok((follow, link))
     }
 
-    /// Turns true with the first welcome, and stays so: what happens later is for leases to say.
+    /// Turns true with the first lease, and stays so: before it nothing may be served, and what happens later is for
+    /// each vault's staleness to say.
     #[must_use]
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
@@ -313,8 +314,10 @@ impl Follow {
             self.replica.event(event, now)?;
         }
         self.replica.acknowledge();
-        self.ready
-            .send_if_modified(|ready| !std::mem::replace(ready, true));
+        if self.state.lease().age().is_some() {
+            self.ready
+                .send_if_modified(|ready| !std::mem::replace(ready, true));
+        }
         Ok(())
     }
 
