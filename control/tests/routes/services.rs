@@ -1,13 +1,13 @@
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::support::Control;
 
 const ALL: &str = "/v1/tenants/-/vaults/v/services";
 
 #[tokio::test]
 async fn a_service_is_put_read_replaced_and_deleted() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
     let path = format!("{ALL}/github");
     let body = json!({ "host": "API.github.com.", "inject": [{ "type": "bearer", "credential": "GITHUB_TOKEN" }] });
     let made = owner.put(&path, body).await.expect(200);
@@ -31,8 +31,8 @@ async fn a_service_is_put_read_replaced_and_deleted() {
 
 #[tokio::test]
 async fn problems_are_told_by_field() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
     let body = json!({ "host": "*.com", "scheme": "ftp", "methods": ["CONNECT"], "intercept": "never", "inject": [
         { "type": "bearer", "credential": "A", "username": "u" },
         { "type": "basic", "credential": "B", "username": "a:b" },

@@ -20,7 +20,7 @@ use tonic::{Code, Status, Streaming};
 
 const WAIT: Duration = Duration::from_secs(20);
 
-pub struct Gateway {
+pub(crate) struct Gateway {
     address: SocketAddr,
     authority: String,
     token: String,
@@ -55,7 +55,7 @@ async fn dial(address: SocketAddr, authority: &str, identity: Option<Identity>) 
 }
 
 impl Gateway {
-    pub async fn enrol(address: SocketAddr, join: &str) -> Self {
+    pub(crate) async fn enrol(address: SocketAddr, join: &str) -> Self {
         let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let json = URL_SAFE_NO_PAD
             .decode(join.strip_prefix("sortie_join_").unwrap())
@@ -93,15 +93,15 @@ impl Gateway {
             .into_inner())
     }
 
-    pub async fn enrol_again(&self) -> Result<v1::EnrolResponse, Status> {
+    pub(crate) async fn enrol_again(&self) -> Result<v1::EnrolResponse, Status> {
         self.spend(&KeyPair::generate().unwrap()).await
     }
 
-    pub async fn forget_certificate(&mut self) {
+    pub(crate) async fn forget_certificate(&mut self) {
         self.channel = dial(self.address, &self.authority, None).await;
     }
 
-    pub async fn sign_intermediate(
+    pub(crate) async fn sign_intermediate(
         &mut self,
         tenant: TenantId,
         token: &str,
@@ -118,7 +118,7 @@ impl Gateway {
     }
 
     /// Ships one lane's batch; answers the lane's cursor.
-    pub async fn ship(
+    pub(crate) async fn ship(
         &mut self,
         lane: u32,
         first: u64,
@@ -139,7 +139,11 @@ impl Gateway {
         Ok(answer.cursors[0].sequence)
     }
 
-    pub async fn follow(&mut self, resume: Option<Revision>, tenants: &[TenantId]) -> Following {
+    pub(crate) async fn follow(
+        &mut self,
+        resume: Option<Revision>,
+        tenants: &[TenantId],
+    ) -> Following {
         let (requests, out) = mpsc::channel(16);
         let hello = v1::Hello {
             resume: resume.map(Into::into),
@@ -165,18 +169,18 @@ impl Gateway {
     }
 }
 
-pub fn beat(nonce: u64) -> Message {
+pub(crate) fn beat(nonce: u64) -> Message {
     Message::Beat(v1::Beat { nonce })
 }
 
-pub struct Following {
+pub(crate) struct Following {
     requests: mpsc::Sender<v1::FollowRequest>,
     events: Streaming<v1::FollowEvent>,
 }
 
 macro_rules! expected {
     ($($name:ident: $variant:ident -> $type:ty;)*) => {$(
-        pub async fn $name(&mut self) -> $type {
+        pub(crate) async fn $name(&mut self) -> $type {
             match self.next().await {
                 Event::$variant(found) => found,
                 other => panic!("expected {}, not {other:?}", stringify!($name)),
@@ -202,7 +206,7 @@ impl Following {
         event.unwrap().expect("the stream ended").event.unwrap()
     }
 
-    pub async fn status(&mut self) -> Code {
+    pub(crate) async fn status(&mut self) -> Code {
         tokio::time::timeout(WAIT, self.events.message())
             .await
             .expect("nothing came")
@@ -210,7 +214,7 @@ impl Following {
             .code()
     }
 
-    pub async fn send(&mut self, message: Message) {
+    pub(crate) async fn send(&mut self, message: Message) {
         self.requests
             .send(v1::FollowRequest {
                 message: Some(message),
@@ -219,7 +223,7 @@ impl Following {
             .unwrap();
     }
 
-    pub async fn subscribe(&mut self, vault: VaultId, token: &str, have: Option<Revision>) {
+    pub(crate) async fn subscribe(&mut self, vault: VaultId, token: &str, have: Option<Revision>) {
         self.send(Message::Subscribe(v1::Subscribe {
             vault_id: vault.to_bytes(),
             session_token: token.to_owned(),
@@ -228,7 +232,7 @@ impl Following {
         .await;
     }
 
-    pub async fn acknowledge(&mut self, revision: Revision) {
+    pub(crate) async fn acknowledge(&mut self, revision: Revision) {
         self.send(Message::Acknowledge(v1::Acknowledge {
             revision: Some(revision.into()),
         }))
