@@ -9,5 +9,5 @@ mod gateway;
 pub(crate) use self::caller::Caller;
 pub(crate) use self::control::Control;
 pub(crate) use self::database::{Bare, folder};
-pub(crate) use self::fixture::{Fixture, use_record};
+pub(crate) use self::fixture::{Fixture, completion_record, use_record};
 pub(crate) use self::gateway::{Gateway, beat};

@@ -142,3 +142,17 @@ pub(crate) fn use_record(fixture: &Fixture, n: u64) -> v1::Record {
         event: Some(v1::record::Event::Use(event)),
     }
 }
+
+/// A well-formed record of a request's end.
+pub(crate) fn completion_record(fixture: &Fixture, n: u64) -> v1::Record {
+    let event = v1::Completion {
+        decision_id: DecisionId::generate().to_bytes(),
+        at_micros: 1_700_000_000_000_000 + i64::try_from(n).unwrap(),
+        tenant_id: fixture.tenant.to_bytes(),
+        status: 200,
+        ..v1::Completion::default()
+    };
+    v1::Record {
+        event: Some(v1::record::Event::Completion(event)),
+    }
+}
