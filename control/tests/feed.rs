@@ -21,7 +21,7 @@ async fn a_gateway_enrols_subscribes_and_follows() {
     assert!(!welcome.resumed);
     assert_eq!(welcome.signing_keys.len(), 1);
 
-    let token = fixture.mint(fixture.vault).await;
+    let token = fixture.token.clone();
     stream.subscribe(fixture.vault, &token, None).await;
     assert_eq!(
         stream.tenant().await.tenant.unwrap().id,
@@ -80,7 +80,7 @@ async fn a_gateway_enrols_subscribes_and_follows() {
 async fn a_stream_resumes_by_revision_and_misses_nothing() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("gw1").await;
-    let token = fixture.mint(fixture.vault).await;
+    let token = fixture.token.clone();
     let have = {
         let mut stream = gateway.follow(None, &[]).await;
         stream.welcome().await;

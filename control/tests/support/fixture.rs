@@ -56,10 +56,10 @@ impl Fixture {
         }
     }
 
-    /// A token of the session, for a vault.
-    pub(crate) async fn mint(&self, vault: VaultId) -> String {
+    /// What a token of the session says.
+    pub(crate) fn claims(&self) -> Claims {
         let now = jiff::Timestamp::now().as_second();
-        let claims = Claims {
+        Claims {
             epoch: 1,
             tenant: self.tenant,
             tenant_generation: 0,
@@ -67,8 +67,8 @@ impl Fixture {
             agent: self.agent,
             agent_generation: 0,
             vaults: vec![VaultClaim {
-                id: vault,
-                name: "main".to_owned(),
+                id: self.vault,
+                name: "v".to_owned(),
                 generation: 0,
             }],
             user: None,
@@ -78,15 +78,13 @@ impl Fixture {
             source: None,
             iat: now,
             exp: now + 3_600,
-        };
-        let token = self
-            .state()
-            .keys
-            .signer()
-            .await
-            .unwrap()
-            .mint(&claims)
-            .unwrap();
+        }
+    }
+
+    /// A token that says so, signed by the cluster.
+    pub(crate) async fn sign(&self, claims: &Claims) -> String {
+        let signer = self.state().keys.signer().await.unwrap();
+        let token = signer.mint(claims).unwrap();
         String::from_utf8(token.expose().to_vec()).unwrap()
     }
 
