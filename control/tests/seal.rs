@@ -3,7 +3,7 @@
 use sortie_control::seal::{Keys, NotOpened};
 use sortie_proto::id::{TenantId, VaultId};
 
-use crate::support::Bare;
+use crate::support::{Bare, mode};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_root_key_refuses_the_start() {
@@ -27,11 +27,6 @@ async fn a_wrong_root_key_refuses_the_start() {
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     let open = Keys::open(&bare.database, &bare.dir).await;
     assert!(matches!(open, Err(NotOpened::RootKey(_))), "{open:?}");
-}
-
-fn mode(path: &std::path::Path) -> u32 {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).unwrap().mode() & 0o777
 }
 
 #[tokio::test(flavor = "multi_thread")]

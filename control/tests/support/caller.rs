@@ -4,6 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use serde_json::Value;
+use sortie_control::api::{self, State};
 use tower::ServiceExt;
 
 /// A caller: a key, and the router that it is shown to.
@@ -21,6 +22,14 @@ pub(crate) struct Answer {
 }
 
 impl Caller {
+    /// One that calls a control plane through its router.
+    pub(crate) fn of(state: &State, key: &str) -> Self {
+        Self {
+            router: api::router(state.clone()),
+            key: key.trim().to_owned(),
+        }
+    }
+
     pub(crate) async fn send(&self, method: &str, path: &str, body: Option<String>) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         if !self.key.is_empty() {

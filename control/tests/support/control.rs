@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use axum::Router;
 use serde_json::json;
-use sortie_control::api::{self, State};
+use sortie_control::api::State;
 use sortie_control::config::Config;
 use sortie_control::database::Database;
 use sortie_control::server::Server;
@@ -16,7 +15,6 @@ use super::{Caller, Gateway};
 /// A running control plane without tenants.
 pub(crate) struct Control {
     server: Server,
-    router: Router,
     operator: String,
     _folder: tempfile::TempDir,
 }
@@ -28,7 +26,6 @@ impl Control {
         let server = Server::start(config).await.unwrap();
         let operator = std::fs::read_to_string(folder.path().join("operator.key")).unwrap();
         Self {
-            router: api::router(server.state().clone()),
             server,
             operator: operator.trim().to_owned(),
             _folder: folder,
@@ -49,10 +46,7 @@ impl Control {
     }
 
     pub(crate) fn caller(&self, key: &str) -> Caller {
-        Caller {
-            router: self.router.clone(),
-            key: key.to_owned(),
-        }
+        Caller::of(self.state(), key)
     }
 
     pub(crate) fn operator(&self) -> Caller {

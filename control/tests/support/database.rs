@@ -1,7 +1,7 @@
 //! One private PostgreSQL for the process, one database a test.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sortie_control::database::private::{Binaries, Cluster};
 use sortie_control::database::{Connector, Database, migrate};
@@ -14,6 +14,11 @@ pub(crate) fn folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o711)).unwrap();
     dir
+}
+
+/// Who may do what with a file.
+pub(crate) fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
 /// The process's cluster. It is never dropped: its supervisor stops it when the process ends.
