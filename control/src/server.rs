@@ -258,8 +258,8 @@ async fn open_database(
 ) -> Result<(Database, Option<Cluster>), NotStarted> {
     let (connector, private) = match &config.database {
         Some(database) => {
-            let url = String::from_utf8_lossy(database.url.expose());
-            (Connector::new(&url, database.ca_file.as_deref())?, None)
+            let authority = database.ca_file.as_deref();
+            (Connector::secret(&database.url, authority)?, None)
         }
         None => {
             let binaries = Binaries::find(&config.postgres_path)?;

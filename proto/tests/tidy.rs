@@ -71,6 +71,10 @@ const EXPOSE: &[(&str, &str)] = &[
     ("control/src/authority.rs", "signs with the cluster's key"),
     ("control/src/authority/", "signs with a tenant's key"),
     (
+        "control/src/database/connect.rs",
+        "dials with the password in the database's address",
+    ),
+    (
         "control/src/command/reveal.rs",
         "seals what came in, shows what was made, once",
     ),

@@ -1,4 +1,4 @@
-//! Agents.
+//! Agents: made, listed, revoked and deleted.
 
 use serde_json::json;
 use sortie_proto::agent::{Revocation, RevokedSubject};

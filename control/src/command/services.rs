@@ -1,4 +1,4 @@
-//! Services.
+//! Services of a vault, of which no two may claim the same requests.
 
 use std::sync::Arc;
 

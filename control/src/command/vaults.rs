@@ -1,4 +1,4 @@
-//! Vaults.
+//! Vaults: made, changed, revoked and deleted with all that they hold.
 
 use serde_json::json;
 use sortie_proto::agent::{Revocation, RevokedSubject};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use sortie_proto::secret::Secret;
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -79,6 +80,14 @@ impl Connector {
             config,
             tls: MakeRustlsConnect::new(tls),
         })
+    }
+
+    /// As [`Connector::new`], of an address that may hold a password.
+    ///
+    /// # Errors
+    /// [`InvalidUrl`] says which part.
+    pub fn secret(url: &Secret, authority: Option<&Path>) -> std::result::Result<Self, InvalidUrl> {
+        Self::new(&String::from_utf8_lossy(url.expose()), authority)
     }
 
     /// What the URL said.

@@ -71,6 +71,20 @@ pub async fn list(tx: &Transaction, after: Option<GatewayId>, limit: i64) -> Res
         .collect()
 }
 
+/// Whether a gateway is shut out, or unknown.
+///
+/// # Errors
+/// As the database's.
+pub async fn is_locked(tx: &Transaction, id: GatewayId) -> Result<bool> {
+    let open = tx
+        .query_opt(
+            "/* gateways.is_locked */ SELECT 1 FROM gateways WHERE id = $1 AND locked_at IS NULL",
+            &[&id.uuid()],
+        )
+        .await?;
+    Ok(open.is_none())
+}
+
 /// The gateways that are shut out.
 ///
 /// # Errors

@@ -1,7 +1,8 @@
 //! The journal's tables: cursors, uses, completions, quarantine; and the audit log as it is read.
 //!
-//! Rows go in with one statement a table and batch (`unnest` of arrays): `COPY` cannot write to a table under
-//! row-level security. Deciding which records are well-formed is the caller's part; nothing here refuses one.
+//! Deciding which records are well-formed is the caller's part; nothing here refuses one.
+
+pub mod write;
 
 use sortie_proto::id::{BootId, GatewayId, SessionId, TenantId, VaultId};
 use sortie_proto::wire::v1;
@@ -11,13 +12,20 @@ use uuid::Uuid;
 use crate::database::Transaction;
 use crate::error::{Error, Result};
 
+/// One life of a gateway's process.
+#[derive(Debug, Clone, Copy)]
+pub struct Boot {
+    /// The node.
+    pub gateway: GatewayId,
+    /// Which life.
+    pub id: BootId,
+}
+
 /// A lane of a boot of a gateway.
 #[derive(Debug, Clone, Copy)]
 pub struct Lane {
-    /// The node.
-    pub gateway: GatewayId,
-    /// The life of its process.
-    pub boot: BootId,
+    /// Whose.
+    pub boot: Boot,
     /// Which segment writer.
     pub lane: i32,
 }
@@ -31,7 +39,7 @@ pub async fn lock_cursor(tx: &Transaction, lane: Lane) -> Result<i64> {
         .query_one(
             "/* journal.lock */ INSERT INTO journal_cursors (gateway_id, boot_id, lane) VALUES ($1, $2, $3) \
              ON CONFLICT (gateway_id, boot_id, lane) DO UPDATE SET updated_at = now() RETURNING sequence",
-            &[&lane.gateway.uuid(), &lane.boot.uuid(), &lane.lane],
+            &[&lane.boot.gateway.uuid(), &lane.boot.id.uuid(), &lane.lane],
         )
         .await?;
     Ok(row.try_get(0)?)
@@ -46,108 +54,10 @@ pub async fn move_cursor(tx: &Transaction, lane: Lane, sequence: i64) -> Result<
         "/* journal.move */ UPDATE journal_cursors SET sequence = $4 \
          WHERE gateway_id = $1 AND boot_id = $2 AND lane = $3",
         &[
-            &lane.gateway.uuid(),
-            &lane.boot.uuid(),
+            &lane.boot.gateway.uuid(),
+            &lane.boot.id.uuid(),
             &lane.lane,
             &sequence,
-        ],
-    )
-    .await?;
-    Ok(())
-}
-
-macro_rules! columns {
-    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Default)]
-        #[expect(missing_docs, reason = "each field is the column of its name")]
-        pub struct $name { $(pub $field: Vec<$type>,)* }
-    };
-}
-
-columns! {
-    /// Uses, column by column.
-    Uses {
-        decision: Uuid, at_micros: i64, tenant: Uuid, vault: Uuid, session: Uuid, agent: Uuid, user: String,
-        labels: String, service: String, credentials: String, method: String, url: String, outcome: i16,
-        code: String, source: String, sequence: i64,
-    }
-}
-
-columns! {
-    /// Completions, column by column.
-    Completions {
-        decision: Uuid, at_micros: i64, tenant: Uuid, status: i32, request_bytes: i64, response_bytes: i64,
-        duration_micros: i64, upstream_micros: i64, code: String, redactions: i32,
-    }
-}
-
-/// Stores the uses of a lane.
-///
-/// # Errors
-/// As the database's.
-pub async fn insert_uses(tx: &Transaction, lane: Lane, uses: &Uses) -> Result<()> {
-    if uses.decision.is_empty() {
-        return Ok(());
-    }
-    tx.execute(
-        "/* audit_uses.insert */ INSERT INTO audit_uses (decision_id, at, tenant_id, vault_id, session_id, agent_id, \
-         user_name, labels, service, credentials, method, url, outcome, code, source, sequence, gateway_id, boot_id, lane) \
-         SELECT d, 'epoch'::timestamptz + a * interval '1 microsecond', t, v, s, g, u, l::jsonb, n, c::jsonb, m, w, o, k, f, q, \
-         $17, $18, $19 FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], \
-         $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::int2[], $14::text[], $15::text[], $16::int8[]) \
-         AS row(d, a, t, v, s, g, u, l, n, c, m, w, o, k, f, q)",
-        &[
-            &uses.decision,
-            &uses.at_micros,
-            &uses.tenant,
-            &uses.vault,
-            &uses.session,
-            &uses.agent,
-            &uses.user,
-            &uses.labels,
-            &uses.service,
-            &uses.credentials,
-            &uses.method,
-            &uses.url,
-            &uses.outcome,
-            &uses.code,
-            &uses.source,
-            &uses.sequence,
-            &lane.gateway.uuid(),
-            &lane.boot.uuid(),
-            &lane.lane,
-        ],
-    )
-    .await?;
-    Ok(())
-}
-
-/// Stores completions.
-///
-/// # Errors
-/// As the database's.
-pub async fn insert_completions(tx: &Transaction, completions: &Completions) -> Result<()> {
-    if completions.decision.is_empty() {
-        return Ok(());
-    }
-    tx.execute(
-        "/* audit_completions.insert */ INSERT INTO audit_completions (decision_id, at, tenant_id, status, request_bytes, \
-         response_bytes, duration_micros, upstream_micros, code, redactions) \
-         SELECT d, 'epoch'::timestamptz + a * interval '1 microsecond', t, s, i, o, m, u, c, r \
-         FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::int4[], $5::int8[], $6::int8[], $7::int8[], $8::int8[], \
-         $9::text[], $10::int4[]) AS row(d, a, t, s, i, o, m, u, c, r)",
-        &[
-            &completions.decision,
-            &completions.at_micros,
-            &completions.tenant,
-            &completions.status,
-            &completions.request_bytes,
-            &completions.response_bytes,
-            &completions.duration_micros,
-            &completions.upstream_micros,
-            &completions.code,
-            &completions.redactions,
         ],
     )
     .await?;
@@ -168,7 +78,7 @@ pub async fn quarantine(
     tx.execute(
         "/* quarantine.insert */ INSERT INTO quarantine (gateway_id, boot_id, lane, sequence, reason, body) \
          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-        &[&lane.gateway.uuid(), &lane.boot.uuid(), &lane.lane, &sequence, &reason, &body],
+        &[&lane.boot.gateway.uuid(), &lane.boot.id.uuid(), &lane.lane, &sequence, &reason, &body],
     )
     .await?;
     Ok(())

@@ -5,6 +5,9 @@
 //! read end of a pipe from this process: when this process ends in any way, `kill -9` included, the pipe closes and the
 //! server is told to shut down. Data is as durable as anywhere: `fsync` stays on.
 //!
+//! Beside the data it leaves two files for tools and for further replicas on the same machine: `socket-path` and
+//! `database-url`. Neither holds a secret; what admits is the socket's folder.
+//!
 //! PostgreSQL refuses to run as root: then it runs as `postgres` or `nobody`, who must be able to reach the folder.
 
 mod binaries;
@@ -21,13 +24,18 @@ use tokio::time::{Instant, sleep};
 use tokio_postgres::NoTls;
 
 pub use self::binaries::Binaries;
-use self::place::{Place, RunAs};
+use self::place::{Place, RunAs, publish};
 
 /// How long a start may take: recovery after a crash is included.
 const START_MAX: Duration = Duration::from_secs(60);
 /// How long a fast shutdown may take before the server is left to finish by itself.
 const STOP_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
+
+/// The file in the data folder that names the socket's folder, for `psql -h` and `pg_dump -h`.
+const SOCKET_PATH: &str = "socket-path";
+/// The file in the data folder that holds the connection string, for `database_url` of another replica.
+const DATABASE_URL: &str = "database-url";
 
 /// Runs the server and tells it to stop when standard input ends. `$1` is the first word of the server's command line.
 const SUPERVISOR: &str = r#"exec 3<&0
@@ -144,6 +152,11 @@ impl Cluster {
         };
         cluster.wait_until_ready(&place).await?;
         cluster.create_database("sortie").await?;
+        publish(
+            &place.dir.join(SOCKET_PATH),
+            &place.socket_dir.display().to_string(),
+        )?;
+        publish(&place.dir.join(DATABASE_URL), &cluster.url())?;
         Ok(cluster)
     }
 

@@ -1,9 +1,12 @@
 //! A transaction that owns its connection.
 
+use std::pin::pin;
+
 use deadpool_postgres::Object;
 use futures_util::FutureExt;
 use prometheus::IntCounterVec;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, Statement};
 
 use crate::error::Result;
@@ -80,6 +83,26 @@ impl Transaction {
     pub async fn execute(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<u64> {
         let statement = self.prepare(sql).await?;
         Ok(self.object.execute(&statement, parameters).await?)
+    }
+
+    /// Streams rows into a `COPY … FROM STDIN (FORMAT binary)`; answers how many went in. Each value must be of the type
+    /// at its place in `types`, which are the columns'.
+    ///
+    /// # Errors
+    /// As [`Error`](crate::error::Error) maps the database's.
+    pub async fn copy<'a, const N: usize>(
+        &self,
+        sql: &str,
+        types: [Type; N],
+        rows: impl Iterator<Item = [&'a (dyn ToSql + Sync); N]> + Send,
+    ) -> Result<u64> {
+        let statement = self.prepare(sql).await?;
+        let sink = self.object.copy_in(&statement).await?;
+        let mut writer = pin!(BinaryCopyInWriter::new(sink, &types));
+        for row in rows {
+            writer.as_mut().write(&row).await?;
+        }
+        Ok(writer.finish().await?)
     }
 
     /// Runs statements that take no parameters and are not prepared, such as DDL.

@@ -14,7 +14,8 @@ use super::Fleet;
 use super::admit::Gateway;
 use super::release::id;
 use crate::database::Transaction;
-use crate::database::journal::{self, Completions, Lane, Uses};
+use crate::database::journal::write::{self, Completion, Use};
+use crate::database::journal::{self, Boot, Lane};
 use crate::error::{Error, Result};
 
 /// How many records one call may carry.
@@ -35,7 +36,10 @@ pub async fn ship(
     gateway: &Gateway,
     mut request: v1::ShipRequest,
 ) -> Result<v1::ShipResponse> {
-    let boot: BootId = id(&request.boot_id, "boot_id")?;
+    let boot = Boot {
+        gateway: gateway.id(),
+        id: id::<BootId>(&request.boot_id, "boot_id")?,
+    };
     let records: usize = request.lanes.iter().map(|lane| lane.records.len()).sum();
     if request.lanes.len() > LANES_MAX || records > RECORDS_MAX {
         return Err(Error::invalid(
@@ -47,48 +51,50 @@ pub async fn ship(
     request.lanes.sort_by_key(|batch| batch.lane);
     let tx = fleet.database().system().await?;
     let mut cursors = Vec::with_capacity(request.lanes.len());
-    let mut counts = Counts::default();
+    let mut sorted = Sorted::default();
     for batch in request.lanes {
         let lane = Lane {
-            gateway: gateway.id(),
             boot,
             lane: i32::try_from(batch.lane)
                 .map_err(|error| Error::invalid("lane", "is too large").caused_by(error))?,
         };
         let number = batch.lane;
-        let sequence = take(&tx, lane, batch, &mut counts).await?;
+        let sequence = take(&tx, lane, batch, &mut sorted).await?;
         cursors.push(v1::LaneCursor {
             lane: number,
             sequence,
         });
     }
+    write::uses(&tx, boot, &sorted.uses).await?;
+    write::completions(&tx, &sorted.completions).await?;
     tx.commit().await?;
     for (kind, count) in [
-        ("use", counts.uses),
-        ("completion", counts.completions),
-        ("quarantined", counts.quarantined),
+        ("use", sorted.uses.len()),
+        ("completion", sorted.completions.len()),
+        ("quarantined", sorted.quarantined),
     ] {
         fleet
             .metrics()
             .records
             .with_label_values(&[kind])
-            .inc_by(count);
+            .inc_by(u64::try_from(count).unwrap_or(0));
     }
     Ok(v1::ShipResponse { cursors })
 }
 
+/// What the lanes of one call bring, sorted by the table that it goes into.
 #[derive(Default)]
-struct Counts {
-    uses: u64,
-    completions: u64,
-    quarantined: u64,
+struct Sorted {
+    uses: Vec<Use>,
+    completions: Vec<Completion>,
+    quarantined: usize,
 }
 
 async fn take(
     tx: &Transaction,
     lane: Lane,
     batch: v1::LaneBatch,
-    counts: &mut Counts,
+    sorted: &mut Sorted,
 ) -> Result<u64> {
     let has = journal::lock_cursor(tx, lane).await?;
     let unsigned = |number: i64| u64::try_from(number).map_err(Error::internal);
@@ -101,40 +107,32 @@ async fn take(
             "the batch does not begin where the lane ends: ask for the cursor with an empty batch",
         ));
     }
-    let mut uses = Uses::default();
-    let mut completions = Completions::default();
     let mut last = has;
     for (sequence, record) in (first..).zip(batch.records) {
         if sequence <= has {
             continue;
         }
         last = sequence;
-        if let Err(reason) = sort_in(&record, sequence, &mut uses, &mut completions) {
-            counts.quarantined += 1;
-            tracing::warn!(gateway.id = %lane.gateway, lane = lane.lane, sequence, reason, "a journal record was quarantined");
+        if let Err(reason) = sorted.add(&record, lane.lane, sequence) {
+            sorted.quarantined += 1;
+            tracing::warn!(gateway.id = %lane.boot.gateway, lane = lane.lane, sequence, reason, "a journal record was quarantined");
             journal::quarantine(tx, lane, sequence, reason, &record.encode_to_vec()).await?;
         }
     }
-    counts.uses += u64::try_from(uses.decision.len()).unwrap_or(0);
-    counts.completions += u64::try_from(completions.decision.len()).unwrap_or(0);
-    journal::insert_uses(tx, lane, &uses).await?;
-    journal::insert_completions(tx, &completions).await?;
     if last > has {
         journal::move_cursor(tx, lane, last).await?;
     }
     unsigned(last)
 }
 
-fn sort_in(
-    record: &v1::Record,
-    sequence: i64,
-    uses: &mut Uses,
-    completions: &mut Completions,
-) -> Result<(), &'static str> {
-    match &record.event {
-        Some(Event::Use(event)) => add_use(event, sequence, uses),
-        Some(Event::Completion(event)) => add_completion(event, completions),
-        None => Err("neither a use nor a completion"),
+impl Sorted {
+    fn add(&mut self, record: &v1::Record, lane: i32, sequence: i64) -> Result<(), &'static str> {
+        match &record.event {
+            Some(Event::Use(event)) => self.uses.push(read_use(event, lane, sequence)?),
+            Some(Event::Completion(event)) => self.completions.push(read_completion(event)?),
+            None => return Err("neither a use nor a completion"),
+        }
+        Ok(())
     }
 }
 
@@ -158,16 +156,16 @@ fn text(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
-fn add_use(event: &v1::Use, sequence: i64, uses: &mut Uses) -> Result<(), &'static str> {
-    // Everything is read before anything is pushed: the columns stay of one length.
-    let ids = [
-        uuid(&event.decision_id, "decision_id")?,
-        uuid(&event.tenant_id, "tenant_id")?,
-        uuid(&event.vault_id, "vault_id")?,
-        uuid(&event.session_id, "session_id")?,
-        uuid(&event.agent_id, "agent_id")?,
-    ];
-    let at = instant(event.at_micros)?;
+fn json(value: &impl serde::Serialize) -> Result<String, &'static str> {
+    let json = serde_json::to_string(value).or(Err("what is no JSON"))?;
+    // JSON spells a NUL with an escape.
+    if json.len() > TEXT_MAX || json.contains("\\u0000") {
+        return Err("labels or credentials that are too long or hold a NUL");
+    }
+    Ok(json)
+}
+
+fn read_use(event: &v1::Use, lane: i32, sequence: i64) -> Result<Use, &'static str> {
     let outcome = match event.outcome() {
         v1::Outcome::Unspecified => return Err("outcome"),
         known @ (v1::Outcome::Brokered
@@ -175,79 +173,50 @@ fn add_use(event: &v1::Use, sequence: i64, uses: &mut Uses) -> Result<(), &'stat
         | v1::Outcome::Tunnelled
         | v1::Outcome::Refused) => i16::try_from(i32::from(known)).or(Err("outcome"))?,
     };
-    let labels = serde_json::to_string(&event.labels).or(Err("labels"))?;
     let names: Vec<String> = event
         .credentials
         .iter()
         .map(|used| format!("{}@{}", used.name, used.version))
         .collect();
-    let credentials = serde_json::to_string(&names).or(Err("credentials"))?;
-    for json in [&labels, &credentials] {
-        // JSON spells a NUL with an escape.
-        if json.len() > TEXT_MAX || json.contains("\\u0000") {
-            return Err("labels or credentials that are too long or hold a NUL");
-        }
-    }
     let url = match event.host.as_str() {
         "" => String::new(),
-        host => text(&format!(
-            "{}://{host}:{}{}",
-            event.scheme, event.port, event.path
-        ))?,
+        host => format!("{}://{host}:{}{}", event.scheme, event.port, event.path),
     };
-    let (user, service, method) = (
-        text(&event.user)?,
-        text(&event.service)?,
-        text(&event.method)?,
-    );
-    let (code, source) = (text(&event.code)?, text(&event.source)?);
-    let [decision, tenant, vault, session, agent] = ids;
-    uses.decision.push(decision);
-    uses.at_micros.push(at);
-    uses.tenant.push(tenant);
-    uses.vault.push(vault);
-    uses.session.push(session);
-    uses.agent.push(agent);
-    uses.user.push(user);
-    uses.labels.push(labels);
-    uses.service.push(service);
-    uses.credentials.push(credentials);
-    uses.method.push(method);
-    uses.url.push(url);
-    uses.outcome.push(outcome);
-    uses.code.push(code);
-    uses.source.push(source);
-    uses.sequence.push(sequence);
-    Ok(())
+    Ok(Use {
+        lane,
+        sequence,
+        decision: uuid(&event.decision_id, "decision_id")?,
+        at: instant(event.at_micros)?,
+        tenant: uuid(&event.tenant_id, "tenant_id")?,
+        vault: uuid(&event.vault_id, "vault_id")?,
+        session: uuid(&event.session_id, "session_id")?,
+        agent: uuid(&event.agent_id, "agent_id")?,
+        user: text(&event.user)?,
+        labels: json(&event.labels)?,
+        service: text(&event.service)?,
+        credentials: json(&names)?,
+        method: text(&event.method)?,
+        url: text(&url)?,
+        outcome,
+        code: text(&event.code)?,
+        source: text(&event.source)?,
+    })
 }
 
-fn add_completion(
-    event: &v1::Completion,
-    completions: &mut Completions,
-) -> Result<(), &'static str> {
-    let decision = uuid(&event.decision_id, "decision_id")?;
-    let tenant = uuid(&event.tenant_id, "tenant_id")?;
-    let at = instant(event.at_micros)?;
-    let code = text(&event.code)?;
+fn read_completion(event: &v1::Completion) -> Result<Completion, &'static str> {
     // Counters past what the column holds say "very many" just as well.
-    let clamp = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    completions.decision.push(decision);
-    completions.tenant.push(tenant);
-    completions.at_micros.push(at);
-    completions.code.push(code);
-    completions
-        .status
-        .push(i32::try_from(event.status).unwrap_or(i32::MAX));
-    completions.request_bytes.push(clamp(event.request_bytes));
-    completions.response_bytes.push(clamp(event.response_bytes));
-    completions
-        .duration_micros
-        .push(clamp(event.duration_micros));
-    completions
-        .upstream_micros
-        .push(clamp(event.upstream_micros));
-    completions
-        .redactions
-        .push(i32::try_from(event.redactions).unwrap_or(i32::MAX));
-    Ok(())
+    let long = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let short = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    Ok(Completion {
+        decision: uuid(&event.decision_id, "decision_id")?,
+        at: instant(event.at_micros)?,
+        tenant: uuid(&event.tenant_id, "tenant_id")?,
+        status: short(event.status),
+        request_bytes: long(event.request_bytes),
+        response_bytes: long(event.response_bytes),
+        duration_micros: long(event.duration_micros),
+        upstream_micros: long(event.upstream_micros),
+        code: text(&event.code)?,
+        redactions: short(event.redactions),
+    })
 }

@@ -1,13 +1,13 @@
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::support::Control;
 
 #[tokio::test]
 async fn an_agent_sees_itself_and_nothing_else() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
-    let agent = cluster.agent(&owner, "runner").await;
-    cluster.agent(&owner, "other").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    let agent = control.agent(&owner, "runner").await;
+    control.agent(&owner, "other").await;
     let own = agent.get("/v1/tenants/-/agents/-").await.expect(200);
     assert_eq!(own["name"], "runner");
     assert_eq!(own["grants"][0]["vault"], "v");
@@ -40,9 +40,9 @@ async fn an_agent_sees_itself_and_nothing_else() {
 
 #[tokio::test]
 async fn an_agent_is_revoked_and_deleted_and_its_key_dies() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
-    let agent = cluster.agent(&owner, "runner").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    let agent = control.agent(&owner, "runner").await;
     owner
         .call("/v1/tenants/-/agents/runner:revoke")
         .await

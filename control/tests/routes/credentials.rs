@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use crate::support::Control;
 
 const VALUE: &str = "canary-5e6f1a-value";
 
@@ -10,8 +10,8 @@ fn put(value: &str) -> Value {
 
 #[tokio::test]
 async fn a_value_goes_in_and_never_comes_out() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
     let all = "/v1/tenants/-/vaults/v/credentials";
     let path = format!("{all}/TOKEN");
     let first = owner.put(&path, put(VALUE)).await;
@@ -38,7 +38,7 @@ async fn a_value_goes_in_and_never_comes_out() {
     for answer in answers {
         assert!(!answer.text.contains("canary"), "{}", answer.text);
     }
-    let tx = cluster.database.system().await.unwrap();
+    let tx = control.database().system().await.unwrap();
     for table in [
         "audit_acts",
         "credentials",
@@ -57,8 +57,8 @@ async fn a_value_goes_in_and_never_comes_out() {
 
 #[tokio::test]
 async fn problems_are_told_by_field() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
     let all = "/v1/tenants/-/vaults/v/credentials";
     let path = format!("{all}/TOKEN");
     owner
@@ -96,8 +96,8 @@ async fn problems_are_told_by_field() {
 
 #[tokio::test]
 async fn a_value_in_base64_is_taken() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
     let path = "/v1/tenants/-/vaults/v/credentials/KEY";
     let body =
         json!({ "value_base64": "AAECAwQFBgc=", "destinations": [{ "host": "*.example.com" }] });

@@ -1,13 +1,13 @@
 use std::collections::BTreeSet;
 
-use crate::cluster::Cluster;
+use crate::support::Control;
 
 const ADMIN: &str = include_str!("../../../proto/wire/sortie/v1/admin.proto");
 
 #[tokio::test]
 async fn the_description_is_complete() {
-    let cluster = Cluster::start().await;
-    let document = cluster.caller("").get("/openapi.json").await.expect(200);
+    let control = Control::start().await;
+    let document = control.caller("").get("/openapi.json").await.expect(200);
     let rpcs: BTreeSet<_> = ADMIN
         .lines()
         .filter_map(|line| line.trim().strip_prefix("rpc "))

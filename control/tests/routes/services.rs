@@ -1,13 +1,13 @@
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::support::Control;
 
 const ALL: &str = "/v1/tenants/-/vaults/v/services";
 
 #[tokio::test]
 async fn a_service_is_put_read_replaced_and_deleted() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
     let path = format!("{ALL}/github");
     let body = json!({ "host": "API.github.com.", "inject": [{ "type": "bearer", "credential": "GITHUB_TOKEN" }] });
     let made = owner.put(&path, body).await.expect(200);
@@ -31,8 +31,8 @@ async fn a_service_is_put_read_replaced_and_deleted() {
 
 #[tokio::test]
 async fn problems_are_told_by_field() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
     let body = json!({ "host": "*.com", "scheme": "ftp", "methods": ["CONNECT"], "intercept": "never", "inject": [
         { "type": "bearer", "credential": "A", "username": "u" },
         { "type": "basic", "credential": "B", "username": "a:b" },
@@ -65,4 +65,38 @@ async fn problems_are_told_by_field() {
         .put(&format!("{ALL}/x"), json!({ "hots": "x" }))
         .await
         .refused_fields(&["body"]);
+}
+
+#[tokio::test]
+async fn two_services_that_nothing_tells_apart_are_refused() {
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    let body = json!({ "host": "api.github.com", "path": "/repos/**" });
+    owner
+        .put(&format!("{ALL}/a"), body.clone())
+        .await
+        .expect(200);
+    let before = control.published().await;
+    let refused = owner.put(&format!("{ALL}/b"), body.clone()).await;
+    refused.refused("ambiguous_service");
+    assert_eq!(refused.status, 409);
+    assert_eq!(control.published().await, before);
+    owner.get(&format!("{ALL}/b")).await.refused("not_found");
+    // What is more exact, or in another vault, is told apart; so is the service from itself.
+    owner
+        .put(&format!("{ALL}/a"), body.clone())
+        .await
+        .expect(200);
+    let exact = json!({ "host": "api.github.com", "path": "/repos/one" });
+    owner.put(&format!("{ALL}/b"), exact).await.expect(200);
+    owner
+        .put(&format!("{ALL}/b"), body.clone())
+        .await
+        .refused("ambiguous_service");
+    owner
+        .post("/v1/tenants/-/vaults", json!({ "name": "w" }))
+        .await
+        .expect(201);
+    let other = "/v1/tenants/-/vaults/w/services/b";
+    owner.put(other, body).await.expect(200);
 }

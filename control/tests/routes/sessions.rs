@@ -1,27 +1,27 @@
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::support::Control;
 
 const ALL: &str = "/v1/tenants/-/sessions";
 
 #[tokio::test]
 async fn a_session_is_minted_renewed_and_revoked_and_minting_publishes_nothing() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
-    let agent = cluster.agent(&owner, "runner").await;
-    let before = cluster.published().await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    let agent = control.agent(&owner, "runner").await;
+    let before = control.published().await;
     let body = json!({ "vaults": ["v"], "labels": { "run": "7" }, "ttl_seconds": 600 });
     let minted = agent.post(ALL, body).await.expect(201);
     assert!(minted["token"].as_str().unwrap().starts_with("sortie_ses_"));
     let id = minted["id"].as_str().unwrap();
     let renewed = agent.call(&format!("{ALL}/{id}:renew")).await.expect(200);
     assert_eq!(renewed["id"], id);
-    assert_eq!(cluster.published().await, before);
+    assert_eq!(control.published().await, before);
     let listed = owner.get(&format!("{ALL}?agent=runner")).await.expect(200);
     assert_eq!(listed["sessions"][0]["labels"]["run"], "7");
     assert!(listed["sessions"][0].get("token").is_none());
     agent.call(&format!("{ALL}/{id}:revoke")).await.expect(200);
-    assert_eq!(cluster.published().await, before + 1);
+    assert_eq!(control.published().await, before + 1);
     agent
         .call(&format!("{ALL}/{id}:renew"))
         .await
@@ -37,9 +37,9 @@ async fn a_session_is_minted_renewed_and_revoked_and_minting_publishes_nothing()
 
 #[tokio::test]
 async fn what_was_revoked_by_generation_is_not_renewed() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
-    let agent = cluster.agent(&owner, "runner").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    let agent = control.agent(&owner, "runner").await;
     for what in ["agents/runner", "vaults/v"] {
         let minted = agent
             .post(ALL, json!({ "vaults": ["v"] }))
@@ -57,10 +57,10 @@ async fn what_was_revoked_by_generation_is_not_renewed() {
 
 #[tokio::test]
 async fn agents_mint_for_themselves_where_they_have_a_role() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
-    let agent = cluster.agent(&owner, "runner").await;
-    let other = cluster.agent(&owner, "other").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    let agent = control.agent(&owner, "runner").await;
+    let other = control.agent(&owner, "other").await;
     owner
         .post("/v1/tenants/-/vaults", json!({ "name": "w" }))
         .await
@@ -105,7 +105,7 @@ async fn agents_mint_for_themselves_where_they_have_a_role() {
         .get(&format!("{ALL}?agent=runner"))
         .await
         .refused("not_found");
-    let operator = cluster.operator();
+    let operator = control.operator();
     operator
         .patch("/v1/tenants/acme", json!({ "enabled": false }))
         .await
@@ -118,9 +118,9 @@ async fn agents_mint_for_themselves_where_they_have_a_role() {
 
 #[tokio::test]
 async fn a_batch_is_all_or_nothing_and_one_act() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
-    let agent = cluster.agent(&owner, "runner").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    let agent = control.agent(&owner, "runner").await;
     let path = format!("{ALL}:batchMint");
     let batch = |count: usize| json!({ "sessions": vec![json!({ "vaults": ["v"] }); count] });
     let minted = agent.post(&path, batch(50)).await.expect(201);

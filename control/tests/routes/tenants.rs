@@ -1,13 +1,13 @@
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::support::Control;
 
 #[tokio::test]
 async fn operators_make_list_and_change_tenants() {
-    let cluster = Cluster::start().await;
-    let operator = cluster.operator();
-    let owner = cluster.tenant("acme").await;
-    cluster.tenant("other").await;
+    let control = Control::start().await;
+    let operator = control.operator();
+    let owner = control.tenant("acme").await;
+    control.tenant("other").await;
     let listed = operator.get("/v1/tenants?page_size=1").await.expect(200);
     assert_eq!(listed["tenants"][0]["name"], "acme");
     let token = listed["next_page_token"].as_str().unwrap();
@@ -39,8 +39,8 @@ async fn operators_make_list_and_change_tenants() {
 
 #[tokio::test]
 async fn operators_see_no_tenants_data_and_owners_run_no_cluster() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
     for path in [
         "vaults",
         "vaults/v/credentials",
@@ -50,7 +50,7 @@ async fn operators_see_no_tenants_data_and_owners_run_no_cluster() {
         "api-keys",
     ] {
         let path = format!("/v1/tenants/acme/{path}");
-        cluster
+        control
             .operator()
             .get(&path)
             .await
@@ -58,9 +58,9 @@ async fn operators_see_no_tenants_data_and_owners_run_no_cluster() {
     }
     owner.get("/v1/tenants").await.refused("permission_denied");
     owner.get("/v1/gateways").await.refused("permission_denied");
-    cluster.operator().get("/v1/gateways").await.expect(200);
+    control.operator().get("/v1/gateways").await.expect(200);
     let join = json!({ "name": "edge-1" });
-    cluster
+    control
         .operator()
         .post("/v1/gateways:join", join)
         .await
@@ -69,15 +69,15 @@ async fn operators_see_no_tenants_data_and_owners_run_no_cluster() {
 
 #[tokio::test]
 async fn what_is_not_a_call_is_refused_with_a_problem() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.tenant("acme").await;
-    cluster
+    let control = Control::start().await;
+    let owner = control.tenant("acme").await;
+    control
         .caller("")
         .get("/v1/tenants/-")
         .await
         .refused("unauthenticated");
     let key = "sortie_key_000000000000000000000000000000000000000";
-    cluster
+    control
         .caller(key)
         .get("/v1/tenants/-")
         .await
@@ -121,8 +121,8 @@ async fn what_is_not_a_call_is_refused_with_a_problem() {
 
 #[tokio::test]
 async fn roles_hold_and_the_last_owner_stays() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
     let keys = "/v1/tenants/-/api-keys";
     let mut callers = Vec::new();
     for role in ["admin", "auditor", "member"] {
@@ -130,7 +130,7 @@ async fn roles_hold_and_the_last_owner_stays() {
             .post(keys, json!({ "name": role, "role": role }))
             .await
             .expect(201);
-        callers.push(cluster.caller(made["key"].as_str().unwrap()));
+        callers.push(control.caller(made["key"].as_str().unwrap()));
     }
     let [admin, auditor, member] = &callers[..] else {
         panic!("three were made")

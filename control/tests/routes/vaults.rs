@@ -1,11 +1,11 @@
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::support::Control;
 
 #[tokio::test]
 async fn a_vault_is_made_changed_revoked_and_deleted() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
     let path = "/v1/tenants/acme/vaults/v";
     let vault = owner.get(path).await.expect(200);
     assert_eq!(
@@ -55,8 +55,8 @@ async fn a_vault_is_made_changed_revoked_and_deleted() {
 
 #[tokio::test]
 async fn all_problems_are_told_at_once() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
     let body = json!({ "name": "Not A Name", "mode": "open", "staleness_seconds": 29 });
     let fields = ["name", "mode", "staleness_seconds"];
     owner
@@ -72,9 +72,9 @@ async fn all_problems_are_told_at_once() {
 
 #[tokio::test]
 async fn another_tenants_vault_does_not_exist() {
-    let cluster = Cluster::start().await;
-    let owner = cluster.vault("acme").await;
-    let stranger = cluster.tenant("stranger").await;
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    let stranger = control.tenant("stranger").await;
     let vault = owner.get("/v1/tenants/-/vaults/v").await.expect(200);
     let id = vault["id"].as_str().unwrap();
     let tenant = vault["tenant_id"].as_str().unwrap();

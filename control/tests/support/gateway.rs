@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::{CertificateParams, KeyPair};
-use sortie_proto::id::{BootId, TenantId, VaultId};
+use sortie_proto::id::{BootId, GatewayId, TenantId, VaultId};
 use sortie_proto::revision::Revision;
 use sortie_proto::wire::v1;
 use sortie_proto::wire::v1::feed_client::FeedClient;
@@ -20,12 +20,13 @@ use tonic::{Code, Status, Streaming};
 
 const WAIT: Duration = Duration::from_secs(20);
 
-pub struct Gateway {
+pub(crate) struct Gateway {
     address: SocketAddr,
     authority: String,
     token: String,
     channel: Channel,
     boot: BootId,
+    id: [u8; 16],
 }
 
 fn pem(der: &[u8]) -> String {
@@ -51,40 +52,52 @@ async fn dial(address: SocketAddr, authority: &str, identity: Option<Identity>) 
         tls = tls.identity(identity);
     }
     let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap();
-    endpoint.tls_config(tls).unwrap().connect().await.unwrap()
+    // A refused handshake then shows in the first call, as any other refusal.
+    endpoint.tls_config(tls).unwrap().connect_lazy()
 }
 
 impl Gateway {
-    pub async fn enrol(address: SocketAddr, join: &str) -> Self {
+    pub(crate) async fn enrol(address: SocketAddr, join: &str) -> Self {
+        let mut gateway = Self::joining(address, join).await;
+        let key = KeyPair::generate().unwrap();
+        let answer = gateway.spend(request(&key)).await.unwrap();
+        gateway.id = answer.gateway_id.as_slice().try_into().unwrap();
+        let chain: String = answer
+            .certificate_chain
+            .iter()
+            .map(|der| pem(der))
+            .collect();
+        gateway.show(Some((chain, &key))).await;
+        gateway
+    }
+
+    /// One that holds a join string and no certificate.
+    pub(crate) async fn joining(address: SocketAddr, join: &str) -> Self {
         let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let json = URL_SAFE_NO_PAD
             .decode(join.strip_prefix("sortie_join_").unwrap())
             .unwrap();
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
         let authority = pem(&STANDARD.decode(json["ca"].as_str().unwrap()).unwrap());
-        let mut gateway = Self {
+        Self {
             channel: dial(address, &authority, None).await,
             token: json["token"].as_str().unwrap().to_owned(),
             boot: BootId::generate(),
+            id: [0; 16],
             address,
             authority,
-        };
-        let key = KeyPair::generate().unwrap();
-        let answer = gateway.spend(&key).await.unwrap();
-        let chain: String = answer
-            .certificate_chain
-            .iter()
-            .map(|der| pem(der))
-            .collect();
-        let identity = Identity::from_pem(chain, key.serialize_pem());
-        gateway.channel = dial(address, &gateway.authority, Some(identity)).await;
-        gateway
+        }
     }
 
-    async fn spend(&self, key: &KeyPair) -> Result<v1::EnrolResponse, Status> {
+    async fn show(&mut self, identity: Option<(String, &KeyPair)>) {
+        let identity = identity.map(|(chain, key)| Identity::from_pem(chain, key.serialize_pem()));
+        self.channel = dial(self.address, &self.authority, identity).await;
+    }
+
+    async fn spend(&self, certificate_request: Vec<u8>) -> Result<v1::EnrolResponse, Status> {
         let request = v1::EnrolRequest {
             token: self.token.clone(),
-            certificate_request: request(key),
+            certificate_request,
             name: String::new(),
         };
         Ok(FeedClient::new(self.channel.clone())
@@ -93,15 +106,49 @@ impl Gateway {
             .into_inner())
     }
 
-    pub async fn enrol_again(&self) -> Result<v1::EnrolResponse, Status> {
-        self.spend(&KeyPair::generate().unwrap()).await
+    /// Spends the join token, once more.
+    pub(crate) async fn enrol_again(&self) -> Result<v1::EnrolResponse, Status> {
+        self.spend(request(&KeyPair::generate().unwrap())).await
     }
 
-    pub async fn forget_certificate(&mut self) {
-        self.channel = dial(self.address, &self.authority, None).await;
+    /// Spends it on what is no certificate request.
+    pub(crate) async fn enrol_malformed(&self) -> Result<v1::EnrolResponse, Status> {
+        let mut tampered = request(&KeyPair::generate().unwrap());
+        let last = tampered.len() - 1;
+        tampered[last] ^= 1;
+        self.spend(tampered).await
     }
 
-    pub async fn sign_intermediate(
+    pub(crate) async fn forget_certificate(&mut self) {
+        self.show(None).await;
+    }
+
+    /// Shows a certificate in its own name that the cluster did not sign.
+    pub(crate) async fn forge_certificate(&mut self) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, self.id().to_string());
+        let forged = params.self_signed(&key).unwrap();
+        self.show(Some((pem(forged.der()), &key))).await;
+    }
+
+    pub(crate) fn id(&self) -> GatewayId {
+        GatewayId::from_bytes(&self.id).unwrap()
+    }
+
+    pub(crate) async fn renew(&mut self) -> Result<v1::RenewCertificateResponse, Status> {
+        let request = v1::RenewCertificateRequest {
+            certificate_request: request(&KeyPair::generate().unwrap()),
+        };
+        Ok(FeedClient::new(self.channel.clone())
+            .renew_certificate(request)
+            .await?
+            .into_inner())
+    }
+
+    pub(crate) async fn sign_intermediate(
         &mut self,
         tenant: TenantId,
         token: &str,
@@ -118,7 +165,7 @@ impl Gateway {
     }
 
     /// Ships one lane's batch; answers the lane's cursor.
-    pub async fn ship(
+    pub(crate) async fn ship(
         &mut self,
         lane: u32,
         first: u64,
@@ -139,7 +186,19 @@ impl Gateway {
         Ok(answer.cursors[0].sequence)
     }
 
-    pub async fn follow(&mut self, resume: Option<Revision>, tenants: &[TenantId]) -> Following {
+    pub(crate) async fn follow(
+        &mut self,
+        resume: Option<Revision>,
+        tenants: &[TenantId],
+    ) -> Following {
+        self.try_follow(resume, tenants).await.unwrap()
+    }
+
+    pub(crate) async fn try_follow(
+        &mut self,
+        resume: Option<Revision>,
+        tenants: &[TenantId],
+    ) -> Result<Following, Status> {
         let (requests, out) = mpsc::channel(16);
         let hello = v1::Hello {
             resume: resume.map(Into::into),
@@ -148,35 +207,32 @@ impl Gateway {
             capabilities: vec![],
             tenants: tenants.iter().map(|tenant| tenant.to_bytes()).collect(),
         };
-        requests
-            .send(v1::FollowRequest {
-                message: Some(Message::Hello(hello)),
-            })
-            .await
-            .unwrap();
+        let hello = v1::FollowRequest {
+            message: Some(Message::Hello(hello)),
+        };
+        requests.send(hello).await.unwrap();
         let answer = FeedClient::new(self.channel.clone())
             .follow(ReceiverStream::new(out))
-            .await
-            .unwrap();
-        Following {
+            .await?;
+        Ok(Following {
             requests,
             events: answer.into_inner(),
-        }
+        })
     }
 }
 
-pub fn beat(nonce: u64) -> Message {
+pub(crate) fn beat(nonce: u64) -> Message {
     Message::Beat(v1::Beat { nonce })
 }
 
-pub struct Following {
+pub(crate) struct Following {
     requests: mpsc::Sender<v1::FollowRequest>,
     events: Streaming<v1::FollowEvent>,
 }
 
 macro_rules! expected {
     ($($name:ident: $variant:ident -> $type:ty;)*) => {$(
-        pub async fn $name(&mut self) -> $type {
+        pub(crate) async fn $name(&mut self) -> $type {
             match self.next().await {
                 Event::$variant(found) => found,
                 other => panic!("expected {}, not {other:?}", stringify!($name)),
@@ -202,7 +258,7 @@ impl Following {
         event.unwrap().expect("the stream ended").event.unwrap()
     }
 
-    pub async fn status(&mut self) -> Code {
+    pub(crate) async fn status(&mut self) -> Code {
         tokio::time::timeout(WAIT, self.events.message())
             .await
             .expect("nothing came")
@@ -210,7 +266,26 @@ impl Following {
             .code()
     }
 
-    pub async fn send(&mut self, message: Message) {
+    /// How the stream ends, which before may refuse vaults and send nothing else.
+    pub(crate) async fn status_after_refusals(&mut self) -> Code {
+        loop {
+            let event = tokio::time::timeout(WAIT, self.events.message())
+                .await
+                .expect("nothing came");
+            match event {
+                Ok(Some(event)) => {
+                    assert!(
+                        matches!(event.event, Some(Event::VaultRefused(_))),
+                        "{event:?}"
+                    );
+                }
+                Ok(None) => panic!("the stream ended without a reason"),
+                Err(status) => return status.code(),
+            }
+        }
+    }
+
+    pub(crate) async fn send(&mut self, message: Message) {
         self.requests
             .send(v1::FollowRequest {
                 message: Some(message),
@@ -219,7 +294,7 @@ impl Following {
             .unwrap();
     }
 
-    pub async fn subscribe(&mut self, vault: VaultId, token: &str, have: Option<Revision>) {
+    pub(crate) async fn subscribe(&mut self, vault: VaultId, token: &str, have: Option<Revision>) {
         self.send(Message::Subscribe(v1::Subscribe {
             vault_id: vault.to_bytes(),
             session_token: token.to_owned(),
@@ -228,7 +303,7 @@ impl Following {
         .await;
     }
 
-    pub async fn acknowledge(&mut self, revision: Revision) {
+    pub(crate) async fn acknowledge(&mut self, revision: Revision) {
         self.send(Message::Acknowledge(v1::Acknowledge {
             revision: Some(revision.into()),
         }))

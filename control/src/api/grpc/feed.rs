@@ -3,7 +3,6 @@
 use std::pin::Pin;
 
 use futures_util::Stream;
-use sortie_proto::code::Code;
 use sortie_proto::id::TenantId;
 use sortie_proto::wire::v1;
 use sortie_proto::wire::v1::feed_server::Feed;
@@ -13,7 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::authority;
 use crate::database::gateways::{self, Act};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fleet::admit::{Gateway, admit};
 use crate::fleet::{Fleet, enrol, release, stream};
 
@@ -81,12 +80,8 @@ impl FeedService {
         let tenant: TenantId = release::id(&request.tenant_id, "tenant_id")?;
         let key = authority::requested_key(&request.certificate_request)?;
         let tx = self.fleet.database().system().await?;
-        let claims = release::verify(&tx, &self.fleet, &request.session_token).await?;
-        if claims.tenant != tenant {
-            return Err(
-                Error::new(Code::PermissionDenied).because("the session is of another tenant")
-            );
-        }
+        let shown = (tenant, request.session_token.as_str());
+        let claims = release::serves(&tx, &self.fleet, gateway, shown).await?;
         let node = (tenant, gateway.id());
         let signed =
             authority::tenant::sign_intermediate(&tx, self.fleet.keys(), node, &key).await?;

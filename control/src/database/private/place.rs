@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -107,6 +108,23 @@ impl Place {
             dir,
         })
     }
+}
+
+/// Writes a file that this process's user alone may read. It is whole whenever it is there.
+pub(super) fn publish(path: &Path, text: &str) -> Result<(), Error> {
+    let fresh = path.with_extension("new");
+    let write = || {
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)?;
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&fresh, path)
+    };
+    write().map_err(Error::io(path))
 }
 
 /// A folder for the socket: beside the data if its path is short enough, else one in `/tmp` that is named after it.

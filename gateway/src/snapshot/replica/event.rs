@@ -145,7 +145,9 @@ impl Replica {
             return Ok(());
         };
         let code = match Code::from_name(&wire.code) {
-            Some(Code::SessionRevoked) => Code::SessionRevoked,
+            Some(
+                known @ (Code::SessionRevoked | Code::TenantDisabled | Code::VaultDisabled),
+            ) => known,
             _ => Code::VaultUnavailable,
         };
         entry.whole = None;

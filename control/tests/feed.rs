@@ -1,0 +1,121 @@
+//! What a gateway that follows is sent.
+
+use sortie_proto::change::Tombstone;
+use sortie_proto::id::{SessionId, TenantId, VaultId};
+use sortie_proto::revision::Revision;
+use sortie_proto::wire::v1;
+
+use crate::support::{Fixture, beat};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_enrols_subscribes_and_follows() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("gw1").await;
+    assert!(
+        gateway.enrol_again().await.is_err(),
+        "a join token works once"
+    );
+
+    let mut stream = gateway.follow(None, &[]).await;
+    let welcome = stream.welcome().await;
+    assert!(!welcome.resumed);
+    assert_eq!(welcome.signing_keys.len(), 1);
+
+    let token = fixture.token.clone();
+    stream.subscribe(fixture.vault, &token, None).await;
+    assert_eq!(
+        stream.tenant().await.tenant.unwrap().id,
+        fixture.tenant.to_bytes()
+    );
+    let snapshot = stream.vault().await;
+    assert_eq!(snapshot.vault.unwrap().id, fixture.vault.to_bytes());
+    assert_eq!(snapshot.data_keys.len(), 1);
+    assert_eq!(fixture.count("vault_releases").await, 1);
+    assert_eq!(fixture.acts("vault.release").await, 1);
+
+    // A change of that vault arrives; one of another vault does not.
+    let foreign = VaultId::generate();
+    fixture
+        .publish(Some(foreign), Tombstone::Vault(foreign))
+        .await;
+    let service = sortie_proto::id::ServiceId::generate();
+    let revision = fixture
+        .publish(
+            Some(fixture.vault),
+            Tombstone::Service(fixture.vault, service),
+        )
+        .await;
+    let change = stream.change().await;
+    assert_eq!(Revision::from(change.revision.unwrap()), revision);
+
+    // A nonce is echoed behind everything that a later beat saw.
+    stream.send(beat(41)).await;
+    let echo = stream.echo().await;
+    assert_eq!(echo.nonce, 41);
+    assert!(Revision::from(echo.revision.unwrap()) >= revision);
+
+    stream.acknowledge(revision).await;
+    fixture
+        .wait_until("the acknowledgement", async || {
+            fixture
+                .state()
+                .fleet
+                .connected()
+                .iter()
+                .any(|node| node.acknowledged == revision)
+        })
+        .await;
+
+    // The same token again is no new release; the stream stays silent.
+    stream
+        .subscribe(fixture.vault, &token, Some(revision))
+        .await;
+    stream.send(beat(42)).await;
+    assert_eq!(stream.echo().await.nonce, 42);
+    assert_eq!(fixture.acts("vault.release").await, 1);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_resumes_by_revision_and_misses_nothing() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("gw1").await;
+    let token = fixture.token.clone();
+    let have = {
+        let mut stream = gateway.follow(None, &[]).await;
+        stream.welcome().await;
+        stream.subscribe(fixture.vault, &token, None).await;
+        stream.tenant().await;
+        Revision::from(stream.vault().await.revision.unwrap())
+    };
+    // While it is away: a revocation of its tenant.
+    let revoked = SessionId::generate();
+    let revision = fixture.revoke(revoked).await;
+    let mut stream = gateway.follow(Some(have), &[fixture.tenant]).await;
+    assert!(stream.welcome().await.resumed);
+    let change = stream.change().await;
+    assert_eq!(Revision::from(change.revision.unwrap()), revision);
+    assert!(matches!(
+        change.object,
+        Some(v1::change::Object::Revocation(_))
+    ));
+    // Its copy of the vault is current: no snapshot comes before the echo.
+    stream.subscribe(fixture.vault, &token, Some(have)).await;
+    stream.send(beat(1)).await;
+    assert_eq!(stream.echo().await.nonce, 1);
+    drop(stream);
+
+    // A tenant that it holds nothing of is not served by asking; then it starts afresh.
+    let mut stream = gateway.follow(Some(have), &[TenantId::generate()]).await;
+    assert!(!stream.welcome().await.resumed);
+    drop(stream);
+
+    // A gateway that has seen more than the database holds is a witness of a restored backup.
+    let ahead = Revision {
+        epoch: have.epoch,
+        n: 1_000_000,
+    };
+    let mut stream = gateway.follow(Some(ahead), &[]).await;
+    assert_eq!(stream.status().await, tonic::Code::FailedPrecondition);
+    fixture.stop().await;
+}

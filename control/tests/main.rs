@@ -1,0 +1,19 @@
+//! The control plane over a real PostgreSQL: one cluster for the process, one database a test.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::large_futures,
+    reason = "tests, and support that clippy does not know to be for tests"
+)]
+
+mod support;
+
+mod routes;
+mod walls;
+mod order;
+mod seal;
+mod feed;
+mod fleet;
+mod journal;
+mod private;
