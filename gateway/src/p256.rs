@@ -1,6 +1,7 @@
 //! A P-256 key of this node, from BoringSSL, that rcgen can sign with.
 //!
-//! rcgen is built without a cryptographic library: the process has one for the data path, and that is BoringSSL.
+//! The library that rcgen brings hashes key identifiers and does nothing else: keys are made, and sign, where the data
+//! path has them.
 
 use std::fmt;
 
@@ -11,7 +12,9 @@ use boring::hash::MessageDigest;
 use boring::nid::Nid;
 use boring::pkey::{PKey, Private};
 use boring::sign::Signer;
-use rcgen::{PublicKeyData, SignatureAlgorithm, SigningKey};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, PublicKeyData, SignatureAlgorithm, SigningKey,
+};
 use sortie_proto::secret::Secret;
 
 /// A P-256 private key (FIPS 186-5), for ECDSA with SHA-256.
@@ -70,6 +73,19 @@ impl P256Key {
     /// When BoringSSL runs out of memory.
     pub fn to_pem(&self) -> Result<Secret, InvalidKey> {
         Ok(Secret::new(self.key.private_key_to_pem_pkcs8()?))
+    }
+
+    /// Asks for a certificate of this key (PKCS#10, RFC 2986, in DER). Control decides the subject and everything else.
+    ///
+    /// # Errors
+    /// When BoringSSL cannot sign.
+    pub fn certificate_request(&self, common_name: &str) -> Result<Vec<u8>, rcgen::Error> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, common_name);
+        Ok(params.serialize_request(self)?.der().to_vec())
     }
 
     /// The key, for BoringSSL's own use in a handshake.

@@ -51,7 +51,7 @@ codes! {
     // The caller.
     /// No `Proxy-Authorization`.
     TokenMissing = "token_missing", 407, Unauthenticated,
-        "This proxy needs a session token. Set HTTPS_PROXY=http://TOKEN:@host:port, or run the command with `sortie run -- CMD`.";
+        "This proxy needs a session token. Set HTTPS_PROXY=http://x:TOKEN@host:port, or run the command with `sortie run -- CMD`.";
     /// Not a session token at all.
     TokenMalformed = "token_malformed", 407, Unauthenticated,
         "The proxy credentials are not a session token (sortie_ses_…). Pass the token as the user name or the password of the proxy URL.";

@@ -86,13 +86,13 @@ fn write_curl_config(layout: &Layout, demo: &Demo) -> Result<()> {
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
     let mut text = format!(
         "# Private: it holds a session token. Written by `sortie dev` at each start.\n\
-         silent\nshow-error\nnoproxy = \"\"\nproxy = \"{}\"\ncacert = \"{}\"\nproxy-user = \"",
+         silent\nshow-error\nnoproxy = \"\"\nproxy = \"{}\"\ncacert = \"{}\"\nproxy-user = \"x:",
         layout.proxy(),
         quoted(&layout.demo("ca.pem").to_string_lossy()),
     )
     .into_bytes();
     text.extend_from_slice(demo.token.expose());
-    text.extend_from_slice(b":\"\n");
+    text.extend_from_slice(b"\"\n");
     write_private(&layout.demo("curl.conf"), &text)
 }
 

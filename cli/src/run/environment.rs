@@ -41,7 +41,8 @@ const BUNDLE: [&str; 9] = [
 /// Hosts that are this machine: traffic to them has no credential to get and nowhere to be brokered to.
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// The proxy's URL with the token as its user name.
+/// The proxy's URL with the token as its password: some clients, undici and k6 among them, send no credentials at all
+/// when there is a user name alone. What the user name is does not matter.
 ///
 /// # Errors
 /// [`Error::Config`] if it is no URL of a proxy.
@@ -57,9 +58,9 @@ pub(crate) fn proxy_url(proxy: &str, token: &Secret) -> Result<Secret> {
         return Err(bad());
     }
     let port = url.port_or_known_default().ok_or_else(bad)?;
-    let mut text = format!("{scheme}://").into_bytes();
+    let mut text = format!("{scheme}://x:").into_bytes();
     text.extend_from_slice(token.expose());
-    text.extend_from_slice(format!(":@{host}:{port}").as_bytes());
+    text.extend_from_slice(format!("@{host}:{port}").as_bytes());
     Ok(Secret::new(text))
 }
 

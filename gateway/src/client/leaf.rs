@@ -4,33 +4,31 @@
 //! for 72 h and it is renewed after 24. A leaf costs one signature, lives a day at most and never past its intermediate,
 //! and is good for one host and for servers only.
 //!
-//! Certificates are built with BoringSSL itself: the issuer's name is then the intermediate's own bytes.
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use boring::asn1::{Asn1Integer, Asn1Time};
-use boring::bn::{BigNum, MsbOption};
-use boring::ec::{EcGroup, EcKey};
+use boring::asn1::Asn1Time;
 use boring::error::ErrorStack;
-use boring::hash::MessageDigest;
-use boring::nid::Nid;
 use boring::pkey::{PKey, Private};
-use boring::x509::extension::{
-    AuthorityKeyIdentifier, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
-    SubjectKeyIdentifier,
-};
-use boring::x509::{X509, X509Builder, X509Name, X509Req};
+use boring::x509::X509;
 use moka::future::Cache;
 use prometheus::IntCounter;
+use rcgen::string::Ia5String;
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
+    SanType, SerialNumber,
+};
+use rustls_pki_types::CertificateDer;
 use sortie_proto::code::Code;
 use sortie_proto::host::Host;
 use sortie_proto::id::TenantId;
+use time::OffsetDateTime;
 
 use crate::client::authenticate::Caller;
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::p256::{InvalidKey, P256Key};
 use crate::snapshot::link::{Link, SignedIntermediate};
 
 /// The longest life of a leaf, in seconds.
@@ -43,6 +41,8 @@ const MARGIN_SECONDS: i64 = 5 * 60;
 const RETRY_SECONDS: i64 = 60;
 /// The longest common name (RFC 5280, appendix A.1).
 const COMMON_NAME_MAX: usize = 64;
+/// What an intermediate's request calls itself.
+const REQUESTER: &str = "Sortie gateway";
 
 /// How many certificates are kept.
 #[derive(Debug, Clone)]
@@ -72,9 +72,9 @@ pub struct Leaf {
 #[derive(Debug)]
 struct Issuer {
     certificate: X509,
-    key: PKey<Private>,
+    signer: rcgen::Issuer<'static, P256Key>,
     /// One key for all leaves of the tenant: minting is then one signature.
-    leaf_key: PKey<Private>,
+    leaf_key: P256Key,
     /// Seconds since the Unix epoch.
     not_after: i64,
     /// When to renew it, or to try again.
@@ -96,6 +96,12 @@ pub struct Leaves {
 enum NotMade {
     #[error("BoringSSL refused")]
     Crypto(#[from] ErrorStack),
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
+    #[error("a certificate or a request for one could not be written")]
+    Certificate(#[from] rcgen::Error),
+    #[error("the clock or the host cannot be written into a certificate")]
+    Field,
     #[error("the intermediate that control sent is not for this node's key, or ends too soon")]
     Unfit,
 }
@@ -183,7 +189,7 @@ impl Leaves {
 
     async fn sign(&self, caller: &Caller, now: i64) -> Result<Arc<Issuer>> {
         let internal = |error: NotMade| Error::because(Code::Internal, error);
-        let (key, request) = key_and_request().map_err(|error| internal(error.into()))?;
+        let (key, request) = key_and_request().map_err(internal)?;
         let signed = self
             .link
             .sign_intermediate(caller.claims().tenant, caller.token(), request)
@@ -197,20 +203,21 @@ impl Leaves {
 impl Issuer {
     fn new(
         signed: &SignedIntermediate,
-        key: PKey<Private>,
+        key: P256Key,
         renew_at: i64,
     ) -> std::result::Result<Self, NotMade> {
         let certificate = X509::from_der(&signed.certificate)?;
-        if !certificate.public_key()?.public_eq(&key) {
+        if !certificate.public_key()?.public_eq(key.pkey()) {
             return Err(NotMade::Unfit);
         }
         let epoch = Asn1Time::from_unix(0)?;
         let life = epoch.diff(certificate.not_after())?;
         let not_after = i64::from(life.days) * 86_400 + i64::from(life.secs);
+        let der = CertificateDer::from(signed.certificate.as_slice());
         Ok(Self {
             certificate,
-            key,
-            leaf_key: new_key()?,
+            signer: rcgen::Issuer::from_ca_cert_der(&der, key)?,
+            leaf_key: P256Key::generate()?,
             not_after,
             renew_at: AtomicI64::new(renew_at),
         })
@@ -221,89 +228,64 @@ impl Issuer {
         if not_after - MARGIN_SECONDS <= now {
             return Err(NotMade::Unfit);
         }
-        let mut builder = X509Builder::new()?;
-        builder.set_version(2)?;
-        let mut serial = BigNum::new()?;
-        // 127 bits with the top one clear: positive and at most 16 bytes (RFC 5280, 4.1.2.2).
-        serial.rand(127, MsbOption::MAYBE_ZERO, false)?;
-        let serial = Asn1Integer::from_bn(&serial)?;
-        builder.set_serial_number(&serial)?;
-        builder.set_issuer_name(self.certificate.subject_name())?;
-        let subject = subject(host)?;
-        builder.set_subject_name(&subject)?;
-        let not_before = Asn1Time::from_unix(now - BACKDATE_SECONDS)?;
-        builder.set_not_before(&not_before)?;
-        let end = Asn1Time::from_unix(not_after)?;
-        builder.set_not_after(&end)?;
-        builder.set_pubkey(&self.leaf_key)?;
-        self.extend(&mut builder, host)?;
-        builder.sign(&self.key, MessageDigest::sha256())?;
+        let mut params = CertificateParams::default();
+        params.serial_number = Some(serial());
+        params.not_before = time(now - BACKDATE_SECONDS)?;
+        params.not_after = time(not_after)?;
+        params.distinguished_name = subject(host);
+        params.subject_alt_names = vec![alternative(host)?];
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(&self.leaf_key, &self.signer)?;
         Ok(Leaf {
-            certificate: builder.build(),
+            certificate: X509::from_der(certificate.der())?,
             intermediate: self.certificate.clone(),
-            key: self.leaf_key.clone(),
+            key: self.leaf_key.pkey().clone(),
             not_after,
         })
     }
+}
 
-    fn extend(
-        &self,
-        builder: &mut X509Builder,
-        host: &Host,
-    ) -> std::result::Result<(), ErrorStack> {
-        let mut names = SubjectAlternativeName::new();
-        match host {
-            Host::Name(name) => names.dns(name),
-            Host::Address(address) => names.ip(&address.to_string()),
-        };
-        let context = builder.x509v3_context(Some(&self.certificate), None);
-        let extensions = [
-            KeyUsage::new().critical().digital_signature().build()?,
-            ExtendedKeyUsage::new().server_auth().build()?,
-            names.build(&context)?,
-            SubjectKeyIdentifier::new().build(&context)?,
-            AuthorityKeyIdentifier::new().keyid(true).build(&context)?,
-        ];
-        for extension in &extensions {
-            builder.append_extension(extension)?;
+/// A new key and a request for its intermediate.
+fn key_and_request() -> std::result::Result<(P256Key, Vec<u8>), NotMade> {
+    let key = P256Key::generate()?;
+    let request = key.certificate_request(REQUESTER)?;
+    Ok((key, request))
+}
+
+/// 127 random bits: positive and at most 16 bytes (RFC 5280, 4.1.2.2).
+fn serial() -> SerialNumber {
+    let number = rand::random::<u128>() >> 1;
+    SerialNumber::from_slice(&number.to_be_bytes())
+}
+
+fn time(seconds: i64) -> std::result::Result<OffsetDateTime, NotMade> {
+    OffsetDateTime::from_unix_timestamp(seconds).or(Err(NotMade::Field))
+}
+
+fn alternative(host: &Host) -> std::result::Result<SanType, NotMade> {
+    Ok(match host {
+        Host::Name(name) => {
+            let name = Ia5String::try_from(name.to_string()).or(Err(NotMade::Field))?;
+            SanType::DnsName(name)
         }
-        Ok(())
-    }
+        Host::Address(address) => SanType::IpAddress(*address),
+    })
 }
 
-fn new_key() -> std::result::Result<PKey<Private>, ErrorStack> {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
-    PKey::from_ec_key(EcKey::generate(&group)?)
-}
-
-/// A new key and a request for its intermediate (PKCS#10, DER). Control decides the subject and everything else.
-fn key_and_request() -> std::result::Result<(PKey<Private>, Vec<u8>), ErrorStack> {
-    let key = new_key()?;
-    let mut request = X509Req::builder()?;
-    request.set_version(0)?;
-    let mut name = X509Name::builder()?;
-    name.append_entry_by_nid(Nid::COMMONNAME, "Sortie gateway")?;
-    request.set_subject_name(&name.build())?;
-    request.set_pubkey(&key)?;
-    request.sign(&key, MessageDigest::sha256())?;
-    let der = request.build().to_der()?;
-    Ok((key, der))
-}
-
-fn subject(host: &Host) -> std::result::Result<X509Name, ErrorStack> {
+fn subject(host: &Host) -> DistinguishedName {
     let text = match host {
         Host::Name(name) => name.to_string(),
         Host::Address(address) => address.to_string(),
     };
-    let mut name = X509Name::builder()?;
     // Clients go by the alternative name; a longer host has no common name that it would fit in.
-    let common = if text.len() <= COMMON_NAME_MAX {
-        &text
-    } else {
-        "sortie"
-    };
-    name.append_entry_by_nid(Nid::COMMONNAME, common)?;
-    Ok(name.build())
+    let fits = text.len() <= COMMON_NAME_MAX;
+    let common = if fits { text.as_str() } else { "sortie" };
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common);
+    name
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use tonic::{Status, Streaming};
 
 use super::State;
 use super::identity::{self, Identity};
-use super::link::{Link, Request, SignedIntermediate, Signing};
+use super::link::{self, Link, Request, SignedIntermediate, Signing};
 use super::replica::{Broken, Replica};
 use crate::error::Error as StageError;
 
@@ -349,7 +349,7 @@ fn sign(mut client: FeedClient<Channel>, signing: Signing) -> BoxFuture<'static,
         let signed = tokio::time::timeout(CALL, client.sign_intermediate(request)).await;
         let signed = match signed {
             Ok(Ok(signed)) => Ok(signed.into_inner()),
-            Ok(Err(status)) => Err(StageError::because(Code::VaultUnavailable, status)),
+            Ok(Err(status)) => Err(StageError::because(told(&status), status)),
             Err(late) => Err(StageError::because(Code::VaultUnavailable, late)),
         };
         let _gone = answer.send(signed.map(|signed| SignedIntermediate {
@@ -358,6 +358,11 @@ fn sign(mut client: FeedClient<Channel>, signing: Signing) -> BoxFuture<'static,
         }));
     }
     .boxed()
+}
+
+fn told(status: &Status) -> Code {
+    let name = status.metadata().get("sortie-code");
+    link::refusal(name.and_then(|name| name.to_str().ok()).unwrap_or_default())
 }
 
 fn refuse(signing: Signing) {

@@ -21,7 +21,6 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use boring::asn1::Asn1Time;
 use boring::x509::X509;
-use rcgen::{CertificateParams, DistinguishedName, DnType};
 use serde::{Deserialize, Serialize};
 use sortie_proto::id::GatewayId;
 use sortie_proto::secret::Secret;
@@ -209,7 +208,7 @@ impl Identity {
         let mut client = FeedClient::new(connect(&join.control, tls).await?);
         let request = v1::EnrolRequest {
             token: String::from_utf8_lossy(join.token.expose()).into_owned(),
-            certificate_request: certificate_request(&key, name)?,
+            certificate_request: key.certificate_request(name).map_err(Error::Request)?,
             name: name.to_owned(),
         };
         let answer = client.enrol(request).await;
@@ -252,7 +251,10 @@ impl Identity {
     /// When control refuses, or its answer is no certificate for this node.
     pub async fn renew(&self, client: &mut FeedClient<Channel>) -> Result<(), Error> {
         let request = v1::RenewCertificateRequest {
-            certificate_request: certificate_request(&self.key, &self.id.to_string())?,
+            certificate_request: self
+                .key
+                .certificate_request(&self.id.to_string())
+                .map_err(Error::Request)?,
         };
         let answer = client.renew_certificate(request).await;
         let answer = answer.map_err(|status| Error::Refused(Box::new(status)))?;
@@ -315,14 +317,6 @@ async fn connect(address: &str, tls: ClientTlsConfig) -> Result<Channel, Error> 
     Box::pin(async move { endpoint.connect().await })
         .await
         .map_err(failed)
-}
-
-fn certificate_request(key: &P256Key, name: &str) -> Result<Vec<u8>, Error> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
-    let request = params.serialize_request(key).map_err(Error::Request)?;
-    Ok(request.der().to_vec())
 }
 
 /// The chain as PEM, if its first certificate is for this key.

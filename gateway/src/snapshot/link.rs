@@ -52,6 +52,17 @@ pub struct Link {
     timeout: Duration,
 }
 
+/// What an agent is told when control refuses what was asked for it: what control said about the caller, and nothing
+/// else that it may say.
+pub(super) fn refusal(code: &str) -> Code {
+    let about_the_caller = |code: &Code| {
+        code.is_authentication() || matches!(code, Code::TenantDisabled | Code::VaultDisabled)
+    };
+    Code::from_name(code)
+        .filter(about_the_caller)
+        .unwrap_or(Code::VaultUnavailable)
+}
+
 impl Link {
     pub(super) const fn new(
         state: State,

@@ -43,13 +43,13 @@ fn the_token_is_the_user_name_of_the_proxy() {
     };
     check(
         "http://127.0.0.1:7380",
-        "http://sortie_ses_x:@127.0.0.1:7380",
+        "http://x:sortie_ses_x@127.0.0.1:7380",
     );
     check(
         "https://gate.example",
-        "https://sortie_ses_x:@gate.example:443",
+        "https://x:sortie_ses_x@gate.example:443",
     );
-    check("http://[::1]:1", "http://sortie_ses_x:@[::1]:1");
+    check("http://[::1]:1", "http://x:sortie_ses_x@[::1]:1");
     for url in ["127.0.0.1:7380", "socks5://h:1", "http://h/x", ""] {
         assert!(proxy_url(url, &token).is_err(), "{url}");
     }
@@ -73,7 +73,7 @@ fn keys_of_ours_do_not_reach_the_command() {
     assert_eq!(of(&all, "PATH"), ["/bin"]);
     assert_eq!(
         of(&all, "https_proxy"),
-        ["http://sortie_ses_x:@127.0.0.1:7380"]
+        ["http://x:sortie_ses_x@127.0.0.1:7380"]
     );
 }
 

@@ -1,4 +1,5 @@
-use boring::x509::extension::BasicConstraints;
+use boring::x509::X509Req;
+use rcgen::{BasicConstraints, SubjectPublicKeyInfo};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -7,48 +8,31 @@ use super::*;
 /// What control does: a root, and an intermediate for the key in the request, with a subject of its own.
 fn signed(request: &[u8], seconds: i64) -> SignedIntermediate {
     let request = X509Req::from_der(request).unwrap();
-    assert!(request.verify(&request.public_key().unwrap()).unwrap());
-    let root_key = new_key().unwrap();
-    let mut name = X509Name::builder().unwrap();
-    name.append_entry_by_nid(Nid::COMMONNAME, "Tenant root")
-        .unwrap();
-    let root_name = name.build();
-    let build = |subject: &X509Name, key: &PKey<boring::pkey::Public>, seconds: i64| {
-        let mut builder = X509Builder::new().unwrap();
-        builder.set_version(2).unwrap();
-        let serial = BigNum::from_u32(7).unwrap();
-        builder
-            .set_serial_number(&Asn1Integer::from_bn(&serial).unwrap())
-            .unwrap();
-        builder.set_issuer_name(&root_name).unwrap();
-        builder.set_subject_name(subject).unwrap();
-        builder
-            .set_not_before(&Asn1Time::from_unix(clock::seconds() - 60).unwrap())
-            .unwrap();
-        builder
-            .set_not_after(&Asn1Time::from_unix(clock::seconds() + seconds).unwrap())
-            .unwrap();
-        builder.set_pubkey(key).unwrap();
-        let ca = BasicConstraints::new().critical().ca().build().unwrap();
-        builder.append_extension(&ca).unwrap();
-        let id = SubjectKeyIdentifier::new()
-            .build(&builder.x509v3_context(None, None))
-            .unwrap();
-        builder.append_extension(&id).unwrap();
-        builder.sign(&root_key, MessageDigest::sha256()).unwrap();
-        builder.build()
+    let public = request.public_key().unwrap();
+    assert!(request.verify(&public).unwrap());
+    let authority = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "Tenant ü");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.serial_number = Some(SerialNumber::from(7_u64));
+        params
     };
-    let root_public = PKey::public_key_from_der(&root_key.public_key_to_der().unwrap()).unwrap();
-    let root = build(&root_name, &root_public, 1_000_000);
-    let mut name = X509Name::builder().unwrap();
-    name.append_entry_by_nid(Nid::ORGANIZATIONNAME, "Tenant ü")
-        .unwrap();
-    name.append_entry_by_nid(Nid::COMMONNAME, "gwy_1 intermediate")
-        .unwrap();
-    let intermediate = build(&name.build(), &request.public_key().unwrap(), seconds);
+    let root_key = P256Key::generate().unwrap();
+    let root = authority("Tenant root").self_signed(&root_key).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_der(root.der(), root_key).unwrap();
+    let spki = public.public_key_to_der().unwrap();
+    let public = SubjectPublicKeyInfo::from_der(&spki).unwrap();
+    let mut params = authority("gwy_1 intermediate");
+    params.not_after = time(clock::seconds() + seconds).unwrap();
+    let intermediate = params.signed_by(&public, &issuer).unwrap();
     SignedIntermediate {
-        certificate: intermediate.to_der().unwrap(),
-        root: root.to_der().unwrap(),
+        certificate: intermediate.der().to_vec(),
+        root: root.der().to_vec(),
     }
 }
 
@@ -141,5 +125,5 @@ fn two_leaves_have_two_serial_numbers_and_long_names_fit() {
 fn an_intermediate_for_another_key_is_refused() {
     let (_, request) = key_and_request().unwrap();
     let signed = signed(&request, 3600);
-    assert!(Issuer::new(&signed, new_key().unwrap(), 0).is_err());
+    assert!(Issuer::new(&signed, P256Key::generate().unwrap(), 0).is_err());
 }

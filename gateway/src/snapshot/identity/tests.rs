@@ -1,6 +1,6 @@
 use std::os::unix::fs::PermissionsExt;
 
-use rcgen::{BasicConstraints, IsCa, SerialNumber};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, SerialNumber};
 
 use super::*;
 
@@ -48,7 +48,7 @@ fn a_key_survives_its_file_and_signs_its_request() {
     let key = P256Key::generate().unwrap();
     let again = P256Key::from_pem(&key.to_pem().unwrap()).unwrap();
     assert!(key.pkey().public_eq(again.pkey()));
-    let request = certificate_request(&again, "edge-1").unwrap();
+    let request = again.certificate_request("edge-1").unwrap();
     let request = boring::x509::X509Req::from_der(&request).unwrap();
     assert!(request.verify(key.pkey()).unwrap());
 }

@@ -13,7 +13,7 @@ use sortie_proto::wire::v1;
 use v1::follow_event::Event;
 
 use super::{Broken, EARLY_MAX, Entry, Replica};
-use crate::snapshot::merge;
+use crate::snapshot::{link, merge};
 
 impl Replica {
     /// Takes an event.
@@ -144,12 +144,7 @@ impl Replica {
         let Some(entry) = self.vaults.get_mut(&id) else {
             return Ok(());
         };
-        let code = match Code::from_name(&wire.code) {
-            Some(
-                known @ (Code::SessionRevoked | Code::TenantDisabled | Code::VaultDisabled),
-            ) => known,
-            _ => Code::VaultUnavailable,
-        };
+        let code = link::refusal(&wire.code);
         entry.whole = None;
         self.state.drop_vault(id);
         // The refusal is about the token that asked. Others may have better ones.

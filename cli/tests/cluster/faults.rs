@@ -1,0 +1,279 @@
+//! What happens when processes die: nothing is lost, and what may not go on stops.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
+use super::support::{Cluster, Setup, free_port, poll, process, start_control};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_kill_9_of_the_gateway_every_request_that_the_upstream_saw_has_its_audit_entry() {
+    let mut cluster = Cluster::start().await;
+    cluster.bearer_service().await;
+    let session = cluster.session().await;
+    let certificate =
+        reqwest::Certificate::from_pem(&std::fs::read(cluster.ca()).unwrap()).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let workers: Vec<_> = (0..8)
+        .map(|worker| {
+            let client = reqwest::Client::builder()
+                .proxy(reqwest::Proxy::all(cluster.proxy(&session)).unwrap())
+                .add_root_certificate(certificate.clone())
+                .build()
+                .unwrap();
+            let (base, stop) = (cluster.url("/json/load"), stop.clone());
+            tokio::spawn(async move {
+                let mut number = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    number += 1;
+                    let _ended = client.get(format!("{base}/{worker}/{number}")).send().await;
+                }
+            })
+        })
+        .collect();
+    poll("load", || async {
+        (cluster.recorded_at("/json/load").len() > 300).then_some(())
+    })
+    .await;
+    cluster.kill_gateway().await;
+    stop.store(true, Ordering::Relaxed);
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    cluster.restart_gateway().await;
+    let seen: HashSet<String> = cluster
+        .recorded_at("/json/load")
+        .iter()
+        .map(|request| request["target"].as_str().unwrap().to_owned())
+        .collect();
+    poll("the replayed journal", || async {
+        let audited: HashSet<String> = cluster
+            .api
+            .audit()
+            .await
+            .iter()
+            .filter_map(|entry| {
+                Some(
+                    entry["url"]
+                        .as_str()?
+                        .split_once(&format!(":{}", cluster.ports.https))?
+                        .1
+                        .to_owned(),
+                )
+            })
+            .collect();
+        seen.is_subset(&audited).then_some(())
+    })
+    .await;
+    cluster
+        .curl(&session, &["-f", &cluster.url("/bytes/8")])
+        .await
+        .ok();
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_changes_from_eight_writers_with_one_killed_all_reach_the_gateway() {
+    let cluster = Cluster::start().await;
+    cluster.bearer_service().await;
+    let session = cluster.session().await;
+    cluster
+        .curl(&session, &["-f", &cluster.url("/bytes/8")])
+        .await
+        .ok();
+    // A second control on the same database: half of the writers write through it, and it is killed in the middle.
+    let mut ports = cluster.ports;
+    (ports.api, ports.feed, ports.control_admin) = (free_port(), free_port(), free_port());
+    let url = std::fs::read_to_string(cluster.path().join("control/database-url")).unwrap();
+    std::fs::create_dir_all(cluster.path().join("second")).unwrap();
+    std::fs::copy(
+        cluster.path().join("control/root.key"),
+        cluster.path().join("second/root.key"),
+    )
+    .unwrap();
+    let mut second = start_control(cluster.path(), ports, "second", Some(url.trim())).await;
+    let done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let writers: Vec<_> = (0..8)
+        .map(|writer| {
+            let api = if writer % 2 == 0 { cluster.api.clone() } else { cluster.api.at(ports.api) };
+            let done = done.clone();
+            tokio::spawn(async move {
+                for number in 0..125 {
+                    let path = format!("/v1/tenants/-/vaults/main/services/w{writer}-{}", number % 5);
+                    let body = json!({"host": format!("w{writer}-{}.up.test", number % 5), "path": format!("/{number}")});
+                    if !api.try_put(&path, body).await {
+                        return;
+                    }
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    poll("the middle", || async {
+        (done.load(Ordering::Relaxed) > 400).then_some(())
+    })
+    .await;
+    second.kill().await;
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert!(
+        done.load(Ordering::Relaxed) >= 500,
+        "the writers of the first control all finish"
+    );
+    let listed = cluster
+        .api
+        .get("/v1/tenants/-/vaults/main/services?page_size=1000")
+        .await;
+    let mut wanted: Vec<(String, u64)> = listed["services"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|service| {
+            (
+                service["name"].as_str().unwrap().to_owned(),
+                service["version"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    wanted.sort();
+    poll("the gateway to hold what the database holds", || async {
+        let state = process::get(cluster.ports.gateway_admin, "/state").await?;
+        let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+        let vault = state["vaults"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|vault| vault["name"] == "main")?
+            .clone();
+        let mut held: Vec<(String, u64)> = vault["services"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|service| {
+                (
+                    service["name"].as_str().unwrap().to_owned(),
+                    service["version"].as_u64().unwrap(),
+                )
+            })
+            .collect();
+        held.sort();
+        (held == wanted).then_some(())
+    })
+    .await;
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_control_brokering_goes_on_until_the_lease_ends_and_resumes_with_it() {
+    let clock = MovableClock::build();
+    let setup = Setup {
+        gateway_env: clock.environment(),
+        ..Default::default()
+    };
+    let mut cluster = Cluster::start_with(setup).await;
+    cluster.bearer_service().await;
+    let session = cluster.session().await;
+    cluster
+        .curl(&session, &["-f", &cluster.url("/bytes/8")])
+        .await
+        .ok();
+
+    cluster.control.stop().await;
+    cluster
+        .curl(&session, &["-f", &cluster.url("/bytes/8")])
+        .await
+        .ok();
+    clock.advance_to(840);
+    cluster
+        .curl(&session, &["-f", &cluster.url("/bytes/8")])
+        .await
+        .ok();
+    clock.advance_to(960);
+    poll("the lease to end", || async {
+        let seen = cluster
+            .curl(&session, &["-i", &cluster.url("/bytes/8")])
+            .await
+            .seen();
+        seen.contains("stale_lease").then_some(())
+    })
+    .await;
+
+    cluster.restart_control().await;
+    poll("brokering to resume", || async {
+        (cluster
+            .curl(&session, &["-f", &cluster.url("/bytes/8")])
+            .await
+            .code
+            == 0)
+            .then_some(())
+    })
+    .await;
+    // The feed goes on: a change made now arrives.
+    cluster
+        .service("later", json!({"host": "other.up.test"}))
+        .await;
+    let url = format!("https://other.up.test:{}/bytes/8", cluster.ports.https);
+    poll("a new change", || async {
+        (cluster.curl(&session, &["-f", &url]).await.code == 0).then_some(())
+    })
+    .await;
+    cluster.finish().await;
+}
+
+/// A library that is loaded before the C library and moves the clock that leases run on, and no other.
+struct MovableClock {
+    dir: tempfile::TempDir,
+}
+
+const CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t id, struct timespec *at) {
+    int answer = syscall(SYS_clock_gettime, id, at);
+    if (answer == 0 && id == CLOCK_BOOTTIME) {
+        char text[32] = {0};
+        int file = open(getenv("MOVED_CLOCK"), O_RDONLY);
+        if (file >= 0) {
+            if (read(file, text, sizeof text - 1) > 0) at->tv_sec += atol(text);
+            close(file);
+        }
+    }
+    return answer;
+}
+"#;
+
+impl MovableClock {
+    fn build() -> Self {
+        let clock = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        clock.advance_to(0);
+        std::fs::write(clock.dir.path().join("clock.c"), CLOCK).unwrap();
+        let built = std::process::Command::new("cc")
+            .args(["-shared", "-fPIC", "-o", "clock.so", "clock.c"])
+            .current_dir(clock.dir.path())
+            .status();
+        assert!(built.unwrap().success());
+        clock
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let file = |name: &str| self.dir.path().join(name).display().to_string();
+        vec![
+            ("LD_PRELOAD".to_owned(), file("clock.so")),
+            ("MOVED_CLOCK".to_owned(), file("seconds")),
+        ]
+    }
+
+    /// Moves the clock so many seconds ahead of the real one.
+    fn advance_to(&self, seconds: u32) {
+        std::fs::write(self.dir.path().join("seconds"), seconds.to_string()).unwrap();
+    }
+}

@@ -1,0 +1,18 @@
+//! The whole cluster as processes, driven by real clients: control on its own PostgreSQL, a gateway, a recording
+//! upstream, and curl, git, Python and Node in front.
+//!
+//! Every test has a cluster of its own and ends with `Cluster::finish`, which searches everything that the processes
+//! and clients left behind for the secrets that the test made. The binaries stand beside `sortie`:
+//! `cargo build --workspace --bins` makes them, and `make test` does that first.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test owns its tasks, reads its environment and keeps its own time"
+)]
+
+mod support;
+mod clients;
+mod echoes;
+mod faults;
+mod refusals;
+mod revocation;

@@ -1,0 +1,180 @@
+//! The admin API, as a test uses it.
+
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+
+/// A client with the owner's key of the test's tenant, and the operator's.
+#[derive(Clone)]
+pub(crate) struct Api {
+    client: Client,
+    base: String,
+    operator: String,
+    owner: String,
+}
+
+/// A session with its token.
+#[derive(Debug, Clone)]
+pub(crate) struct Minted {
+    pub(crate) id: String,
+    pub(crate) token: String,
+}
+
+impl Minted {
+    fn read(value: &Value) -> Self {
+        let field = |name: &str| {
+            value[name]
+                .as_str()
+                .unwrap_or_else(|| panic!("no {name} in {value}"))
+                .to_owned()
+        };
+        Self {
+            id: field("id"),
+            token: field("token"),
+        }
+    }
+}
+
+impl Api {
+    /// Makes the tenant. Its upstreams live on this machine.
+    pub(crate) async fn new(port: u16, operator: &str) -> Self {
+        let mut api = Self {
+            client: Client::new(),
+            base: format!("http://127.0.0.1:{port}"),
+            operator: operator.to_owned(),
+            owner: String::new(),
+        };
+        let body = json!({"name": "acme", "private_allow": ["127.0.0.0/8"]});
+        let (status, made) = api
+            .call(Method::POST, "/v1/tenants", Some(body), &api.operator)
+            .await;
+        assert!(status.is_success(), "{made}");
+        api.owner = made["owner_key"].as_str().unwrap().to_owned();
+        api
+    }
+
+    pub(crate) async fn join(&self) -> String {
+        let (status, made) = self
+            .call(
+                Method::POST,
+                "/v1/gateways:join",
+                Some(json!({"name": "gw1"})),
+                &self.operator,
+            )
+            .await;
+        assert!(status.is_success(), "{made}");
+        made["join"].as_str().unwrap().to_owned()
+    }
+
+    /// The same API at another control.
+    pub(crate) fn at(&self, port: u16) -> Self {
+        Self {
+            base: format!("http://127.0.0.1:{port}"),
+            ..self.clone()
+        }
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        key: &str,
+    ) -> (StatusCode, Value) {
+        self.try_call(method, path, body, key).await.unwrap()
+    }
+
+    async fn try_call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        key: &str,
+    ) -> Result<(StatusCode, Value), reqwest::Error> {
+        let mut request = self
+            .client
+            .request(method, format!("{}{path}", self.base))
+            .bearer_auth(key);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await?;
+        let status = answer.status();
+        Ok((status, answer.json().await.unwrap_or(Value::Null)))
+    }
+
+    async fn must(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let (status, answer) = self.call(method, path, body, &self.owner).await;
+        assert!(status.is_success(), "{path}: {status} {answer}");
+        answer
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        self.must(Method::GET, path, None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
+        self.must(Method::POST, path, Some(body)).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Value {
+        self.must(Method::PUT, path, Some(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Value {
+        self.must(Method::DELETE, path, None).await
+    }
+
+    /// A change that may fail because control was killed under it.
+    pub(crate) async fn try_put(&self, path: &str, body: Value) -> bool {
+        let answer = self
+            .try_call(Method::PUT, path, Some(body), &self.owner)
+            .await;
+        answer.is_ok_and(|(status, _)| status.is_success())
+    }
+
+    pub(crate) async fn mint(&self, session: Value) -> Minted {
+        Minted::read(&self.post("/v1/tenants/-/sessions", session).await)
+    }
+
+    pub(crate) async fn mint_batch(&self, sessions: Vec<Value>) -> Vec<Minted> {
+        let answer = self
+            .post(
+                "/v1/tenants/-/sessions:batchMint",
+                json!({"sessions": sessions}),
+            )
+            .await;
+        answer["sessions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(Minted::read)
+            .collect()
+    }
+
+    pub(crate) async fn revoke(&self, session: &Minted) {
+        self.post(
+            &format!("/v1/tenants/-/sessions/{}:revoke", session.id),
+            json!({}),
+        )
+        .await;
+    }
+
+    /// All audit entries of brokered requests, over all pages.
+    pub(crate) async fn audit(&self) -> Vec<Value> {
+        let mut entries = Vec::new();
+        let mut token = String::new();
+        loop {
+            let path =
+                format!("/v1/tenants/-/audit?kind=request&page_size=1000&page_token={token}");
+            let page = self.get(&path).await;
+            entries.extend(page["entries"].as_array().unwrap().iter().cloned());
+            token = page["next_page_token"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            if token.is_empty() {
+                return entries;
+            }
+        }
+    }
+}

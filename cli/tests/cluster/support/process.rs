@@ -1,0 +1,209 @@
+//! Child processes whose output is kept, and commands that run to their end.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::process::{Child, Command};
+
+use super::{DEADLINE, poll};
+
+/// A server of the cluster, with its output in a file.
+pub(crate) struct Process {
+    name: String,
+    child: Child,
+    output: PathBuf,
+}
+
+impl Process {
+    /// Starts one of our binaries.
+    pub(crate) fn start(
+        dir: &Path,
+        name: &str,
+        binary: &str,
+        arguments: &[String],
+        env: &[(String, String)],
+    ) -> Self {
+        let program = Path::new(env!("CARGO_BIN_EXE_sortie")).with_file_name(binary);
+        assert!(
+            program.exists(),
+            "{binary} is not built: run `cargo build --workspace --bins` (or `make test`)"
+        );
+        let output = dir.join(format!("{name}.log"));
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&output)
+            .unwrap();
+        let child = Command::new(&program)
+            .args(arguments)
+            .envs(env.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self {
+            name: name.to_owned(),
+            child,
+            output,
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("the process runs")
+    }
+
+    /// All that it printed so far.
+    pub(crate) fn output(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.output).unwrap_or_default()).into_owned()
+    }
+
+    pub(crate) async fn wait_for_line(&mut self, start: &str) {
+        while !self.output().lines().any(|line| line.starts_with(start)) {
+            self.must_run();
+            poll_once().await;
+        }
+    }
+
+    /// Waits until `/readyz` answers 200.
+    pub(crate) async fn wait_until_ready(&mut self, admin_port: u16) {
+        let end = tokio::time::Instant::now() + DEADLINE;
+        while get(admin_port, "/readyz").await.is_none() {
+            self.must_run();
+            assert!(
+                tokio::time::Instant::now() < end,
+                "{} is not ready:\n{}",
+                self.name,
+                tail(&self.output())
+            );
+            poll_once().await;
+        }
+    }
+
+    fn must_run(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!(
+                "{} ended with {status}:\n{}",
+                self.name,
+                tail(&self.output())
+            );
+        }
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+        let id = nix::unistd::Pid::from_raw(i32::try_from(self.id()).unwrap());
+        nix::sys::signal::kill(id, signal).unwrap();
+    }
+
+    /// `kill -9`.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub(crate) async fn stop(&mut self) {
+        if self.child.try_wait().unwrap().is_some() {
+            return;
+        }
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        let ended = tokio::time::timeout(DEADLINE, self.child.wait()).await;
+        assert!(
+            ended.is_ok(),
+            "{} does not stop:\n{}",
+            self.name,
+            tail(&self.output())
+        );
+    }
+}
+
+async fn poll_once() {
+    tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+}
+
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
+
+/// A command that ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Everything that a person at the terminal would have seen.
+    pub(crate) fn seen(&self) -> String {
+        self.text() + &self.stderr
+    }
+
+    /// The standard output, of a command that must have succeeded.
+    pub(crate) fn ok(&self) -> String {
+        assert_eq!(self.code, 0, "{}", self.seen());
+        self.text()
+    }
+}
+
+static COMMANDS: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs a command to its end and keeps what it printed in the folder that is searched.
+pub(crate) async fn run(
+    dir: &Path,
+    program: &str,
+    arguments: &[&str],
+    env: &[(&str, &str)],
+) -> Finished {
+    let child = Command::new(program)
+        .args(arguments)
+        .envs(env.iter().copied())
+        .env_remove("SORTIE_API_KEY")
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(DEADLINE, child)
+        .await
+        .expect("the command ends in time")
+        .unwrap();
+    let number = COMMANDS.fetch_add(1, Ordering::Relaxed);
+    let clients = dir.join("clients");
+    std::fs::create_dir_all(&clients).unwrap();
+    std::fs::write(clients.join(format!("{number}.out")), &output.stdout).unwrap();
+    std::fs::write(clients.join(format!("{number}.err")), &output.stderr).unwrap();
+    Finished {
+        code: output.status.code().unwrap_or(-1),
+        stdout: output.stdout,
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// The body of a 200 from an admin port.
+pub(crate) async fn get(port: u16, path: &str) -> Option<String> {
+    let answer = reqwest::get(format!("http://127.0.0.1:{port}{path}"))
+        .await
+        .ok()?;
+    if !answer.status().is_success() {
+        return None;
+    }
+    answer.text().await.ok()
+}
