@@ -3,6 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::large_futures,
     reason = "tests, and support that clippy does not know to be for tests"
 )]

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
 
+use super::support::api::Api;
 use super::support::{Cluster, Setup, free_port, poll, process, start_control};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,6 +75,19 @@ async fn after_kill_9_of_the_gateway_every_request_that_the_upstream_saw_has_its
     cluster.finish().await;
 }
 
+/// Makes 125 changes, or as many as the control behind this client lives to take.
+async fn write(api: Api, writer: usize, done: Arc<AtomicUsize>) {
+    for number in 0..125 {
+        let name = format!("w{writer}-{}", number % 5);
+        let path = format!("/v1/tenants/-/vaults/main/services/{name}");
+        let body = json!({"host": format!("{name}.up.test"), "path": format!("/{number}")});
+        if !api.try_put(&path, body).await {
+            return;
+        }
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_changes_from_eight_writers_with_one_killed_all_reach_the_gateway() {
     let cluster = Cluster::start().await;
@@ -94,21 +108,16 @@ async fn a_thousand_changes_from_eight_writers_with_one_killed_all_reach_the_gat
     )
     .unwrap();
     let mut second = start_control(cluster.path(), ports, "second", Some(url.trim())).await;
-    let done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let done = Arc::new(AtomicUsize::new(0));
     let writers: Vec<_> = (0..8)
         .map(|writer| {
-            let api = if writer % 2 == 0 { cluster.api.clone() } else { cluster.api.at(ports.api) };
+            let api = if writer % 2 == 0 {
+                cluster.api.clone()
+            } else {
+                cluster.api.at(ports.api)
+            };
             let done = done.clone();
-            tokio::spawn(async move {
-                for number in 0..125 {
-                    let path = format!("/v1/tenants/-/vaults/main/services/w{writer}-{}", number % 5);
-                    let body = json!({"host": format!("w{writer}-{}.up.test", number % 5), "path": format!("/{number}")});
-                    if !api.try_put(&path, body).await {
-                        return;
-                    }
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-            })
+            tokio::spawn(write(api, writer, done))
         })
         .collect();
     poll("the middle", || async {

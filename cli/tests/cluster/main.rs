@@ -7,7 +7,15 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "a test owns its tasks, reads its environment and keeps its own time"
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test owns its tasks, reads its environment and keeps its own time; its support is not taken for a test"
+)]
+#![expect(
+    clippy::too_many_lines,
+    reason = "a scenario is read from top to bottom"
 )]
 
 mod support;

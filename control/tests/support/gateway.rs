@@ -44,7 +44,7 @@ fn request(key: &KeyPair) -> Vec<u8> {
         .to_vec()
 }
 
-async fn dial(address: SocketAddr, authority: &str, identity: Option<Identity>) -> Channel {
+fn dial(address: SocketAddr, authority: &str, identity: Option<Identity>) -> Channel {
     let mut tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(authority))
         .domain_name("localhost");
@@ -58,7 +58,7 @@ async fn dial(address: SocketAddr, authority: &str, identity: Option<Identity>) 
 
 impl Gateway {
     pub(crate) async fn enrol(address: SocketAddr, join: &str) -> Self {
-        let mut gateway = Self::joining(address, join).await;
+        let mut gateway = Self::joining(address, join);
         let key = KeyPair::generate().unwrap();
         let answer = gateway.spend(request(&key)).await.unwrap();
         gateway.id = answer.gateway_id.as_slice().try_into().unwrap();
@@ -67,12 +67,12 @@ impl Gateway {
             .iter()
             .map(|der| pem(der))
             .collect();
-        gateway.show(Some((chain, &key))).await;
+        gateway.show(Some((chain, &key)));
         gateway
     }
 
     /// One that holds a join string and no certificate.
-    pub(crate) async fn joining(address: SocketAddr, join: &str) -> Self {
+    pub(crate) fn joining(address: SocketAddr, join: &str) -> Self {
         let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let json = URL_SAFE_NO_PAD
             .decode(join.strip_prefix("sortie_join_").unwrap())
@@ -80,7 +80,7 @@ impl Gateway {
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
         let authority = pem(&STANDARD.decode(json["ca"].as_str().unwrap()).unwrap());
         Self {
-            channel: dial(address, &authority, None).await,
+            channel: dial(address, &authority, None),
             token: json["token"].as_str().unwrap().to_owned(),
             boot: BootId::generate(),
             id: [0; 16],
@@ -89,9 +89,9 @@ impl Gateway {
         }
     }
 
-    async fn show(&mut self, identity: Option<(String, &KeyPair)>) {
+    fn show(&mut self, identity: Option<(String, &KeyPair)>) {
         let identity = identity.map(|(chain, key)| Identity::from_pem(chain, key.serialize_pem()));
-        self.channel = dial(self.address, &self.authority, identity).await;
+        self.channel = dial(self.address, &self.authority, identity);
     }
 
     async fn spend(&self, certificate_request: Vec<u8>) -> Result<v1::EnrolResponse, Status> {
@@ -119,19 +119,19 @@ impl Gateway {
         self.spend(tampered).await
     }
 
-    pub(crate) async fn forget_certificate(&mut self) {
-        self.show(None).await;
+    pub(crate) fn forget_certificate(&mut self) {
+        self.show(None);
     }
 
     /// Shows a certificate in its own name that the cluster did not sign.
-    pub(crate) async fn forge_certificate(&mut self) {
+    pub(crate) fn forge_certificate(&mut self) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params
             .distinguished_name
             .push(rcgen::DnType::CommonName, self.id().to_string());
         let forged = params.self_signed(&key).unwrap();
-        self.show(Some((pem(forged.der()), &key))).await;
+        self.show(Some((pem(forged.der()), &key)));
     }
 
     pub(crate) fn id(&self) -> GatewayId {

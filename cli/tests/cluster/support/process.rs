@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::process::{Child, Command};
 
-use super::{DEADLINE, poll};
+use super::DEADLINE;
 
 /// A server of the cluster, with its output in a file.
 pub(crate) struct Process {

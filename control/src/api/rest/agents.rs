@@ -98,7 +98,9 @@ pub(super) async fn verb(
     Path((tenant, segment)): Path<(String, String)>,
 ) -> Answer<v1::Revoked> {
     match split_verb(&segment) {
-        Some((agent, "revoke")) => revoke(state, caller, Path((tenant, agent.to_owned()))).await,
+        Some((agent, "revoke")) => {
+            Box::pin(revoke(state, caller, Path((tenant, agent.to_owned())))).await
+        }
         Some(_) => Err(Code::NotFound.into()),
         None => Err(Code::MethodNotAllowed.into()),
     }

@@ -136,10 +136,12 @@ pub(super) async fn verb(
         split_verb(&segment).ok_or_else(|| Problem::from(Code::MethodNotAllowed))?;
     let path = Path((tenant, session.to_owned()));
     match verb {
-        "revoke" => Ok(revoke(state, caller, path).await?.into_response()),
+        "revoke" => Ok(Box::pin(revoke(state, caller, path)).await?.into_response()),
         "renew" => {
             let body = renewal(&state.0, request).await?;
-            Ok(renew(state, caller, path, body).await?.into_response())
+            Ok(Box::pin(renew(state, caller, path, body))
+                .await?
+                .into_response())
         }
         _ => Err(Code::NotFound.into()),
     }

@@ -136,7 +136,9 @@ pub(super) async fn verb(
     Path((tenant, segment)): Path<(String, String)>,
 ) -> Answer<v1::Revoked> {
     match split_verb(&segment) {
-        Some((vault, "revoke")) => revoke(state, caller, Path((tenant, vault.to_owned()))).await,
+        Some((vault, "revoke")) => {
+            Box::pin(revoke(state, caller, Path((tenant, vault.to_owned())))).await
+        }
         Some(_) => Err(Code::NotFound.into()),
         None => Err(Code::MethodNotAllowed.into()),
     }
