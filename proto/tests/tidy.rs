@@ -67,6 +67,23 @@ const EXPOSE: &[(&str, &str)] = &[
     ("gateway/src/exchange/", "the stage that injects and masks"),
     ("control/src/seal.rs", "the key hierarchy"),
     ("control/src/seal/", "the key hierarchy"),
+    (
+        "gateway/src/snapshot/identity.rs",
+        "reads the join string, and the node's key from its file",
+    ),
+    (
+        "gateway/src/snapshot/link.rs",
+        "keeps the session that control is asked for a signature with",
+    ),
+    (
+        "gateway/src/snapshot/follow.rs",
+        "shows control the session that a signature is for",
+    ),
+    (
+        "gateway/src/snapshot/replica.rs",
+        "shows control the session that a vault is for",
+    ),
+    ("gateway/src/fixture.rs", "seals what the tests inject"),
     ("gateway/src/p256.rs", "hands the node's keys to BoringSSL"),
     ("control/src/authority.rs", "signs with the cluster's key"),
     ("control/src/authority/", "signs with a tenant's key"),

@@ -135,7 +135,7 @@ fn a_command_gets_a_session_and_no_key() {
     assert_eq!(done.status.code(), Some(42), "{}", text(&done.stderr));
     let seen = text(&done.stdout);
     assert!(
-        seen.contains("HTTPS_PROXY=http://sortie_ses_x:@127.0.0.1:7380\n"),
+        seen.contains("HTTPS_PROXY=http://x:sortie_ses_x@127.0.0.1:7380\n"),
         "{seen}"
     );
     assert!(seen.contains("API_KEY=__API_KEY__\n"), "{seen}");
