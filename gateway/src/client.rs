@@ -15,6 +15,7 @@ pub mod transport;
 pub mod tunnels;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,6 +23,7 @@ use boring::ssl::SslAcceptor;
 use moka::sync::Cache;
 use pingora_core::apps::HttpServerApp;
 use sortie_proto::code::Code;
+use sortie_proto::host::Host;
 use sortie_proto::id::{DecisionId, SessionId};
 use tokio::net::TcpStream;
 
@@ -29,7 +31,7 @@ use crate::error::Result;
 use crate::metrics::Metrics;
 use authenticate::{Authenticator, Caller};
 use connect::Target;
-use leaf::Leaves;
+use leaf::{Leaf, Leaves};
 use tunnels::Tunnels;
 
 /// What rides on a connection to every request on it: who calls, and where to.
@@ -41,6 +43,8 @@ pub struct Inbound {
     pub target: Target,
     /// Whether the client speaks through a tunnel.
     pub tunnelled: bool,
+    /// Whether the client's TLS named this target (SNI, RFC 6066), or none. If not, every request is refused.
+    pub agreed: bool,
 }
 
 /// A request that goes no further than this stage.
@@ -134,7 +138,25 @@ pub struct Frontend<B: Behind> {
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     /// How many hosts without a service each session has asked for.
-    pub(crate) refused_hosts: Cache<SessionId, Arc<std::sync::atomic::AtomicU32>>,
+    pub(crate) refused_hosts: Cache<SessionId, Arc<AtomicU32>>,
+}
+
+impl<B: Behind> Frontend<B> {
+    /// A leaf for a host on which every request will be refused, so that the refusal can be read. Each session has so
+    /// many: names are the agent's to choose, and a leaf costs a signature.
+    ///
+    /// # Errors
+    /// `too_many`, and what [`Leaves::get`] reports.
+    async fn leaf_to_refuse_on(&self, caller: &Caller, host: &Host) -> Result<Arc<Leaf>> {
+        if !self.leaves.holds(caller, host) {
+            let session = caller.claims().session;
+            let asked = self.refused_hosts.get_with(session, Arc::default);
+            if asked.fetch_add(1, Ordering::Relaxed) >= self.limits.refused_hosts_max {
+                return Err(Code::TooMany.into());
+            }
+        }
+        self.leaves.get(caller, host).await
+    }
 }
 
 impl<B: Behind> std::fmt::Debug for Frontend<B> {

@@ -175,9 +175,10 @@ async fn a_thousand_changes_from_eight_writers_with_one_killed_all_reach_the_gat
     cluster.finish().await;
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn without_control_brokering_goes_on_until_the_lease_ends_and_resumes_with_it() {
-    let clock = MovableClock::build();
+    let clock = super::support::clock::MovableClock::build();
     let setup = Setup {
         gateway_env: clock.environment(),
         ..Default::default()
@@ -195,12 +196,12 @@ async fn without_control_brokering_goes_on_until_the_lease_ends_and_resumes_with
         .curl(&session, &["-f", &cluster.url("/bytes/8")])
         .await
         .ok();
-    clock.advance_to(840);
+    clock.advance_leases(840);
     cluster
         .curl(&session, &["-f", &cluster.url("/bytes/8")])
         .await
         .ok();
-    clock.advance_to(960);
+    clock.advance_leases(960);
     poll("the lease to end", || async {
         let seen = cluster
             .curl(&session, &["-i", &cluster.url("/bytes/8")])
@@ -230,59 +231,4 @@ async fn without_control_brokering_goes_on_until_the_lease_ends_and_resumes_with
     })
     .await;
     cluster.finish().await;
-}
-
-/// A library that is loaded before the C library and moves the clock that leases run on, and no other.
-struct MovableClock {
-    dir: tempfile::TempDir,
-}
-
-const CLOCK: &str = r#"
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-int clock_gettime(clockid_t id, struct timespec *at) {
-    int answer = syscall(SYS_clock_gettime, id, at);
-    if (answer == 0 && id == CLOCK_BOOTTIME) {
-        char text[32] = {0};
-        int file = open(getenv("MOVED_CLOCK"), O_RDONLY);
-        if (file >= 0) {
-            if (read(file, text, sizeof text - 1) > 0) at->tv_sec += atol(text);
-            close(file);
-        }
-    }
-    return answer;
-}
-"#;
-
-impl MovableClock {
-    fn build() -> Self {
-        let clock = Self {
-            dir: tempfile::tempdir().unwrap(),
-        };
-        clock.advance_to(0);
-        std::fs::write(clock.dir.path().join("clock.c"), CLOCK).unwrap();
-        let built = std::process::Command::new("cc")
-            .args(["-shared", "-fPIC", "-o", "clock.so", "clock.c"])
-            .current_dir(clock.dir.path())
-            .status();
-        assert!(built.unwrap().success());
-        clock
-    }
-
-    fn environment(&self) -> Vec<(String, String)> {
-        let file = |name: &str| self.dir.path().join(name).display().to_string();
-        vec![
-            ("LD_PRELOAD".to_owned(), file("clock.so")),
-            ("MOVED_CLOCK".to_owned(), file("seconds")),
-        ]
-    }
-
-    /// Moves the clock so many seconds ahead of the real one.
-    fn advance_to(&self, seconds: u32) {
-        std::fs::write(self.dir.path().join("seconds"), seconds.to_string()).unwrap();
-    }
 }

@@ -13,6 +13,11 @@ struct Seen {
 }
 
 async fn ask(cluster: &Cluster, proxy: &str, url: &str) -> Seen {
+    ask_with(cluster, proxy, url, None).await
+}
+
+/// As [`ask`], with another `Host` than the URL's.
+async fn ask_with(cluster: &Cluster, proxy: &str, url: &str, host: Option<&str>) -> Seen {
     let ca = cluster.ca().display().to_string();
     let modules = std::env::var("SORTIE_TEST_NODE_MODULES").unwrap_or_default();
     let home = cluster.path().display().to_string();
@@ -28,18 +33,37 @@ async fn ask(cluster: &Cluster, proxy: &str, url: &str) -> Seen {
         ("NODE_EXTRA_CA_CERTS", &ca),
         ("NODE_PATH", &modules),
     ];
+    let headers = host.map_or(json!({}), |host| json!({"Host": host}));
     let python_code = format!(
-        "import requests\ntry:\n  r = requests.get({url:?}); print(r.status_code, r.text)\nexcept Exception as e:\n  print(e)"
+        "import requests\ntry:\n  r = requests.get({url:?}, headers={headers}); print(r.status_code, r.text)\nexcept Exception as e:\n  print(e)"
     );
+    // `fetch` does not let its caller name the host; what is below it does.
+    let node_call = match host {
+        None => {
+            format!("fetch({url:?}, {{dispatcher}}).then(async r => [r.status, await r.text()])")
+        }
+        Some(_) => format!(
+            "request({url:?}, {{dispatcher, headers: {headers}}})\
+             .then(async r => [r.statusCode, await r.body.text()])"
+        ),
+    };
     let node_code = format!(
-        "const {{fetch, EnvHttpProxyAgent}} = require('undici');\
-         fetch({url:?}, {{dispatcher: new EnvHttpProxyAgent()}})\
-         .then(async r => console.log(r.status, await r.text()), e => console.log(String(e), String(e.cause)))"
+        "const {{fetch, request, EnvHttpProxyAgent}} = require('undici');\
+         const dispatcher = new EnvHttpProxyAgent();\
+         {node_call}.then(seen => console.log(...seen), e => console.log(String(e), String(e.cause)))"
     );
     let python = std::env::var("SORTIE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let header = host.map(|host| format!("Host: {host}"));
+    let extra = header.as_ref().map(|it| format!("http.extraHeader={it}"));
+    let mut curl = vec!["-i", url];
+    let mut git = vec!["ls-remote", url];
+    if let (Some(header), Some(extra)) = (&header, &extra) {
+        curl.extend(["-H", header]);
+        git.splice(0..0, ["-c", extra]);
+    }
     Seen {
-        curl: cluster.curl_through(proxy, &["-i", url]).await,
-        git: cluster.run("git", &["ls-remote", url], &env).await,
+        curl: cluster.curl_through(proxy, &curl).await,
+        git: cluster.run("git", &git, &env).await,
         python: cluster.run(&python, &["-c", &python_code], &env).await,
         node: cluster.run("node", &["-e", &node_code], &env).await,
     }
@@ -48,6 +72,10 @@ async fn ask(cluster: &Cluster, proxy: &str, url: &str) -> Seen {
 /// A refusal inside the tunnel: every client that shows an answer shows the code and what to do.
 async fn inside(cluster: &Cluster, session: &Minted, url: &str, code: &str, status: u16) {
     let seen = ask(cluster, &cluster.proxy(session), url).await;
+    shows(&seen, code, status);
+}
+
+fn shows(seen: &Seen, code: &str, status: u16) {
     let text = sortie_proto::code::Code::from_name(code).unwrap().text();
     for (client, finished) in [
         ("curl", &seen.curl),
@@ -88,6 +116,49 @@ async fn inside(cluster: &Cluster, session: &Minted, url: &str, code: &str, stat
     );
 }
 
+/// A refusal of the CONNECT itself. Clients throw its body away; what each of them shows is the status or the reason.
+fn before_the_tunnel(seen: &Seen, code: &str) {
+    for (client, finished) in [("curl", &seen.curl), ("python", &seen.python)] {
+        assert!(
+            finished.seen().contains(code),
+            "{client}: {}",
+            finished.seen()
+        );
+    }
+    for (client, finished) in [("git", &seen.git), ("python", &seen.python)] {
+        assert!(
+            finished.seen().contains("407"),
+            "{client}: {}",
+            finished.seen()
+        );
+    }
+    assert!(
+        seen.node.seen().contains("407") || seen.node.seen().contains("Proxy"),
+        "node: {}",
+        seen.node.seen()
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_has_ended_is_refused_by_the_gateways_clock() {
+    let clock = super::support::clock::MovableClock::build();
+    let setup = super::support::Setup {
+        gateway_env: clock.environment(),
+        ..Default::default()
+    };
+    let cluster = Cluster::start_with(setup).await;
+    cluster.bearer_service().await;
+    let session = cluster.session().await;
+    let (proxy, url) = (cluster.proxy(&session), cluster.url("/bytes/8"));
+    cluster.curl(&session, &["-f", &url]).await.ok();
+    clock.advance_wall(24 * 60 * 60);
+    before_the_tunnel(&ask(&cluster, &proxy, &url).await, "token_expired");
+    assert_eq!(cluster.recorded().len(), 1);
+    clock.advance_wall(0);
+    cluster.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_without_a_good_token_is_told_why() {
     let cluster = Cluster::start().await;
@@ -118,30 +189,7 @@ async fn a_caller_without_a_good_token_is_told_why() {
     ];
     let url = cluster.url("/bytes/8");
     for (code, proxy) in cases {
-        let seen = ask(&cluster, &proxy, &url).await;
-        assert!(
-            seen.curl.seen().contains(code),
-            "curl: {}",
-            seen.curl.seen()
-        );
-        // Clients throw the body of a refused CONNECT away; what each of them shows is the status or the reason.
-        for (client, finished) in [("git", &seen.git), ("python", &seen.python)] {
-            assert!(
-                finished.seen().contains("407"),
-                "{client}: {}",
-                finished.seen()
-            );
-        }
-        assert!(
-            seen.python.seen().contains(code),
-            "python: {}",
-            seen.python.seen()
-        );
-        assert!(
-            seen.node.seen().contains("407") || seen.node.seen().contains("Proxy"),
-            "node: {}",
-            seen.node.seen()
-        );
+        before_the_tunnel(&ask(&cluster, &proxy, &url).await, code);
     }
     assert!(cluster.recorded().is_empty(), "something was sent");
     cluster.finish().await;
@@ -256,26 +304,17 @@ async fn connect_and_host_must_agree_and_the_hint_must_be_a_vault_of_the_session
         .service("other", json!({"host": "other.up.test"}))
         .await;
     let session = cluster.session().await;
-    for flag in ["--http1.1", "--http2"] {
-        let fronted = cluster
-            .curl(
-                &session,
-                &[
-                    flag,
-                    "-i",
-                    "-H",
-                    "Host: other.up.test",
-                    &cluster.url("/bytes/8"),
-                ],
-            )
-            .await;
-        assert!(
-            fronted.seen().contains("authority_mismatch"),
-            "{}",
-            fronted.seen()
-        );
-        assert!(fronted.seen().contains("421"), "{}", fronted.seen());
-    }
+    let (proxy, url) = (cluster.proxy(&session), cluster.url("/bytes/8"));
+    let other = "other.up.test";
+    let fronted = ask_with(&cluster, &proxy, &url, Some(other)).await;
+    shows(&fronted, "authority_mismatch", 421);
+    let header = format!("Host: {other}");
+    let fronted = cluster
+        .curl(&session, &["--http1.1", "-i", "-H", &header, &url])
+        .await
+        .seen();
+    assert!(fronted.contains("authority_mismatch"), "{fronted}");
+    assert!(cluster.recorded().is_empty(), "something was sent");
     let hint = |name: &str| {
         format!(
             "http://{}:{name}@127.0.0.1:{}",
@@ -286,16 +325,14 @@ async fn connect_and_host_must_agree_and_the_hint_must_be_a_vault_of_the_session
         .curl_through(&hint("main"), &["-f", &cluster.url("/bytes/8")])
         .await
         .ok();
-    let wrong = cluster
-        .curl_through(&hint("other-vault"), &["-i", &cluster.url("/bytes/8")])
-        .await;
-    assert!(wrong.seen().contains("vault_mismatch"), "{}", wrong.seen());
-    let password = format!(
-        "http://x:{}@127.0.0.1:{}",
+    let wrong = ask(&cluster, &hint("other-vault"), &url).await;
+    shows(&wrong, "vault_mismatch", 403);
+    let user_name = format!(
+        "http://{}:@127.0.0.1:{}",
         session.token, cluster.ports.proxy
     );
     cluster
-        .curl_through(&password, &["-f", &cluster.url("/bytes/8")])
+        .curl_through(&user_name, &["-f", &cluster.url("/bytes/8")])
         .await
         .ok();
     cluster.finish().await;

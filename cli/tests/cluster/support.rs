@@ -1,6 +1,8 @@
 //! Starts a cluster of processes, sets it up over REST, and searches what it left behind for secrets.
 
 pub(crate) mod api;
+#[cfg(target_os = "linux")]
+pub(crate) mod clock;
 pub(crate) mod leaks;
 pub(crate) mod process;
 

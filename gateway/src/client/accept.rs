@@ -245,6 +245,7 @@ async fn absolute<B: Behind>(
         caller,
         target,
         tunnelled: false,
+        agreed: true,
     }));
     match requests::hand_on(&app, tunnel, head, bytes, shutdown).await {
         Some(tunnel) => Next::Keep(tunnel),
@@ -298,6 +299,7 @@ async fn connect<B: Behind>(
         caller,
         target,
         tunnelled: true,
+        agreed: true,
     };
     requests::tunnel(frontend, tunnel, inbound, leaf, shutdown).await;
 }
@@ -317,13 +319,10 @@ async fn leaf_for<B: Behind>(
     if target.scheme == sortie_proto::service::Scheme::Http {
         return Ok(None);
     }
-    if !known && !frontend.leaves.holds(caller, &target.host) {
-        let session = caller.claims().session;
-        let asked = frontend.refused_hosts.get_with(session, Arc::default);
-        let before = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if before >= frontend.limits.refused_hosts_max {
-            return Err(Code::TooMany.into());
-        }
-    }
-    frontend.leaves.get(caller, &target.host).await.map(Some)
+    let leaf = if known {
+        frontend.leaves.get(caller, &target.host).await
+    } else {
+        frontend.leaf_to_refuse_on(caller, &target.host).await
+    };
+    leaf.map(Some)
 }

@@ -24,7 +24,7 @@ use super::transport::Tunnel;
 /// Why there is no TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failed {
-    /// The client named another host than the tunnel is for.
+    /// The client named another host than the tunnel is for, and there is no leaf to say so with.
     #[error("the client named another host than the tunnel is for")]
     Mismatch,
     /// The client broke off, does not trust the leaf, or speaks nothing that we do.
@@ -49,26 +49,56 @@ pub fn acceptor() -> Result<SslAcceptor, ErrorStack> {
     Ok(builder.build())
 }
 
+/// A tunnel that is TLS.
+#[derive(Debug)]
+pub struct Intercepted {
+    /// What is in it.
+    pub tunnel: Tunnel,
+    /// Whether the client named the tunnel's host, or none. Otherwise its certificate is for the other one, and what is
+    /// asked on it is to be refused.
+    pub agreed: bool,
+}
+
+/// Finds the leaf for a host that a client named although the tunnel is for another one.
+#[async_trait]
+pub trait Other: Send + Sync {
+    /// The leaf, if this client may have one.
+    async fn leaf(&self, named: Host) -> Option<Arc<Leaf>>;
+}
+
 struct Callbacks<'a> {
     host: &'a Host,
     leaf: &'a Arc<Leaf>,
+    other: &'a dyn Other,
     mismatch: AtomicBool,
+}
+
+impl Callbacks<'_> {
+    /// The leaf for the name that the client gave.
+    async fn leaf_for(&self, named: Option<Option<Host>>) -> Option<Arc<Leaf>> {
+        match named {
+            None => Some(self.leaf.clone()),
+            Some(Some(named)) if named == *self.host => Some(self.leaf.clone()),
+            Some(other) => {
+                self.mismatch.store(true, Ordering::Relaxed);
+                self.other.leaf(other?).await
+            }
+        }
+    }
 }
 
 #[async_trait]
 impl TlsAccept for Callbacks<'_> {
     async fn certificate_callback(&self, ssl: &mut SslRef) {
-        let agrees = ssl
-            .servername(NameType::HOST_NAME)
-            .is_none_or(|name| Host::parse(name).is_ok_and(|named| named == *self.host));
-        if !agrees {
+        let named = ssl.servername(NameType::HOST_NAME);
+        let named = named.map(|name| Host::parse(name).ok());
+        let Some(leaf) = self.leaf_for(named).await else {
             // Without a certificate the client gets a fatal alert: there is no other way to refuse from here.
-            self.mismatch.store(true, Ordering::Relaxed);
             return;
-        }
-        let set = ext::ssl_use_certificate(ssl, &self.leaf.certificate)
-            .and_then(|()| ext::ssl_add_chain_cert(ssl, &self.leaf.intermediate))
-            .and_then(|()| ext::ssl_use_private_key(ssl, &self.leaf.key));
+        };
+        let set = ext::ssl_use_certificate(ssl, &leaf.certificate)
+            .and_then(|()| ext::ssl_add_chain_cert(ssl, &leaf.intermediate))
+            .and_then(|()| ext::ssl_use_private_key(ssl, &leaf.key));
         if set.is_err() {
             tracing::error!("a leaf certificate could not be used");
         }
@@ -76,27 +106,33 @@ impl TlsAccept for Callbacks<'_> {
     }
 }
 
-/// Does the handshake on a tunnel.
+/// Does the handshake on a tunnel, with the leaf of its host.
 ///
 /// # Errors
 /// [`Failed`] says how it ended; the client has been told by an alert.
 pub async fn intercept(
     acceptor: &SslAcceptor,
     tunnel: Tunnel,
-    host: &Host,
-    leaf: &Arc<Leaf>,
+    (host, leaf): (&Host, &Arc<Leaf>),
+    other: &dyn Other,
     deadline: Duration,
-) -> Result<Tunnel, Failed> {
+) -> Result<Intercepted, Failed> {
     let callbacks = Callbacks {
         host,
         leaf,
+        other,
         mismatch: AtomicBool::new(false),
     };
     let handshake = handshake_with_callback(acceptor, tunnel, &callbacks);
-    match tokio::time::timeout(deadline, handshake).await {
-        Ok(Ok(stream)) => Ok(Tunnel::tls(stream)),
+    let done = tokio::time::timeout(deadline, handshake).await;
+    let agreed = !callbacks.mismatch.load(Ordering::Relaxed);
+    match done {
+        Ok(Ok(stream)) => Ok(Intercepted {
+            tunnel: Tunnel::tls(stream),
+            agreed,
+        }),
         // Pingora's error is dropped unread.
-        Ok(Err(_)) if callbacks.mismatch.load(Ordering::Relaxed) => Err(Failed::Mismatch),
+        Ok(Err(_)) if !agreed => Err(Failed::Mismatch),
         Ok(Err(_)) => Err(Failed::Handshake),
         Err(_) => Err(Failed::Timeout),
     }

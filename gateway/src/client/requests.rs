@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::BytesMut;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
@@ -19,11 +20,13 @@ use pingora_core::protocols::{
 };
 use pingora_core::server::ShutdownWatch;
 use sortie_proto::code::Code;
+use sortie_proto::host::Host;
 use sortie_proto::service::Scheme;
 use tokio::io::AsyncWriteExt as _;
 
+use super::authenticate::Caller;
 use super::head::{self, Head};
-use super::intercept::{self, Failed};
+use super::intercept::{self, Failed, Intercepted};
 use super::leaf::Leaf;
 use super::transport::framing::Framing;
 use super::transport::{Tunnel, read_head};
@@ -76,7 +79,10 @@ pub async fn tunnel<B: Behind>(
         TLS_HANDSHAKE => {
             inbound.target.scheme = Scheme::Https;
             match Box::pin(decrypt(frontend, *tunnel, &inbound, leaf)).await {
-                Ok(tunnel) => Box::new(tunnel),
+                Ok(intercepted) => {
+                    inbound.agreed = intercepted.agreed;
+                    Box::new(intercepted.tunnel)
+                }
                 Err(code) => return note(frontend, &inbound, "CONNECT", code),
             }
         }
@@ -95,12 +101,26 @@ pub async fn tunnel<B: Behind>(
     }
 }
 
+/// Who asks for another host than a tunnel's.
+struct Asked<'a, B: Behind> {
+    frontend: &'a Frontend<B>,
+    caller: &'a Caller,
+}
+
+#[async_trait]
+impl<B: Behind> intercept::Other for Asked<'_, B> {
+    async fn leaf(&self, named: Host) -> Option<Arc<Leaf>> {
+        let leaf = self.frontend.leaf_to_refuse_on(self.caller, &named).await;
+        leaf.ok()
+    }
+}
+
 async fn decrypt<B: Behind>(
     frontend: &Frontend<B>,
     tunnel: Tunnel,
     inbound: &Inbound,
     leaf: Option<Arc<Leaf>>,
-) -> std::result::Result<Tunnel, Code> {
+) -> std::result::Result<Intercepted, Code> {
     let host = &inbound.target.host;
     let leaf = match leaf {
         Some(leaf) => leaf,
@@ -112,7 +132,11 @@ async fn decrypt<B: Behind>(
             .map_err(|error| error.code())?,
     };
     let deadline = frontend.limits.handshake_deadline;
-    intercept::intercept(&frontend.acceptor, tunnel, host, &leaf, deadline)
+    let asked = Asked {
+        frontend,
+        caller: &inbound.caller,
+    };
+    intercept::intercept(&frontend.acceptor, tunnel, (host, &leaf), &asked, deadline)
         .await
         .map_err(|failed| {
             frontend.metrics.handshakes_failed.inc();

@@ -224,7 +224,7 @@ fn check_authority(request: &RequestHeader, inbound: &Inbound) -> Result<()> {
         .uri
         .scheme_str()
         .is_none_or(|scheme| scheme.eq_ignore_ascii_case(target.scheme.name()));
-    if host_agrees && authority_agrees && scheme_agrees {
+    if inbound.agreed && host_agrees && authority_agrees && scheme_agrees {
         Ok(())
     } else {
         Err(Code::AuthorityMismatch.into())
