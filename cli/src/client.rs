@@ -14,7 +14,7 @@ use crate::error::{Error, Problem, Result};
 
 /// The longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// How long a call may take as a whole. Revoking waits for gateways, so it is not short.
+/// How long a call may take as a whole: longer than control gives itself, so that its answer arrives.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many objects one page asks for.
 const PAGE_SIZE: usize = 200;

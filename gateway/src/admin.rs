@@ -1,4 +1,5 @@
-//! `/livez`, `/readyz`, `/metrics` and `/state`, on a thread of their own: a stalled data path does not stall what reports it.
+//! `/livez`, `/readyz`, `/metrics` and `/state`, on a thread of their own: a stalled data path does not stall what
+//! reports it.
 
 use std::convert::Infallible;
 use std::io;

@@ -35,7 +35,7 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Worker threads, and proxy instances.
     pub workers: usize,
-    /// The address of `/livez`, `/readyz` and `/metrics`.
+    /// The address of `/livez`, `/readyz`, `/metrics` and `/state`.
     pub admin: SocketAddr,
     /// How upstreams are reached.
     pub upstream: Upstream,

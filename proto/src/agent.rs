@@ -17,7 +17,9 @@ pub struct Grant {
     pub version: u64,
 }
 
-/// What a role allows; each includes the ones before it.
+/// What a role is meant to allow; each includes the ones before it.
+///
+/// Gateways ask only whether there is one. Control lets no agent change a vault, whatever its role there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VaultRole {
     /// Have requests brokered.

@@ -63,7 +63,7 @@ pub struct Destination {
     pub path: Option<PathPattern>,
     /// The methods; empty is any.
     pub methods: Vec<String>,
-    /// Where in the request a placeholder for it may stand; empty is wherever the service says.
+    /// Where in the request it may stand, injected or in a placeholder's place; empty is wherever the service says.
     pub surfaces: Vec<Surface>,
 }
 

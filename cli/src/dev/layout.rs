@@ -1,7 +1,7 @@
 //! Where everything of `sortie dev` stands: folders, ports, and the configuration of both programs.
 //!
-//! Invariants: folders are 0700 (0711 on the way to the database if root starts it) and files 0600; one `sortie dev` per folder; configuration is written anew at each
-//! start, so that it always fits this version.
+//! Invariants: folders are 0700 (0711 on the way to the database if root starts it) and files 0600; one `sortie dev`
+//! per folder; configuration is written anew at each start, so that it always fits this version.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};

@@ -17,9 +17,9 @@ Example:
 pub(crate) enum Role {
     /// Use its services
     User,
-    /// Change its services and credentials as well
+    /// So far as `user`; meant for changing services and credentials too
     Editor,
-    /// Grant roles as well
+    /// So far as `user`; meant for granting roles too
     Admin,
 }
 

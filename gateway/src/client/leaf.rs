@@ -4,6 +4,8 @@
 //! for 72 h and it is renewed after 24. A leaf costs one signature, lives a day at most and never past its intermediate,
 //! and is good for one host and for servers only.
 //!
+//! Not here: whether the host is one that an agent may reach.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;

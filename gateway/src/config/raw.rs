@@ -85,7 +85,8 @@ struct Journal {
     path: Option<PathBuf>,
     /// The size of a segment, 1 MiB to 1 GiB.
     segment_bytes: u64,
-    /// The most bytes of all segments; beyond it requests are refused with `journal_full`.
+    /// The most bytes of all segments; past nine tenths of it requests are refused with `journal_full`: the last tenth
+    /// is for the ends of those under way.
     bytes_max: u64,
     /// How often segments are synced, in milliseconds: what power loss may take.
     sync_interval_ms: u64,

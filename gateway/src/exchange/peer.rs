@@ -1,7 +1,9 @@
 //! Target → a classified address → an `HttpPeer` in the vault's own pool.
 //!
-//! **Invariants.** What is dialled is the very address that was classified: no name is resolved after that. Our own
-//! listeners and control's are never dialled, whatever a tenant allows. TLS peers always have a name to verify.
+//! **Invariants.** What is dialled is the very address that was classified: no name is resolved after that. This
+//! node's own listeners are never dialled, whatever a tenant allows. TLS peers always have a name to verify.
+//!
+//! Not here: where control listens. It is refused as any special-use address is, unless the tenant may reach its range.
 
 mod classify;
 
@@ -29,7 +31,7 @@ pub use self::classify::is_special;
 pub struct Config {
     /// Addresses of names, before DNS, as in `/etc/hosts`. They are classified like any other.
     pub hosts: HashMap<Host, Vec<IpAddr>>,
-    /// Where this node and control listen: never dialled. An unspecified address covers all of this machine's.
+    /// Where this node listens: never dialled. An unspecified address covers all of this machine's.
     pub own: Vec<SocketAddr>,
     /// How long one try of one name server may take; there are two. 2 s.
     pub dns_timeout: Duration,
@@ -39,7 +41,7 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long TCP and TLS together may take. 10 s.
     pub handshake_timeout: Duration,
-    /// How long a read may wait: the silence between two parts of an answer. 60 s.
+    /// How long a read may wait: the silence between two parts of an answer. 10 min.
     pub read_timeout: Duration,
     /// How long a write may wait. 60 s.
     pub write_timeout: Duration,
