@@ -133,7 +133,7 @@ impl Peers {
         permit: &Permit,
         target: &Target,
         address: SocketAddr,
-        upgrade: bool,
+        h1: bool,
     ) -> Result<HttpPeer> {
         let (scheme, sni) = match (target.scheme, &target.host) {
             // Pingora verifies nothing without a name, and takes an address for a DNS name.
@@ -141,7 +141,7 @@ impl Peers {
             (Scheme::Https, Host::Name(name)) => (PeerScheme::HTTPS, name.to_string()),
             (Scheme::Http, _) => (PeerScheme::HTTP, String::new()),
         };
-        let h1 = upgrade || target.scheme == Scheme::Http;
+        let h1 = h1 || target.scheme == Scheme::Http;
         Ok(HttpPeer {
             _address: PeerAddr::Inet(address),
             scheme,

@@ -29,6 +29,8 @@ pub(super) const HEADER_LEN: usize = 64;
 /// The bytes before a payload.
 pub(super) const FRAME_LEN: usize = 8;
 const FRAME_LEN_U64: u64 = 8;
+/// The most that a reader reads ahead.
+const AHEAD_BYTES: usize = 64 * 1024;
 /// Where the first record stands.
 const RECORDS_START: u64 = 64;
 const SUFFIX: &str = ".seg";
@@ -230,6 +232,9 @@ pub(super) struct Reader {
     next: u64,
     offset: u64,
     length: u64,
+    /// Bytes of complete records from `ahead_at` on: never written again, so that they may be kept.
+    ahead: Vec<u8>,
+    ahead_at: u64,
 }
 
 impl Reader {
@@ -249,6 +254,8 @@ impl Reader {
             next: header.first,
             offset: RECORDS_START,
             length,
+            ahead: Vec::new(),
+            ahead_at: 0,
         }))
     }
 
@@ -271,26 +278,60 @@ impl Reader {
         else {
             return Ok(Read::End);
         };
-        let mut head = [0; 4];
-        self.file.read_exact_at(&mut head, self.offset)?;
-        let length = u32::from_le_bytes(head);
+        let (length, check) = frame_head(self.bytes(self.offset, FRAME_LEN, end)?)?;
         if length == 0 {
             return Ok(Read::End);
         }
         if u64::from(length) > left {
             return Ok(Read::Torn);
         }
-        self.file
-            .read_exact_at(&mut head, self.offset.saturating_add(4))?;
-        let mut payload = vec![0; usize::try_from(length).or(Err(io::ErrorKind::InvalidData))?];
         let start = self.offset.saturating_add(FRAME_LEN_U64);
-        self.file.read_exact_at(&mut payload, start)?;
-        if crc32c::crc32c(&payload) != u32::from_le_bytes(head) {
+        let size = usize::try_from(length).or(Err(io::ErrorKind::InvalidData))?;
+        let payload = self.bytes(start, size, end)?.to_vec();
+        if crc32c::crc32c(&payload) != check {
             return Ok(Read::Torn);
         }
         self.offset = start.saturating_add(u64::from(length));
         self.next = self.next.saturating_add(1);
         Ok(Read::Record(payload))
+    }
+
+    /// `size` bytes from `offset` on, which end before `end`. Reads ahead: a record is a few hundred bytes, and a call
+    /// of the kernel for each would cost more than what is done with it.
+    fn bytes(&mut self, offset: u64, size: usize, end: u64) -> io::Result<&[u8]> {
+        let held = |reader: &Self| {
+            let from = usize::try_from(offset.checked_sub(reader.ahead_at)?).ok()?;
+            let to = from.checked_add(size)?;
+            (to <= reader.ahead.len()).then_some(from..to)
+        };
+        let range = match held(self) {
+            Some(range) => range,
+            None => {
+                let left = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
+                self.ahead.resize(left.min(AHEAD_BYTES.max(size)), 0);
+                self.ahead_at = offset;
+                let read = self.file.read_exact_at(&mut self.ahead, offset);
+                if read.is_err() {
+                    self.ahead.clear();
+                }
+                read?;
+                held(self).ok_or(io::ErrorKind::UnexpectedEof)?
+            }
+        };
+        self.ahead
+            .get(range)
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// The length of a record and the sum over it.
+fn frame_head(bytes: &[u8]) -> io::Result<(u32, u32)> {
+    match bytes {
+        &[a, b, c, d, e, f, g, h] => Ok((
+            u32::from_le_bytes([a, b, c, d]),
+            u32::from_le_bytes([e, f, g, h]),
+        )),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 

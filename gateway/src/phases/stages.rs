@@ -108,6 +108,7 @@ impl Stages {
             injection,
             redact,
             upgrade,
+            h1: !session.is_http2(),
         });
         Ok(())
     }
@@ -124,12 +125,9 @@ impl Stages {
                     .await?
             }
         };
-        let peer = self.peers.peer(
-            &exchange.permit,
-            &inbound.target,
-            address,
-            exchange.upgrade.is_some(),
-        )?;
+        let peer = self
+            .peers
+            .peer(&exchange.permit, &inbound.target, address, exchange.h1)?;
         if let (Some(entry), Some(exchange)) = (&mut context.entry, &context.exchange) {
             entry.leave(&exchange.permit, Some(&exchange.injection))?;
         }

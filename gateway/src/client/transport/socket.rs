@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use nix::sys::socket::{Shutdown, shutdown};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::buffer::{Buffer, spare_capacity};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Bytes read at once.
@@ -84,6 +85,25 @@ pub fn cut(stream: &TcpStream) {
     let _ended = shutdown(stream.as_raw_fd(), Shutdown::Both);
 }
 
+/// Reads once. A read that does not fill the buffer has emptied the socket, so that the next one waits for the kernel's
+/// word instead of asking it in vain: bytes that come in between are announced anew.
+fn read<B: Buffer<u8, Output = usize>>(
+    stream: &TcpStream,
+    buffer: B,
+    size: usize,
+) -> io::Result<usize> {
+    let mut partial = None;
+    let outcome = stream.try_io(Interest::READABLE, || {
+        let count = rustix::io::read(stream, buffer)?;
+        if count > 0 && count < size {
+            partial = Some(count);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(count)
+    });
+    partial.map_or(outcome, Ok)
+}
+
 impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -101,11 +121,13 @@ impl AsyncRead for Socket {
         loop {
             ready!(this.stream.poll_read_ready(cx))?;
             let result = if buf.remaining() >= READ_BYTES {
-                let result = this.stream.try_read(buf.initialize_unfilled());
+                let size = buf.remaining();
+                let result = read(&this.stream, buf.initialize_unfilled(), size);
                 result.inspect(|&count| buf.advance(count))
             } else {
                 let mut input = Vec::with_capacity(READ_BYTES);
-                let result = this.stream.try_read_buf(&mut input);
+                let size = input.capacity();
+                let result = read(&this.stream, spare_capacity(&mut input), size);
                 if result.is_ok() {
                     this.input = input;
                     this.take(buf);
