@@ -4,8 +4,11 @@
 //! Between requests there is no session and no buffer: an idle tunnel waits for one byte. Refusals, their entries and
 //! their answers are ours.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -275,6 +278,32 @@ impl Drop for Active {
     }
 }
 
+/// Polls a connection's own future. It also sends what the streams have written, and is woken by each of them: while
+/// several run it lets those that are ready go first, so that their frames leave in one record and one call.
+async fn gather<F: Future>(connection: F, active: &AtomicUsize) -> F::Output {
+    let mut connection = pin!(connection);
+    loop {
+        let polled = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx))).await;
+        if let Poll::Ready(output) = polled {
+            return output;
+        }
+        woken().await;
+        if active.load(Ordering::Relaxed) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Waits until whatever was polled before it in this task wakes the task.
+async fn woken() {
+    let mut waits = true;
+    poll_fn(|_| match std::mem::take(&mut waits) {
+        true => Poll::Pending,
+        false => Poll::Ready(()),
+    })
+    .await;
+}
+
 async fn http2<B: Behind>(
     frontend: &Arc<Frontend<B>>,
     mut tunnel: Tunnel,
@@ -305,7 +334,8 @@ async fn http2<B: Behind>(
                 stopped = true;
                 continue;
             }
-            accepted = HttpSession::from_h2_conn(&mut connection, digest.clone()) => accepted,
+            accepted = gather(HttpSession::from_h2_conn(&mut connection, digest.clone()), &active)
+                => accepted,
             () = tokio::time::sleep(limits.idle) => {
                 if active.load(Ordering::Acquire) == 0 {
                     return;
