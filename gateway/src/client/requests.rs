@@ -31,6 +31,7 @@ use super::authenticate::Caller;
 use super::head::{self, Head};
 use super::intercept::{self, Failed, Intercepted};
 use super::leaf::Leaf;
+use super::transport::cork::Cork;
 use super::transport::framing::Framing;
 use super::transport::{Tunnel, read_head};
 use super::{Behind, Frontend, Inbound, Passage, Refusal};
@@ -278,13 +279,29 @@ impl Drop for Active {
     }
 }
 
+/// What Pingora's stream sessions know of their connection.
+fn digest(tunnel: &Tunnel) -> Digest {
+    Digest {
+        ssl_digest: tunnel.get_ssl_digest(),
+        timing_digest: tunnel.get_timing_digest(),
+        proxy_digest: tunnel.get_proxy_digest(),
+        socket_digest: tunnel.get_socket_digest(),
+    }
+}
+
 /// Polls a connection's own future. It also sends what the streams have written, and is woken by each of them: while
-/// several run it lets those that are ready go first, so that their frames leave in one record and one call.
-async fn gather<F: Future>(connection: F, active: &AtomicUsize) -> F::Output {
+/// several run it lets those that are ready go first, so that their frames leave in one call.
+async fn gather<F: Future>(connection: F, cork: &Cork, active: &AtomicUsize) -> F::Output {
     let mut connection = pin!(connection);
+    let mut once = async || poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx))).await;
     loop {
-        let polled = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx))).await;
-        if let Poll::Ready(output) = polled {
+        cork.hold();
+        if let Poll::Ready(output) = once().await {
+            return output;
+        }
+        if cork.release()
+            && let Poll::Ready(output) = once().await
+        {
             return output;
         }
         woken().await;
@@ -311,13 +328,9 @@ async fn http2<B: Behind>(
     shutdown: &ShutdownWatch,
 ) {
     let limits = &frontend.limits;
-    let digest = Arc::new(Digest {
-        ssl_digest: tunnel.get_ssl_digest(),
-        timing_digest: tunnel.get_timing_digest(),
-        proxy_digest: tunnel.get_proxy_digest(),
-        socket_digest: tunnel.get_socket_digest(),
-    });
+    let digest = Arc::new(digest(&tunnel));
     tunnel.meter();
+    let cork = tunnel.cork();
     let handshake = h2_server::handshake(Box::new(tunnel), Some(options(limits.streams_max)));
     let Ok(Ok(mut connection)) = tokio::time::timeout(limits.handshake_deadline, handshake).await
     else {
@@ -334,8 +347,11 @@ async fn http2<B: Behind>(
                 stopped = true;
                 continue;
             }
-            accepted = gather(HttpSession::from_h2_conn(&mut connection, digest.clone()), &active)
-                => accepted,
+            accepted = gather(
+                HttpSession::from_h2_conn(&mut connection, digest.clone()),
+                &cork,
+                &active,
+            ) => accepted,
             () = tokio::time::sleep(limits.idle) => {
                 if active.load(Ordering::Acquire) == 0 {
                     return;

@@ -6,6 +6,7 @@
 //! the CONNECT of this connection.
 
 pub mod framing;
+pub mod cork;
 pub mod frames;
 pub mod socket;
 
@@ -28,6 +29,7 @@ use pingora_http::ResponseHeader;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
+use cork::Cork;
 use frames::Frames;
 use framing::Framing;
 use socket::Socket;
@@ -50,6 +52,7 @@ pub struct Tunnel {
     framing: Framing,
     /// Set once HTTP/2 was negotiated.
     frames: Option<Box<Frames>>,
+    cork: Option<Arc<Cork>>,
     read: u64,
     written: u64,
     established: SystemTime,
@@ -88,6 +91,7 @@ impl Tunnel {
             prefix: Bytes::new(),
             framing: Framing::Open,
             frames: None,
+            cork: None,
             read: 0,
             written: 0,
             established: SystemTime::now(),
@@ -129,6 +133,11 @@ impl Tunnel {
     /// Meters HTTP/2 control frames from here on.
     pub fn meter(&mut self) {
         self.frames = Some(Box::default());
+    }
+
+    /// Lets whoever drives the connection hold flushes back.
+    pub fn cork(&mut self) -> Arc<Cork> {
+        self.cork.get_or_insert_default().clone()
     }
 
     /// Whether odd framing ended it.
@@ -260,7 +269,11 @@ impl AsyncWrite for Tunnel {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().layer {
+        let this = self.get_mut();
+        if this.cork.as_ref().is_some_and(|cork| cork.holds_back()) {
+            return Poll::Ready(Ok(()));
+        }
+        match &mut this.layer {
             Layer::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Layer::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 /// Bytes read at once.
 const READ_BYTES: usize = 16 * 1024;
 /// Bytes written at once; smaller writes are gathered until a flush.
-const WRITE_BYTES: usize = 4 * 1024;
+const WRITE_BYTES: usize = 16 * 1024;
 
 /// A TCP socket whose other holders can end it.
 #[derive(Debug)]
