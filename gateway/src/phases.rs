@@ -3,6 +3,7 @@
 //! A stage's error becomes one code and one answer here. A panic in a stage is `internal` for that request and nothing
 //! else. Pingora's errors are looked at by type and source only: their text may hold bytes of a head.
 
+pub mod mask;
 pub mod outcome;
 pub mod stages;
 
@@ -103,7 +104,7 @@ impl ProxyHttp for Phases {
         answer: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        stages::mask_head(answer, context).map_err(|error| stop(context, &error))
+        mask::mask_head(answer, context).map_err(|error| stop(context, &error))
     }
 
     fn response_body_filter(
@@ -114,7 +115,7 @@ impl ProxyHttp for Phases {
         context: &mut Context,
     ) -> Result<Option<Duration>> {
         if !session.was_upgraded() {
-            stages::mask_body(body, end, context);
+            mask::mask_body(body, end, context);
         }
         Ok(None)
     }
@@ -125,7 +126,7 @@ impl ProxyHttp for Phases {
         trailers: &mut HeaderMap,
         context: &mut Context,
     ) -> Result<Option<Bytes>> {
-        Ok(stages::mask_trailers(trailers, context))
+        Ok(mask::mask_trailers(trailers, context))
     }
 
     async fn fail_to_proxy(
