@@ -107,6 +107,8 @@ impl Injection {
                 .append_header(name.clone(), value.clone())
                 .or(Err(Code::CredentialUnusable))?;
         }
+        // Cookies of which one changed are written again one by one, as the agent sent them.
+        strip::join_cookies(request);
         if let Some(target) = &self.edits.target {
             request
                 .set_raw_path(target.expose())

@@ -14,7 +14,7 @@ use sortie_proto::credential::{Credential, Surface};
 use sortie_proto::secret::Secret;
 use zeroize::Zeroizing;
 
-use super::{Injection, Usage, basic, header_value, is_named, percent_encode, split_query};
+use super::{Injection, Usage, basic, header_value, is_named, percent_encode, split_query, strip};
 use crate::error::Result;
 use crate::snapshot::VaultState;
 
@@ -86,7 +86,8 @@ fn push_parameter(
 fn replace_headers(usage: &Usage<'_>, injection: &mut Injection) -> Result<()> {
     let headers = &usage.request.headers;
     for name in headers.keys() {
-        if injection.edits.remove.contains(name) {
+        // What is stripped never leaves: written again here it would, behind the stripping.
+        if injection.edits.remove.contains(name) || strip::is_stripped(usage.request, name) {
             continue;
         }
         let mut values = Vec::new();

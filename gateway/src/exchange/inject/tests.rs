@@ -80,6 +80,8 @@ impl Case {
         for leak in ["val/ue", "other-value"] {
             assert!(!format!("{injection:?}").contains(leak));
         }
+        // In the order of the stage.
+        strip(&mut request);
         injection
             .apply(&mut request)
             .map_err(|error| error.code())?;
@@ -191,6 +193,51 @@ fn placeholders_are_replaced_where_the_service_says() {
         sent(Surface::Query, "https://a.test/x?a=__b__&__=_____", &[]).unwrap(),
         "/x?a=__b__&__=_____"
     );
+}
+
+#[test]
+fn a_placeholder_brings_no_stripped_header_back() {
+    let placed = || case(bearer("KEY"), &[Surface::Header]);
+    let injected = "/\nauthorization: Bearer val/ue+0123";
+    for name in [
+        "connection",
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "upgrade",
+        "via",
+        "forwarded",
+        "x-forwarded-for",
+        "http2-settings",
+    ] {
+        let sent = placed().sent("https://a.test/", &[(name, "authorization, __KEY__")]);
+        assert_eq!(sent.unwrap(), injected, "{name}");
+    }
+    let nominated = [("connection", "X-Mine"), ("x-mine", "__KEY__")];
+    assert_eq!(
+        placed().sent("https://a.test/", &nominated).unwrap(),
+        injected
+    );
+    // It is never sent, so that it need not resolve.
+    let unknown = [("via", "__NO_SUCH__")];
+    assert_eq!(
+        placed().sent("https://a.test/", &unknown).unwrap(),
+        injected
+    );
+}
+
+#[test]
+fn cookies_are_one_header_where_one_of_them_changed() {
+    let sent = case(vec![], &[Surface::Header]).sent(
+        "https://a.test/",
+        &[
+            ("cookie", "a=1"),
+            ("cookie", "k=__KEY__"),
+            ("cookie", "b=2"),
+        ],
+    );
+    assert_eq!(sent.unwrap(), "/\ncookie: a=1; k=val/ue+0123; b=2");
 }
 
 #[test]
