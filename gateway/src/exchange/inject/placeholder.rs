@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use memchr::memmem;
@@ -228,10 +229,18 @@ fn shaped(text: &[u8]) -> Option<Range<usize>> {
         .min_by_key(|at| at.start)
 }
 
+/// As lenient as any server: whatever one may decode, with padding or without, is looked into.
+const BASIC: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
 fn decoded_basic(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
     let (scheme, token) = value.as_bytes().split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
     }
-    STANDARD.decode(token.trim_ascii()).ok().map(Zeroizing::new)
+    BASIC.decode(token.trim_ascii()).ok().map(Zeroizing::new)
 }

@@ -228,6 +228,31 @@ fn a_placeholder_brings_no_stripped_header_back() {
 }
 
 #[test]
+fn basic_is_decoded_with_padding_and_without() {
+    // me:__KEY__ and its own end, of each length; the last one with bits that mean nothing.
+    for (token, rest) in [
+        ("bWU6X19LRVlfXw==", ""),
+        ("bWU6X19LRVlfXw=", ""),
+        ("bWU6X19LRVlfXw", ""),
+        ("bWU6X19LRVlfX3g", "x"),
+        ("bWU6X19LRVlfXx", ""),
+    ] {
+        let value = format!("Basic {token}");
+        let sent = case(vec![], &[Surface::Header])
+            .sent("https://a.test/", &[("authorization", &value)])
+            .unwrap();
+        let pair = STANDARD.encode(format!("me:val/ue+0123{rest}"));
+        assert_eq!(sent, format!("/\nauthorization: Basic {pair}"), "{token}");
+        let headers = [("authorization", value.as_str())];
+        assert_eq!(
+            refused(case(vec![], &[]), "https://a.test/", &headers),
+            Code::PlaceholderUnresolved,
+            "{token}"
+        );
+    }
+}
+
+#[test]
 fn cookies_are_one_header_where_one_of_them_changed() {
     let sent = case(vec![], &[Surface::Header]).sent(
         "https://a.test/",
