@@ -42,17 +42,24 @@ pub fn find(
     }
     let path = CanonicalPath::parse(raw_path)
         .map_err(|refused| Error::because(Code::PathRefused, refused))?;
-    let query = Query {
-        scheme: target.scheme,
-        host: &target.host,
-        port: target.port,
-        method,
-        path: Some(&path),
+    let find = |path| {
+        let query = Query {
+            scheme: target.scheme,
+            host: &target.host,
+            port: target.port,
+            method,
+            path: Some(path),
+        };
+        vaults
+            .iter()
+            .find_map(|vault| Some((vault, vault.index.find(query)?)))
     };
-    let (vault, service) = vaults
-        .iter()
-        .find_map(|vault| Some((vault, vault.index.find(query)?)))
-        .ok_or(Code::RequestUnmatched)?;
+    let (vault, service) = find(&path).ok_or(Code::RequestUnmatched)?;
+    // However the upstream reads it, the request must belong to the same service: `//admin` is no way around `/admin/**`.
+    let same = |reading| find(reading).is_some_and(|(_, other)| Arc::ptr_eq(other, service));
+    if !path.readings().iter().all(same) {
+        return Err(Code::PathRefused.into());
+    }
     if !service.enabled {
         return Err(Code::ServiceDisabled.into());
     }

@@ -60,6 +60,47 @@ fn a_request_is_matched_or_refused_with_the_reason() {
 }
 
 #[test]
+fn no_spelling_of_a_path_steps_around_a_service() {
+    let off = |name, url| Service {
+        enabled: false,
+        ..service(name, url)
+    };
+    let all = || service("all", "https://a.test/**");
+    let admin = || off("admin", "https://a.test/admin/**");
+    let one = [vault(VaultMode::Deny, vec![all(), admin()])];
+    // The more specific one may be in another vault too: the order of vaults is the same for all readings.
+    let two = [
+        vault(VaultMode::Deny, vec![admin()]),
+        vault(VaultMode::Deny, vec![all()]),
+    ];
+    for vaults in [&one[..], &two[..]] {
+        for path in [
+            "//admin/x",
+            "/admin;a/x",
+            "/;/admin/x",
+            "//admin%3Ba=1//x",
+            "/admin;",
+        ] {
+            let request = format!("https://a.test{path}");
+            check(vaults, &request, Err(Code::PathRefused));
+        }
+        check(
+            vaults,
+            "https://a.test/admin//x",
+            Err(Code::ServiceDisabled),
+        );
+        check(vaults, "https://a.test/x//y;a/", Ok("all"));
+    }
+    let only = [vault(
+        VaultMode::Deny,
+        vec![service("in", "https://a.test/in/**")],
+    )];
+    check(&only, "https://a.test/in//x", Ok("in"));
+    check(&only, "https://a.test//in/x", Err(Code::RequestUnmatched));
+    check(&only, "https://a.test/in/;a", Ok("in"));
+}
+
+#[test]
 fn the_first_vault_that_covers_the_request_decides() {
     let vaults = [
         vault(
