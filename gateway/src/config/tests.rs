@@ -27,6 +27,7 @@ fn the_environment_goes_over_the_file() {
         &[
             ("PROXY__LISTEN", "127.0.0.1:2,[::1]:3"),
             ("PROXY__WORKERS", "3"),
+            ("UPSTREAM__DENY", "10.0.0.0/8, 9.9.9.9,fd00::/8"),
             ("JOIN", "sortie_join_x"),
             ("NAME", "7"),
             ("LOG__FORMAT", "json"),
@@ -39,6 +40,8 @@ fn the_environment_goes_over_the_file() {
     );
     assert_eq!((config.workers, config.name.as_str()), (3, "7"));
     assert!(config.log.json && config.join.is_some());
+    let deny = ["10.0.0.0/8", "9.9.9.9/32", "fd00::/8"].map(|range| range.parse().unwrap());
+    assert_eq!(config.upstream.peers.deny, deny);
     assert!(
         config
             .upstream
@@ -51,7 +54,7 @@ fn the_environment_goes_over_the_file() {
 #[test]
 fn every_problem_is_named_at_once() {
     let problems = read(
-        "nmae = 'x'\n[proxy]\nworkers = 0\n[admin]\nlisten = 'nowhere'\n[limits]\nidle_seconds = 0\nstreams_max = 0\n[journal]\nsegment_bytes = 1\n[upstream]\nhosts = { 'a b' = ['::1'] }\n",
+        "nmae = 'x'\n[proxy]\nworkers = 0\n[admin]\nlisten = 'nowhere'\n[limits]\nidle_seconds = 0\nstreams_max = 0\n[journal]\nsegment_bytes = 1\n[upstream]\nhosts = { 'a b' = ['::1'] }\ndeny = ['10.0.0.0/33', '::ffff:10.0.0.0/104', '10.0.0.0/8']\n",
         &[("LOG__FORMAT", "xml")],
     )
     .unwrap_err();
@@ -63,6 +66,8 @@ fn every_problem_is_named_at_once() {
         "streams_max",
         "segment_bytes",
         "a b",
+        "10.0.0.0/33",
+        "::ffff:10.0.0.0/104",
         "[log]",
     ] {
         assert!(

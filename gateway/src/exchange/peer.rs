@@ -1,17 +1,20 @@
 //! Target → a classified address → an `HttpPeer` in the vault's own pool.
 //!
 //! **Invariants.** What is dialled is the very address that was classified: no name is resolved after that. This
-//! node's own listeners are never dialled, whatever a tenant allows. TLS peers always have a name to verify.
+//! node's own listeners, control's feed and the operator's `upstream.deny` are never dialled, whatever a tenant allows.
+//! TLS peers always have a name to verify.
 //!
-//! Not here: where control listens. It is refused as any special-use address is, unless the tenant may reach its range.
+//! Not here: control's other ports, which this node does not know.
 
 mod classify;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
+use ipnet::IpNet;
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::l4::ext::TcpKeepalive;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
@@ -23,6 +26,7 @@ use sortie_proto::service::Scheme;
 use crate::client::connect::Target;
 use crate::decision::policy::Permit;
 use crate::error::{Error, Result};
+use crate::snapshot::whereabouts::Whereabouts;
 
 pub use self::classify::is_special;
 
@@ -33,6 +37,8 @@ pub struct Config {
     pub hosts: HashMap<Host, Vec<IpAddr>>,
     /// Where this node listens: never dialled. An unspecified address covers all of this machine's.
     pub own: Vec<SocketAddr>,
+    /// What the operator never lets anybody dial, public addresses too. No tenant can open it.
+    pub deny: Vec<IpNet>,
     /// How long one try of one name server may take; there are two. 2 s.
     pub dns_timeout: Duration,
     /// The most names whose answers are kept; the least used are dropped. 8,192.
@@ -56,6 +62,7 @@ const H2_STREAMS_MAX: usize = 100;
 #[derive(Debug)]
 pub struct Peers {
     config: Config,
+    whereabouts: Arc<Whereabouts>,
     /// Absent if the system's configuration cannot be read: then the system resolves.
     resolver: Option<TokioResolver>,
 }
@@ -63,7 +70,7 @@ pub struct Peers {
 impl Peers {
     /// Makes one with the system's name servers.
     #[must_use]
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, whereabouts: Arc<Whereabouts>) -> Self {
         let resolver = TokioResolver::builder_tokio().and_then(|mut builder| {
             let options = builder.options_mut();
             options.timeout = config.dns_timeout;
@@ -74,11 +81,13 @@ impl Peers {
         });
         Self {
             config,
+            whereabouts,
             resolver: resolver.ok(),
         }
     }
 
-    /// Resolves the target's host and refuses special-use addresses that the tenant may not reach, and our own.
+    /// Resolves the target's host and refuses special-use addresses that the tenant may not reach, and those that nobody
+    /// may.
     ///
     /// # Errors
     /// `dns_failed`, `address_refused`.
@@ -103,11 +112,27 @@ impl Peers {
     fn may_dial(&self, permit: &Permit, address: SocketAddr) -> bool {
         let ip = address.ip();
         let allowed = &permit.tenant().private_allow;
-        let ours = self.config.own.iter().any(|own| {
+        let denied = self.config.deny.iter().any(|range| range.contains(&ip));
+        !denied
+            && !self.is_ours(address)
+            && (!is_special(ip) || allowed.iter().any(|range| range.contains(&ip)))
+    }
+
+    /// Whether this node or control's feed listens there.
+    fn is_ours(&self, address: SocketAddr) -> bool {
+        let ip = address.ip();
+        let at_port = |ours: &&SocketAddr| ours.port() == address.port();
+        let own = self.config.own.iter().filter(at_port).any(|own| {
             let same = own.ip().to_canonical() == ip;
-            own.port() == address.port() && (same || own.ip().is_unspecified() && is_local(ip))
+            same || own.ip().is_unspecified() && is_local(ip)
         });
-        !ours && (!is_special(ip) || allowed.iter().any(|range| range.contains(&ip)))
+        let known = self.whereabouts.known();
+        // Control on this machine may listen at all of its addresses, whichever we use.
+        let control = known.iter().filter(at_port).any(|control| {
+            let same = control.ip() == ip;
+            same || control.ip().is_loopback() && is_local(ip)
+        });
+        own || control
     }
 
     async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>> {

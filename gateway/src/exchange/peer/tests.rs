@@ -89,7 +89,7 @@ fn public_addresses_are_not_special() {
 
 fn peers(hosts: &[(&str, &[&str])], own: &[&str]) -> Peers {
     let seconds = Duration::from_secs;
-    Peers::new(Config {
+    let config = Config {
         hosts: hosts
             .iter()
             .map(|(host, addresses)| {
@@ -98,6 +98,9 @@ fn peers(hosts: &[(&str, &[&str])], own: &[&str]) -> Peers {
             })
             .collect(),
         own: own.iter().map(|address| address.parse().unwrap()).collect(),
+        deny: ["10.9.0.0/16", "9.9.9.9/32", "2001:4860:4860::/48"]
+            .map(|range| range.parse().unwrap())
+            .to_vec(),
         dns_timeout: seconds(2),
         dns_cache_max: 16,
         connect_timeout: seconds(3),
@@ -105,7 +108,9 @@ fn peers(hosts: &[(&str, &[&str])], own: &[&str]) -> Peers {
         read_timeout: seconds(60),
         write_timeout: seconds(60),
         idle_timeout: seconds(60),
-    })
+    };
+    let control = Whereabouts::new("10.1.0.1:7301".to_owned());
+    Peers::new(config, Arc::new(control))
 }
 
 fn permit(allow: &[&str], pool: u64) -> Permit {
@@ -114,6 +119,18 @@ fn permit(allow: &[&str], pool: u64) -> Permit {
     let mut vault = fixture::vault(&tenant, vec![]);
     vault.pool = pool;
     Permit::for_test(tenant.into(), vault.into(), None)
+}
+
+/// A URL, what the tenant may reach, and what is dialled.
+type Case<'a> = (&'a str, &'a [&'a str], std::result::Result<&'a str, Code>);
+
+async fn check_resolved(peers: &Peers, (url, allow, expect): Case<'_>) {
+    let (target, _) = fixture::target(url);
+    let resolved = peers.resolve(&permit(allow, 1), &target).await;
+    let resolved = resolved
+        .map(|address| address.to_string())
+        .map_err(|error| error.code());
+    assert_eq!(resolved, expect.map(str::to_owned), "{url} {allow:?}");
 }
 
 #[tokio::test]
@@ -128,7 +145,7 @@ async fn what_is_dialled_was_classified() {
         ],
         &["127.0.0.1:7302", "0.0.0.0:7380"],
     );
-    let cases = [
+    let cases: &[Case<'_>] = &[
         ("https://mixed.test/", &[][..], Ok("8.8.8.8:443")),
         ("https://inside.test/", &[], Err(Code::AddressRefused)),
         ("https://inside.test/", &["10.0.0.0/8"], Ok("10.0.0.1:443")),
@@ -158,14 +175,73 @@ async fn what_is_dialled_was_classified() {
         ("http://1.1.1.1/", &[], Ok("1.1.1.1:80")),
         ("https://nowhere.test/", &[], Err(Code::DnsFailed)),
     ];
-    for (url, allow, expect) in cases {
+    for case in cases {
+        check_resolved(&peers, *case).await;
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_may_dial_no_tenant_opens() {
+    let peers = peers(&[("six.test", &["2001:4860:4860::8888"])], &[]);
+    let cases: &[Case<'_>] = &[
+        // Control's feed, and its neighbours.
+        (
+            "http://10.1.0.1:7301/",
+            &["10.0.0.0/8"],
+            Err(Code::AddressRefused),
+        ),
+        (
+            "http://10.1.0.1:7399/",
+            &["10.0.0.0/8"],
+            Ok("10.1.0.1:7399"),
+        ),
+        (
+            "http://10.1.0.2:7301/",
+            &["10.0.0.0/8"],
+            Ok("10.1.0.2:7301"),
+        ),
+        // What the operator denies.
+        (
+            "http://10.9.1.2/",
+            &["10.0.0.0/8"],
+            Err(Code::AddressRefused),
+        ),
+        (
+            "http://10.9.1.2/",
+            &["10.9.1.2/32"],
+            Err(Code::AddressRefused),
+        ),
+        ("http://10.8.1.2/", &["10.0.0.0/8"], Ok("10.8.1.2:80")),
+        ("http://9.9.9.9/", &["0.0.0.0/0"], Err(Code::AddressRefused)),
+        ("http://six.test/", &["::/0"], Err(Code::AddressRefused)),
+    ];
+    for case in cases {
+        check_resolved(&peers, *case).await;
+    }
+}
+
+#[tokio::test]
+async fn control_on_this_machine_is_dialled_at_none_of_its_addresses() {
+    let mut peers = peers(&[("us.test", &["127.0.0.1"]), ("six.test", &["::1"])], &[]);
+    let allow = &["127.0.0.0/8", "::1/128"];
+    let resolve = async |peers: &Peers, url: &str| {
         let (target, _) = fixture::target(url);
         let resolved = peers.resolve(&permit(allow, 1), &target).await;
-        let resolved = resolved
-            .map(|address| address.to_string())
-            .map_err(|error| error.code());
-        assert_eq!(resolved, expect.map(str::to_owned), "{url} {allow:?}");
+        resolved.map_err(|error| error.code())
+    };
+    // Known only once its name was looked up.
+    peers.whereabouts = Arc::new(Whereabouts::new("localhost:7301".to_owned()));
+    assert!(resolve(&peers, "https://us.test:7301/").await.is_ok());
+    peers.whereabouts.look_up().await.unwrap();
+    for url in [
+        "https://us.test:7301/",
+        "http://127.0.0.2:7301/",
+        "https://six.test:7301/",
+    ] {
+        let resolved = resolve(&peers, url).await;
+        assert_eq!(resolved, Err(Code::AddressRefused), "{url}");
     }
+    assert!(resolve(&peers, "https://us.test:7300/").await.is_ok());
 }
 
 #[test]
