@@ -104,7 +104,7 @@ impl ProxyHttp for Phases {
         answer: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        mask::mask_head(answer, context).map_err(|error| stop(context, &error))
+        mask::mask_head(answer, context, &self.0.credentials).map_err(|error| stop(context, &error))
     }
 
     fn response_body_filter(

@@ -19,12 +19,11 @@ use sortie_proto::secret::Secret;
 
 use self::encodings::Pattern;
 use self::machine::Machine;
-use super::credential::Opened;
 
 /// Everything that one credential may look like in an answer: the value and its encodings of at least 8 bytes.
 ///
 /// What finds them is built once for each credential version and holds copies of the value; it lives and dies with
-/// [`Opened`].
+/// [`Opened`](super::credential::Opened).
 pub struct Masks {
     patterns: Vec<Pattern>,
     finder: Arc<Finder>,
@@ -47,15 +46,25 @@ impl Masks {
     }
 }
 
-/// What finds the patterns of the credentials of one request.
+/// What finds the patterns of the credentials of one request. Made of several, it costs as much as to make all of them.
 #[derive(Debug)]
-struct Finder {
+pub struct Finder {
     text: Machine,
     /// For names of headers, which are lower-cased: patterns that can stand in one, lower-cased too.
     names: Machine,
 }
 
 impl Finder {
+    /// Finds what several values may look like: one machine, so that no occurrence of one breaks an occurrence of
+    /// another.
+    #[must_use]
+    pub fn of(masks: &[&Masks]) -> Arc<Self> {
+        match masks {
+            [one] => Arc::clone(&one.finder),
+            several => Arc::new(Self::new(several.iter().flat_map(|masks| &masks.patterns))),
+        }
+    }
+
     fn new<'a>(patterns: impl Iterator<Item = &'a Pattern> + Clone) -> Self {
         let names = encodings::in_names(patterns.clone());
         Self {
@@ -84,30 +93,15 @@ struct Run {
 }
 
 impl Redactor {
-    /// Makes one for the credentials that a request used; `None` when it used none.
+    /// Makes one for one answer.
     #[must_use]
-    pub fn new(used: &[Arc<Opened>]) -> Option<Self> {
-        let masks: Vec<_> = used.iter().map(|opened| &opened.masks).collect();
-        Self::of(&masks)
-    }
-
-    /// Makes one for what several values may look like; `None` for none.
-    #[must_use]
-    pub fn of(masks: &[&Masks]) -> Option<Self> {
-        let finder = match masks {
-            [] => return None,
-            [one] => Arc::clone(&one.finder),
-            // One machine, so that no occurrence of one value breaks an occurrence of another.
-            several => Arc::new(Finder::new(
-                several.iter().flat_map(|masks| &masks.patterns),
-            )),
-        };
-        Some(Self {
+    pub const fn new(finder: Arc<Finder>) -> Self {
+        Self {
             finder,
             tail: Vec::new(),
-            covered: Run::default(),
+            covered: Run { len: 0, mask: 0 },
             count: 0,
-        })
+        }
     }
 
     /// Whether a header's name holds something that must be hidden, in any case. It cannot be masked: the header has to

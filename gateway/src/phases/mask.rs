@@ -12,6 +12,7 @@ use sortie_proto::code::Code;
 
 use crate::context::{Context, Ends, Exchange, Masking};
 use crate::error::{Error, Result};
+use crate::exchange::credential::Credentials;
 use crate::exchange::inject::Injection;
 use crate::exchange::redact::Redactor;
 
@@ -22,7 +23,11 @@ pub(super) fn masks(exchange: &Exchange) -> bool {
 }
 
 /// Masks an answer's head.
-pub(super) fn mask_head(answer: &mut ResponseHeader, context: &mut Context) -> Result<()> {
+pub(super) fn mask_head(
+    answer: &mut ResponseHeader,
+    context: &mut Context,
+    credentials: &Credentials,
+) -> Result<()> {
     if let Some(entry) = &mut context.entry {
         entry.answered();
     }
@@ -33,7 +38,7 @@ pub(super) fn mask_head(answer: &mut ResponseHeader, context: &mut Context) -> R
         return Ok(());
     }
     // A try before this one may have left its own.
-    let Some(mut redactor) = Redactor::new(&exchange.injection.used) else {
+    let Some(mut redactor) = credentials.redactor(&exchange.injection.used) else {
         return Ok(());
     };
     // HTTP/2 has none, and an upstream may write anything into it.

@@ -15,7 +15,7 @@ use crate::fixture;
 const VALUE: &str = "Canary-Value-1234";
 
 /// A request that was given credentials of these values, at the point where its answer comes.
-fn context(values: &[&str], redact: bool) -> Context {
+fn context(values: &[&str], redact: bool) -> (Context, Credentials) {
     let tenant = fixture::tenant();
     let mut vault = fixture::vault(&tenant, vec![]);
     let mut service = fixture::service("api", "https://a.test/**");
@@ -40,7 +40,7 @@ fn context(values: &[&str], redact: bool) -> Context {
         vault_requests_max: NonZeroU32::MIN,
     });
     let slot = limits.admit(SessionId::generate(), permit.vault().vault.id);
-    Context {
+    let context = Context {
         exchange: Some(Exchange {
             slot: slot.unwrap(),
             permit,
@@ -50,7 +50,8 @@ fn context(values: &[&str], redact: bool) -> Context {
             h1: false,
         }),
         ..Context::default()
-    }
+    };
+    (context, credentials)
 }
 
 /// A head that gives the values back wherever a head has room for one.
@@ -72,9 +73,9 @@ fn a_value_in_a_name_or_the_reason_phrase_reaches_nobody() {
     let values = [VALUE, "another+one_5678"];
     for used in [&values[..1], &values[..]] {
         for status in [103, 200, 299] {
-            let mut context = context(used, true);
+            let (mut context, credentials) = context(used, true);
             let mut head = echo(status, used);
-            mask_head(&mut head, &mut context).unwrap();
+            mask_head(&mut head, &mut context, &credentials).unwrap();
             assert_eq!(
                 head.get_reason_phrase(),
                 StatusCode::from_u16(status).unwrap().canonical_reason()
@@ -90,8 +91,8 @@ fn a_value_in_a_name_or_the_reason_phrase_reaches_nobody() {
 
 #[test]
 fn a_value_in_the_name_of_a_trailer_reaches_nobody() {
-    let mut context = context(&[VALUE], true);
-    mask_head(&mut echo(200, &[]), &mut context).unwrap();
+    let (mut context, credentials) = context(&[VALUE], true);
+    mask_head(&mut echo(200, &[]), &mut context, &credentials).unwrap();
     let mut trailers = echo(200, &[VALUE]).headers.clone();
     assert!(mask_trailers(&mut trailers, &mut context).is_none());
     let left: Vec<_> = trailers.iter().collect();
@@ -105,10 +106,10 @@ fn a_value_in_the_name_of_a_trailer_reaches_nobody() {
 #[test]
 fn an_answer_that_is_not_masked_keeps_its_names() {
     for (values, redact) in [(&[VALUE][..], false), (&[], true)] {
-        let mut context = context(values, redact);
+        let (mut context, credentials) = context(values, redact);
         let mut head = echo(200, &[VALUE]);
         head.append_header("alt-svc", "h3=\":443\"").unwrap();
-        mask_head(&mut head, &mut context).unwrap();
+        mask_head(&mut head, &mut context, &credentials).unwrap();
         assert_eq!(
             head.get_reason_phrase(),
             Some(&*format!("you sent {VALUE}"))
