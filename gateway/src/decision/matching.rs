@@ -91,6 +91,30 @@ pub fn passes_untouched(vaults: &[Arc<VaultState>], target: &Target) -> Option<M
     })
 }
 
+/// Whether any request to the target's host and port, in TLS or not, can be allowed. Where none can, nothing else of a
+/// tunnel need be worked out.
+#[must_use]
+pub fn may_match(vaults: &[Arc<VaultState>], target: &Target) -> bool {
+    let schemes = [Scheme::Https, Scheme::Http];
+    let covered = vaults.iter().any(|vault| {
+        schemes.into_iter().any(|scheme| {
+            let mut services = vault.index.at(scheme, &target.host, target.port);
+            services.next().is_some()
+        })
+    });
+    covered || observing(vaults).is_some()
+}
+
+/// The vault that what no vault covers is attributed to, if it lets it pass: the first one. A later vault that observes
+/// changes nothing, since what passes is recorded, and ended, as the first one's.
+fn observing(vaults: &[Arc<VaultState>]) -> Option<&Arc<VaultState>> {
+    let first = vaults.first()?;
+    match first.vault.mode {
+        VaultMode::Deny => None,
+        VaultMode::Observe => Some(first),
+    }
+}
+
 fn services_at<'a>(
     vault: &'a VaultState,
     target: &'a Target,
@@ -108,14 +132,11 @@ fn unmatched(vaults: &[Arc<VaultState>], target: &Target) -> Result<Match> {
     if meant_for_tls {
         return Err(Code::CleartextRefused.into());
     }
-    let first = vaults.first().ok_or(Code::HostUnmatched)?;
-    match first.vault.mode {
-        VaultMode::Deny => Err(Code::HostUnmatched.into()),
-        VaultMode::Observe => Ok(Match {
-            vault: Arc::clone(first),
-            service: None,
-        }),
-    }
+    let vault = observing(vaults).ok_or(Code::HostUnmatched)?;
+    Ok(Match {
+        vault: Arc::clone(vault),
+        service: None,
+    })
 }
 
 #[cfg(test)]

@@ -119,6 +119,33 @@ fn the_first_vault_that_covers_the_request_decides() {
 }
 
 #[test]
+fn what_no_vault_covers_passes_only_if_the_first_observes() {
+    use VaultMode::{Deny, Observe};
+    for (modes, passes) in [
+        (&[Observe][..], true),
+        (&[Deny], false),
+        (&[Observe, Deny], true),
+        (&[Deny, Observe], false),
+        (&[], false),
+    ] {
+        let vaults: Vec<_> = modes
+            .iter()
+            .map(|mode| vault(*mode, vec![service("in", "http://a.test:81/x")]))
+            .collect();
+        let expect = if passes {
+            Ok("")
+        } else {
+            Err(Code::HostUnmatched)
+        };
+        check(&vaults, "https://b.test/", expect);
+        let may = |url| may_match(&vaults, &fixture::target(url).0);
+        assert_eq!(may("https://b.test/"), passes, "{modes:?}");
+        assert_eq!(may("https://a.test:81/"), !modes.is_empty(), "{modes:?}");
+        assert_eq!(may("https://a.test/"), passes, "{modes:?}");
+    }
+}
+
+#[test]
 fn a_tunnel_passes_untouched_only_if_nothing_wants_it_opened() {
     let never = |name| Service {
         intercept: Intercept::Never,
