@@ -79,9 +79,9 @@ impl Broker {
         let opened = async {
             let decision = entry.decision();
             let permit = policy::decide(&stages.state, caller, found, decision, clock::seconds())?;
-            let address = stages.peers.resolve(&permit, target).await?;
+            let addresses = stages.peers.resolve(&permit, target).await?;
             entry.leave(&permit, None)?;
-            let connecting = TcpStream::connect(address);
+            let connecting = TcpStream::connect(addresses.as_slice());
             match tokio::time::timeout(CONNECT_DEADLINE, connecting).await {
                 Ok(Ok(stream)) => Ok(stream),
                 Ok(Err(error)) => Err(Error::because(Code::UpstreamConnect, error)),

@@ -75,6 +75,20 @@ impl ProxyHttp for Phases {
         peer.map_err(|error| stop(context, &error))
     }
 
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        context: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        // Nothing was sent yet, so that another address is as good.
+        if outcome::is_unreachable(&error) && context.next_address() {
+            error.set_retry(true);
+        }
+        error
+    }
+
     async fn connected_to_upstream(
         &self,
         _session: &mut Session,

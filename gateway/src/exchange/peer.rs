@@ -58,6 +58,9 @@ pub struct Config {
 /// The most streams on one HTTP/2 connection to an upstream.
 const H2_STREAMS_MAX: usize = 100;
 
+/// The most addresses that one request tries.
+const ADDRESSES_MAX: usize = 2;
+
 /// Resolves, classifies and builds peers.
 #[derive(Debug)]
 pub struct Peers {
@@ -86,12 +89,12 @@ impl Peers {
         }
     }
 
-    /// Resolves the target's host and refuses special-use addresses that the tenant may not reach, and those that nobody
-    /// may.
+    /// Resolves the target's host and leaves out special-use addresses that the tenant may not reach, and those that
+    /// nobody may. What is left is one address, or two: the second is for when the first does not answer.
     ///
     /// # Errors
     /// `dns_failed`, `address_refused`.
-    pub async fn resolve(&self, permit: &Permit, target: &Target) -> Result<SocketAddr> {
+    pub async fn resolve(&self, permit: &Permit, target: &Target) -> Result<Vec<SocketAddr>> {
         let addresses = match &target.host {
             Host::Address(address) => vec![*address],
             Host::Name(name) => match self.config.hosts.get(&target.host) {
@@ -102,11 +105,16 @@ impl Peers {
         if addresses.is_empty() {
             return Err(Code::DnsFailed.into());
         }
-        addresses
+        let permitted: Vec<_> = addresses
             .into_iter()
             .map(|address| SocketAddr::new(address.to_canonical(), target.port))
-            .find(|address| self.may_dial(permit, *address))
-            .ok_or_else(|| Code::AddressRefused.into())
+            .filter(|address| self.may_dial(permit, *address))
+            .take(ADDRESSES_MAX)
+            .collect();
+        if permitted.is_empty() {
+            return Err(Code::AddressRefused.into());
+        }
+        Ok(permitted)
     }
 
     fn may_dial(&self, permit: &Permit, address: SocketAddr) -> bool {

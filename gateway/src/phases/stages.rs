@@ -115,21 +115,22 @@ impl Stages {
     pub(super) async fn leave(&self, context: &mut Context) -> Result<Box<HttpPeer>> {
         let inbound = context.inbound()?.clone();
         let exchange = context.exchange()?;
-        let address = match context.address {
-            Some(address) => address,
-            None => {
+        let addresses = match context.addresses.as_slice() {
+            [] => {
                 self.peers
                     .resolve(&exchange.permit, &inbound.target)
                     .await?
             }
+            left => left.to_vec(),
         };
+        let address = *addresses.first().ok_or(Code::DnsFailed)?;
         let peer = self
             .peers
             .peer(&exchange.permit, &inbound.target, address, exchange.h1)?;
         if let (Some(entry), Some(exchange)) = (&mut context.entry, &context.exchange) {
             entry.leave(&exchange.permit, Some(&exchange.injection))?;
         }
-        context.address = Some(address);
+        context.addresses = addresses;
         Ok(Box::new(peer))
     }
 

@@ -121,16 +121,18 @@ fn permit(allow: &[&str], pool: u64) -> Permit {
     Permit::for_test(tenant.into(), vault.into(), None)
 }
 
-/// A URL, what the tenant may reach, and what is dialled.
+/// A URL, what the tenant may reach, and what is dialled, with spaces between.
 type Case<'a> = (&'a str, &'a [&'a str], std::result::Result<&'a str, Code>);
 
 async fn check_resolved(peers: &Peers, (url, allow, expect): Case<'_>) {
     let (target, _) = fixture::target(url);
     let resolved = peers.resolve(&permit(allow, 1), &target).await;
     let resolved = resolved
-        .map(|address| address.to_string())
+        .map(|addresses| addresses.iter().map(SocketAddr::to_string).collect())
         .map_err(|error| error.code());
-    assert_eq!(resolved, expect.map(str::to_owned), "{url} {allow:?}");
+    let expect =
+        expect.map(|addresses| addresses.split(' ').map(str::to_owned).collect::<Vec<_>>());
+    assert_eq!(resolved, expect, "{url} {allow:?}");
 }
 
 #[tokio::test]
@@ -138,6 +140,10 @@ async fn what_is_dialled_was_classified() {
     let peers = peers(
         &[
             ("mixed.test", &["10.0.0.1", "8.8.8.8"]),
+            (
+                "many.test",
+                &["10.0.0.1", "8.8.8.8", "10.0.0.2", "8.8.4.4", "1.1.1.1"],
+            ),
             ("inside.test", &["10.0.0.1"]),
             ("mapped.test", &["::ffff:10.0.0.1"]),
             ("us.test", &["127.0.0.1"]),
@@ -147,6 +153,12 @@ async fn what_is_dialled_was_classified() {
     );
     let cases: &[Case<'_>] = &[
         ("https://mixed.test/", &[][..], Ok("8.8.8.8:443")),
+        ("https://many.test/", &[], Ok("8.8.8.8:443 8.8.4.4:443")),
+        (
+            "https://many.test/",
+            &["10.0.0.0/31"],
+            Ok("10.0.0.1:443 8.8.8.8:443"),
+        ),
         ("https://inside.test/", &[], Err(Code::AddressRefused)),
         ("https://inside.test/", &["10.0.0.0/8"], Ok("10.0.0.1:443")),
         (
