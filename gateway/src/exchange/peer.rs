@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::l4::ext::TcpKeepalive;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
+use pingora_core::protocols::tls::SslDigest;
 use pingora_core::upstreams::peer::{HttpPeer, PeerOptions, Scheme as PeerScheme};
 use sortie_proto::code::Code;
 use sortie_proto::host::Host;
@@ -175,18 +176,19 @@ impl Peers {
             (Scheme::Http, _) => (PeerScheme::HTTP, String::new()),
         };
         let h1 = h1 || target.scheme == Scheme::Http;
+        let group_key = group(permit.vault().pool, h1);
         Ok(HttpPeer {
             _address: PeerAddr::Inet(address),
             scheme,
             sni,
             proxy: None,
             client_cert_key: None,
-            group_key: group(permit.vault().pool, h1),
-            options: self.options(h1),
+            group_key,
+            options: self.options(h1, group_key),
         })
     }
 
-    fn options(&self, h1: bool) -> PeerOptions {
+    fn options(&self, h1: bool, group_key: u64) -> PeerOptions {
         let mut options = PeerOptions::new();
         options.verify_cert = true;
         options.verify_hostname = true;
@@ -199,6 +201,9 @@ impl Peers {
         options.max_h2_streams = H2_STREAMS_MAX;
         options.h2_stream_window_size = Some(256 * 1024);
         options.h2_connection_window_size = Some(1024 * 1024);
+        // Compared in `is_of_pool` on every use.
+        options.upstream_tls_handshake_complete_hook =
+            Some(Arc::new(move |_ssl| Some(Arc::new(PoolTag(group_key)))));
         options.tcp_keepalive = Some(TcpKeepalive {
             idle: Duration::from_secs(30),
             interval: Duration::from_secs(10),
@@ -207,6 +212,17 @@ impl Peers {
         });
         options
     }
+}
+
+/// What a TLS connection carries to say whose it is: the group that it was made for.
+#[derive(Debug, PartialEq, Eq)]
+struct PoolTag(u64);
+
+/// Whether a connection was made for this peer's group. Pingora finds connections by a hash of the peer; this is the
+/// group itself. A connection without a tag is nobody's.
+#[must_use]
+pub fn is_of_pool(peer: &HttpPeer, tls: &SslDigest) -> bool {
+    tls.extension.get() == Some(&PoolTag(peer.group_key))
 }
 
 /// Pingora's pool key has no ALPN in it, so each has a group of its own. Never reused, since `pool` is not.

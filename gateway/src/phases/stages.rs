@@ -10,7 +10,7 @@ use http::header::{
     ACCEPT_ENCODING, CONNECTION, HOST, IF_RANGE, RANGE, SEC_WEBSOCKET_EXTENSIONS, UPGRADE,
 };
 use pingora_core::protocols::Digest;
-use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::upstreams::peer::{HttpPeer, Scheme as PeerScheme};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use sortie_proto::code::Code;
@@ -24,7 +24,7 @@ use crate::decision::{matching, policy};
 use crate::error::{Error, Result};
 use crate::exchange::credential::Credentials;
 use crate::exchange::inject;
-use crate::exchange::peer::Peers;
+use crate::exchange::peer::{self, Peers};
 use crate::journal::Journal;
 use crate::journal::entry::{Entry, Request};
 use crate::metrics::Metrics;
@@ -137,18 +137,17 @@ impl Stages {
     /// Whether the connection that Pingora chose is one that this request may use.
     pub(super) fn check_connection(&self, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
         let Some(tls) = digest.and_then(|digest| digest.ssl_digest.as_ref()) else {
-            return Ok(());
+            // Without TLS there is no tag; what plain HTTP may carry, a credential's destination says.
+            return match peer.scheme {
+                PeerScheme::HTTP => Ok(()),
+                PeerScheme::HTTPS => Err(Code::UpstreamTls.into()),
+            };
         };
         // Pingora's connector takes TLS 1.0 and up, and has no option for it.
         if !matches!(&*tls.version, "TLSv1.2" | "TLSv1.3") {
             return Err(Code::UpstreamTls.into());
         }
-        // The pool's key is a hash: the number of the pool itself is compared where the connection carries it.
-        if tls
-            .extension
-            .get::<u64>()
-            .is_some_and(|tag| *tag != peer.group_key)
-        {
+        if !peer::is_of_pool(peer, tls) {
             self.metrics.pool_mismatches.inc();
             tracing::error!("an upstream connection of another pool was refused");
             return Err(Code::Internal.into());

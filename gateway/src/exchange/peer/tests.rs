@@ -299,3 +299,45 @@ fn a_peer_is_verified_by_name_and_shared_with_nobody() {
         PeerScheme::HTTP
     );
 }
+
+/// One TLS handshake as a server, with a certificate of its own making.
+fn accept_tls(listener: &std::net::TcpListener) {
+    use boring::ssl::{SslAcceptor, SslMethod};
+    use boring::x509::X509;
+
+    let key = crate::p256::P256Key::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
+    acceptor.set_private_key(key.pkey()).unwrap();
+    let certificate = X509::from_der(certificate.der()).unwrap();
+    acceptor.set_certificate(&certificate).unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    drop(acceptor.build().accept(stream).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_says_which_pool_it_was_made_for() {
+    use pingora_core::connectors::TransportConnector;
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::task::spawn_blocking(move || accept_tls(&listener));
+    let peers = peers(&[], &[]);
+    let (target, _) = fixture::target("https://a.test/");
+    let peer = |pool, upgrade| {
+        let permit = permit(&[], pool);
+        let mut peer = peers.peer(&permit, &target, address, upgrade).unwrap();
+        peer.options.verify_cert = false;
+        peer
+    };
+    let connector = TransportConnector::new(None);
+    let stream = connector.new_stream(&peer(1, false)).await.unwrap();
+    server.await.unwrap();
+    let digest = stream.get_ssl_digest().unwrap();
+    assert!(is_of_pool(&peer(1, false), &digest));
+    assert!(!is_of_pool(&peer(1, true), &digest));
+    assert!(!is_of_pool(&peer(2, false), &digest));
+    let untagged = SslDigest::new("", "TLSv1.3", None, None, vec![]);
+    assert!(!is_of_pool(&peer(1, false), &untagged));
+}
