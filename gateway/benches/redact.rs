@@ -1,7 +1,7 @@
 //! Masking an answer: one that holds nothing, and making what finds a value.
 
 use bytes::Bytes;
-use sortie_gateway::exchange::redact::{Masks, Redactor};
+use sortie_gateway::exchange::redact::{Finder, Masks, Redactor};
 use sortie_proto::secret::Secret;
 
 fn main() {
@@ -22,7 +22,7 @@ fn clean_chunk(bencher: divan::Bencher<'_, '_>, size: usize) {
     let masks = Masks::new(&value(), &[]);
     let text = br#"{"id": 17, "name": "an item", "tags": ["a", "b"]}, "#;
     let chunk: Bytes = text.iter().copied().cycle().take(size).collect();
-    let mut redactor = Redactor::of(&[&masks]).expect("there are masks");
+    let mut redactor = Redactor::new(Finder::of(&[&masks]));
     bencher
         .counter(divan::counter::BytesCount::new(size))
         .bench_local(|| redactor.body(chunk.clone(), false));

@@ -9,7 +9,6 @@ use pingora_proxy::HttpProxy;
 use sortie_proto::code::Code;
 use sortie_proto::id::DecisionId;
 use sortie_proto::service::Scheme;
-use sortie_proto::vault::VaultMode;
 use tokio::net::TcpStream;
 
 use crate::client::authenticate::Caller;
@@ -80,9 +79,9 @@ impl Broker {
         let opened = async {
             let decision = entry.decision();
             let permit = policy::decide(&stages.state, caller, found, decision, clock::seconds())?;
-            let address = stages.peers.resolve(&permit, target).await?;
+            let addresses = stages.peers.resolve(&permit, target).await?;
             entry.leave(&permit, None)?;
-            let connecting = TcpStream::connect(address);
+            let connecting = TcpStream::connect(addresses.as_slice());
             match tokio::time::timeout(CONNECT_DEADLINE, connecting).await {
                 Ok(Ok(stream)) => Ok(stream),
                 Ok(Err(error)) => Err(Error::because(Code::UpstreamConnect, error)),
@@ -157,16 +156,7 @@ impl Behind for Broker {
             let passage = self.untouched(caller, found, &target).await?;
             return Ok(Way::Untouched(passage));
         }
-        let known = vaults.iter().any(|vault| {
-            vault.vault.mode == VaultMode::Observe
-                || [Scheme::Https, Scheme::Http].into_iter().any(|scheme| {
-                    vault
-                        .index
-                        .at(scheme, &target.host, target.port)
-                        .next()
-                        .is_some()
-                })
-        });
+        let known = matching::may_match(&vaults, &target);
         Ok(Way::Intercept { known })
     }
 }

@@ -24,8 +24,8 @@ pub struct Context {
     pub entry: Option<Entry>,
     /// The decision and what comes of it.
     pub exchange: Option<Exchange>,
-    /// The classified address; the same on every try of one request.
-    pub address: Option<SocketAddr>,
+    /// The classified addresses that are left to try, none before they were looked up; the first is the one in use.
+    pub addresses: Vec<SocketAddr>,
     /// Masks the answer; `None` when nothing was injected or the service does not ask for it.
     pub masking: Option<Masking>,
     /// Why a stage stopped the request: Pingora's own error says only that one did.
@@ -162,6 +162,15 @@ impl Context {
             Some(inbound) if !inbound.tunnelled => Place::Proxy,
             _ => Place::Tunnel,
         }
+    }
+
+    /// Gives the address in use up, which did not take the connection, for the next one; says whether there is one.
+    pub fn next_address(&mut self) -> bool {
+        let more = self.addresses.len() > 1;
+        if more {
+            self.addresses.remove(0);
+        }
+        more
     }
 
     /// Takes down why the request goes no further. The first reason stands.

@@ -3,6 +3,7 @@
 //! A stage's error becomes one code and one answer here. A panic in a stage is `internal` for that request and nothing
 //! else. Pingora's errors are looked at by type and source only: their text may hold bytes of a head.
 
+pub mod mask;
 pub mod outcome;
 pub mod stages;
 
@@ -74,6 +75,20 @@ impl ProxyHttp for Phases {
         peer.map_err(|error| stop(context, &error))
     }
 
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        context: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        // Nothing was sent yet, so that another address is as good.
+        if outcome::is_unreachable(&error) && context.next_address() {
+            error.set_retry(true);
+        }
+        error
+    }
+
     async fn connected_to_upstream(
         &self,
         _session: &mut Session,
@@ -103,7 +118,7 @@ impl ProxyHttp for Phases {
         answer: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        stages::mask_head(answer, context).map_err(|error| stop(context, &error))
+        mask::mask_head(answer, context, &self.0.credentials).map_err(|error| stop(context, &error))
     }
 
     fn response_body_filter(
@@ -114,7 +129,7 @@ impl ProxyHttp for Phases {
         context: &mut Context,
     ) -> Result<Option<Duration>> {
         if !session.was_upgraded() {
-            stages::mask_body(body, end, context);
+            mask::mask_body(body, end, context);
         }
         Ok(None)
     }
@@ -125,7 +140,7 @@ impl ProxyHttp for Phases {
         trailers: &mut HeaderMap,
         context: &mut Context,
     ) -> Result<Option<Bytes>> {
-        Ok(stages::mask_trailers(trailers, context))
+        Ok(mask::mask_trailers(trailers, context))
     }
 
     async fn fail_to_proxy(

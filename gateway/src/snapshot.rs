@@ -11,6 +11,7 @@ pub mod lease;
 pub mod merge;
 mod revocations;
 pub mod link;
+pub mod whereabouts;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -57,12 +57,13 @@ pub(crate) async fn start(
         registry,
     )?;
     let journal = Arc::new(Journal::open(config.journal.clone(), boot, registry)?);
+    let whereabouts = identity.whereabouts().clone();
     let control = ControlSide::start(follow, &journal, identity, ready.clone())?;
     let stages = Stages {
         state: state.clone(),
         link,
         credentials: Credentials::new(&config.credentials),
-        peers: Peers::new(config.upstream.peers.clone()),
+        peers: Peers::new(config.upstream.peers.clone(), whereabouts),
         limits: Limits::new(config.requests.clone()),
         journal,
         metrics: Metrics::new(registry)?,

@@ -89,7 +89,7 @@ codes! {
         "The host of the request differs from the host that the tunnel was opened for. Open a new connection for each host.";
     /// A path that could be read in two ways.
     PathRefused = "path_refused", 400, InvalidArgument,
-        "The path has dot segments, double encoding, a backslash or a control character. Send the plain path.";
+        "The path has dot segments, double encoding, a backslash or control character, or // or ; that changes its service. Send the plain path.";
     /// An upgrade that cannot be brokered.
     UpgradeUnsupported = "upgrade_unsupported", 501, Unimplemented,
         "Protocol upgrades are not brokered. Use plain HTTP requests for this API.";

@@ -232,3 +232,23 @@ async fn without_control_brokering_goes_on_until_the_lease_ends_and_resumes_with
     .await;
     cluster.finish().await;
 }
+
+/// Of the two addresses of `other.up.test` nobody listens at the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_with_a_dead_address_is_reached() {
+    let cluster = Cluster::start().await;
+    let value = cluster.plain_secret("other");
+    cluster
+        .credential_for("OTHER", &value, &["other.up.test"])
+        .await;
+    let inject = json!([{"type": "bearer", "credential": "OTHER"}]);
+    cluster
+        .service("other", json!({"host": "other.up.test", "inject": inject}))
+        .await;
+    let session = cluster.session().await;
+    let url = format!("https://other.up.test:{}/bytes/8", cluster.ports.https);
+    let answer = cluster.curl(&session, &["-f", &url]).await.ok();
+    assert_eq!(answer, "xxxxxxxx");
+    assert_eq!(cluster.recorded().len(), 1);
+    cluster.finish().await;
+}

@@ -296,6 +296,30 @@ async fn a_refused_request_says_what_to_do() {
     cluster.finish().await;
 }
 
+/// The tenant may reach all of 127.0.0.0/8.
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_the_node_nor_controls_feed_is_dialled() {
+    let cluster = Cluster::start().await;
+    let ports = cluster.ports;
+    let refused = [ports.proxy, ports.gateway_admin, ports.feed];
+    for port in refused {
+        cluster
+            .service(&format!("at-{port}"), json!({"port": port}))
+            .await;
+    }
+    let session = cluster.session().await;
+    for port in refused {
+        let url = format!("https://api.up.test:{port}/");
+        let answer = cluster.curl(&session, &["-i", &url]).await;
+        assert!(
+            answer.seen().contains("address_refused"),
+            "{url}: {}",
+            answer.seen()
+        );
+    }
+    cluster.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn connect_and_host_must_agree_and_the_hint_must_be_a_vault_of_the_session() {
     let cluster = Cluster::start().await;

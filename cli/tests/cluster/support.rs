@@ -393,7 +393,7 @@ async fn start_gateway(dir: &Path, ports: Ports, setup: &Setup, join: &str) -> P
             "data_dir = {:?}\njoin = {join:?}\nname = \"gw1\"\n[proxy]\nlisten = [\"127.0.0.1:{}\"]\n[admin]\n\
              listen = \"127.0.0.1:{}\"\n[upstream]\nextra_roots = [{:?}]\n[upstream.hosts]\n\
              \"api.up.test\" = [\"127.0.0.1\"]\n\"git.up.test\" = [\"127.0.0.1\"]\n\
-             \"plain.up.test\" = [\"127.0.0.1\"]\n\"other.up.test\" = [\"127.0.0.1\"]\n\
+             \"plain.up.test\" = [\"127.0.0.1\"]\n\"other.up.test\" = [\"127.0.0.2\", \"127.0.0.1\"]\n\
              \"private.up.test\" = [\"10.0.0.1\"]\n[log]\nlevel = \"trace\"\n{}",
             dir.join("gateway").display().to_string(),
             ports.proxy,

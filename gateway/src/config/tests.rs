@@ -27,6 +27,7 @@ fn the_environment_goes_over_the_file() {
         &[
             ("PROXY__LISTEN", "127.0.0.1:2,[::1]:3"),
             ("PROXY__WORKERS", "3"),
+            ("UPSTREAM__DENY", "10.0.0.0/8, 9.9.9.9,fd00::/8"),
             ("JOIN", "sortie_join_x"),
             ("NAME", "7"),
             ("LOG__FORMAT", "json"),
@@ -39,6 +40,8 @@ fn the_environment_goes_over_the_file() {
     );
     assert_eq!((config.workers, config.name.as_str()), (3, "7"));
     assert!(config.log.json && config.join.is_some());
+    let deny = ["10.0.0.0/8", "9.9.9.9/32", "fd00::/8"].map(|range| range.parse().unwrap());
+    assert_eq!(config.upstream.peers.deny, deny);
     assert!(
         config
             .upstream
@@ -79,4 +82,14 @@ fn a_join_string_is_given_once_and_never_shown() {
     assert!(!format!("{config:?}").contains("canary"));
     assert!(config.text.contains("[limits]"));
     assert!(read("join = 'a'\njoin_file = '/nowhere'", &[]).is_err());
+}
+
+#[test]
+fn a_denied_range_that_would_cover_nothing_is_a_problem() {
+    let text = "[upstream]\ndeny = ['10.0.0.0/33', '::ffff:10.0.0.0/104', 'here', '10.0.0.0/8']";
+    let problems = read(text, &[]).unwrap_err();
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    for (problem, range) in problems.iter().zip(["10.0.0.0/33", "::ffff:10", "here"]) {
+        assert!(problem.contains("upstream.deny") && problem.contains(range));
+    }
 }

@@ -42,3 +42,18 @@ fn the_first_reason_stands() {
     context.fail(Code::Internal);
     assert_eq!(context.failed, Some(Code::DnsFailed));
 }
+
+#[test]
+fn each_address_is_tried_once() {
+    let [first, second] = [1, 2].map(|port| SocketAddr::from(([8, 8, 8, 8], port)));
+    let mut context = Context {
+        addresses: vec![first, second],
+        ..Context::default()
+    };
+    assert!(context.next_address());
+    assert_eq!(context.addresses, [second]);
+    assert!(!context.next_address());
+    // It stays: a pooled connection to it that was closed is tried again.
+    assert_eq!(context.addresses, [second]);
+    assert!(!Context::default().next_address());
+}

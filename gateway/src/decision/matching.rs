@@ -42,17 +42,24 @@ pub fn find(
     }
     let path = CanonicalPath::parse(raw_path)
         .map_err(|refused| Error::because(Code::PathRefused, refused))?;
-    let query = Query {
-        scheme: target.scheme,
-        host: &target.host,
-        port: target.port,
-        method,
-        path: Some(&path),
+    let find = |path| {
+        let query = Query {
+            scheme: target.scheme,
+            host: &target.host,
+            port: target.port,
+            method,
+            path: Some(path),
+        };
+        vaults
+            .iter()
+            .find_map(|vault| Some((vault, vault.index.find(query)?)))
     };
-    let (vault, service) = vaults
-        .iter()
-        .find_map(|vault| Some((vault, vault.index.find(query)?)))
-        .ok_or(Code::RequestUnmatched)?;
+    let (vault, service) = find(&path).ok_or(Code::RequestUnmatched)?;
+    // However the upstream reads it, the request must belong to the same service: `//admin` is no way around `/admin/**`.
+    let same = |reading| find(reading).is_some_and(|(_, other)| Arc::ptr_eq(other, service));
+    if !path.readings().iter().all(same) {
+        return Err(Code::PathRefused.into());
+    }
     if !service.enabled {
         return Err(Code::ServiceDisabled.into());
     }
@@ -84,6 +91,30 @@ pub fn passes_untouched(vaults: &[Arc<VaultState>], target: &Target) -> Option<M
     })
 }
 
+/// Whether any request to the target's host and port, in TLS or not, can be allowed. Where none can, nothing else of a
+/// tunnel need be worked out.
+#[must_use]
+pub fn may_match(vaults: &[Arc<VaultState>], target: &Target) -> bool {
+    let schemes = [Scheme::Https, Scheme::Http];
+    let covered = vaults.iter().any(|vault| {
+        schemes.into_iter().any(|scheme| {
+            let mut services = vault.index.at(scheme, &target.host, target.port);
+            services.next().is_some()
+        })
+    });
+    covered || observing(vaults).is_some()
+}
+
+/// The vault that what no vault covers is attributed to, if it lets it pass: the first one. A later vault that observes
+/// changes nothing, since what passes is recorded, and ended, as the first one's.
+fn observing(vaults: &[Arc<VaultState>]) -> Option<&Arc<VaultState>> {
+    let first = vaults.first()?;
+    match first.vault.mode {
+        VaultMode::Deny => None,
+        VaultMode::Observe => Some(first),
+    }
+}
+
 fn services_at<'a>(
     vault: &'a VaultState,
     target: &'a Target,
@@ -101,14 +132,11 @@ fn unmatched(vaults: &[Arc<VaultState>], target: &Target) -> Result<Match> {
     if meant_for_tls {
         return Err(Code::CleartextRefused.into());
     }
-    let first = vaults.first().ok_or(Code::HostUnmatched)?;
-    match first.vault.mode {
-        VaultMode::Deny => Err(Code::HostUnmatched.into()),
-        VaultMode::Observe => Ok(Match {
-            vault: Arc::clone(first),
-            service: None,
-        }),
-    }
+    let vault = observing(vaults).ok_or(Code::HostUnmatched)?;
+    Ok(Match {
+        vault: Arc::clone(vault),
+        service: None,
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! **Invariants.** Nothing is opened without a [`Permit`] for its vault. A value in the cache belongs to exactly one
 //! credential version: a new version is another entry, and the old one goes when it has been idle.
 //!
+//! What finds several credentials at once in an answer is kept here too, with the same bounds: it holds their values.
+//!
 //! Not here: where a credential may go; `exchange::inject` asks that on every use.
 
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use sortie_proto::credential::{Credential, OpenedCredential};
 use sortie_proto::id::{CredentialId, VaultId};
 use sortie_proto::secret::Secret;
 
-use super::redact::Masks;
+use super::redact::{Finder, Masks, Redactor};
 use crate::decision::policy::Permit;
 use crate::error::{Error, Result};
 
@@ -29,20 +31,23 @@ pub struct Opened {
     pub opened: OpenedCredential,
     /// Finds it in answers: alone, and joined with the user name that it was opened for.
     pub masks: Masks,
+    /// What it is kept under.
+    pub key: Key,
 }
 
 /// How much is kept open, and for how long.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The most credential versions that are open at once; the least used are closed first.
+    /// The most credential versions that are open at once, and as many again in what finds several together; the least
+    /// used are closed first.
     pub open_max: u64,
     /// How long one stays open without use.
     pub idle: Duration,
 }
 
 /// A credential version, and the user name that it is joined with in a Basic pair: the pair has encodings of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
     vault: VaultId,
     credential: CredentialId,
     version: u32,
@@ -53,6 +58,8 @@ struct Key {
 #[derive(Clone)]
 pub struct Credentials {
     open: Cache<Key, Arc<Opened>>,
+    /// For the credentials of a request, where they are several. Each counts for as many.
+    finders: Cache<Arc<[Key]>, Arc<Finder>>,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -71,7 +78,12 @@ impl Credentials {
             .max_capacity(config.open_max)
             .time_to_idle(config.idle)
             .build();
-        Self { open }
+        let finders = Cache::builder()
+            .max_capacity(config.open_max)
+            .weigher(|keys: &Arc<[Key]>, _| u32::try_from(keys.len()).unwrap_or(u32::MAX))
+            .time_to_idle(config.idle)
+            .build();
+        Self { open, finders }
     }
 
     /// Opens a credential of the permit's vault.
@@ -114,30 +126,58 @@ impl Credentials {
         if let Some(opened) = self.open.get(&key) {
             return Ok(opened);
         }
-        let opened = Arc::new(unseal(permit, credential, username)?);
+        let opened = Arc::new(unseal(permit, credential, key.clone())?);
         self.open.insert(key, Arc::clone(&opened));
         Ok(opened)
+    }
+
+    /// What masks an answer of a request that used these; `None` when it used none.
+    #[must_use]
+    pub fn redactor(&self, used: &[Arc<Opened>]) -> Option<Redactor> {
+        self.finder(used).map(Redactor::new)
+    }
+
+    fn finder(&self, used: &[Arc<Opened>]) -> Option<Arc<Finder>> {
+        let masks = || used.iter().map(|opened| &opened.masks).collect::<Vec<_>>();
+        let several = match used {
+            [] => return None,
+            [_one] => return Some(Finder::of(&masks())),
+            several => several,
+        };
+        let mut keys: Vec<_> = several.iter().map(|opened| opened.key.clone()).collect();
+        keys.sort_unstable();
+        let keys: Arc<[_]> = keys.into();
+        // As with opening, two threads may both make it.
+        if let Some(finder) = self.finders.get(&keys) {
+            return Some(finder);
+        }
+        let finder = Finder::of(&masks());
+        self.finders.insert(keys, Arc::clone(&finder));
+        Some(finder)
     }
 
     /// Closes what has expired. Called on a timer: the cache alone would do it only on the next access.
     pub fn expire(&self) {
         self.open.run_pending_tasks();
+        self.finders.run_pending_tasks();
     }
 }
 
-fn unseal(permit: &Permit, credential: &Credential, username: Option<&str>) -> Result<Opened> {
-    let key = permit
+fn unseal(permit: &Permit, credential: &Credential, key: Key) -> Result<Opened> {
+    let data_key = permit
         .vault()
         .data_key(credential.sealed.key)
         .ok_or(Code::CredentialUnusable)?;
     let plain = credential
         .at_place(permit.tenant().id, |place| {
-            key.open(place, &credential.sealed)
+            data_key.open(place, &credential.sealed)
         })
         .map_err(|cause| Error::because(Code::CredentialUnusable, cause))?;
     let opened = OpenedCredential::from_plain(&plain)
         .map_err(|cause| Error::because(Code::CredentialUnusable, cause))?;
-    let joined: Vec<_> = username
+    let joined: Vec<_> = key
+        .username
+        .as_deref()
         .map(|username| pair(username, &opened.value))
         .into_iter()
         .collect();
@@ -146,6 +186,7 @@ fn unseal(permit: &Permit, credential: &Credential, username: Option<&str>) -> R
         version: credential.version,
         masks: Masks::new(&opened.value, &joined),
         opened,
+        key,
     })
 }
 

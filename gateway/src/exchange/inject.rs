@@ -107,6 +107,8 @@ impl Injection {
                 .append_header(name.clone(), value.clone())
                 .or(Err(Code::CredentialUnusable))?;
         }
+        // Cookies of which one changed are written again one by one, as the agent sent them.
+        strip::join_cookies(request);
         if let Some(target) = &self.edits.target {
             request
                 .set_raw_path(target.expose())
@@ -229,7 +231,7 @@ impl Usage<'_> {
             std::str::from_utf8(split_query(self.request.raw_path()).0)
                 .ok()
                 .and_then(|raw| CanonicalPath::parse(raw).ok())
-                .is_some_and(|path| pattern.matches(&path))
+                .is_some_and(|path| pattern.matches_all_readings(&path))
         };
         to.host.matches(&self.target.host)
             && to.port.is_none_or(|port| port == self.target.port)

@@ -1,20 +1,24 @@
 //! Target → a classified address → an `HttpPeer` in the vault's own pool.
 //!
 //! **Invariants.** What is dialled is the very address that was classified: no name is resolved after that. This
-//! node's own listeners are never dialled, whatever a tenant allows. TLS peers always have a name to verify.
+//! node's own listeners, control's feed and the operator's `upstream.deny` are never dialled, whatever a tenant allows.
+//! TLS peers always have a name to verify.
 //!
-//! Not here: where control listens. It is refused as any special-use address is, unless the tenant may reach its range.
+//! Not here: control's other ports, which this node does not know.
 
 mod classify;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
+use ipnet::IpNet;
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::l4::ext::TcpKeepalive;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
+use pingora_core::protocols::tls::SslDigest;
 use pingora_core::upstreams::peer::{HttpPeer, PeerOptions, Scheme as PeerScheme};
 use sortie_proto::code::Code;
 use sortie_proto::host::Host;
@@ -23,6 +27,7 @@ use sortie_proto::service::Scheme;
 use crate::client::connect::Target;
 use crate::decision::policy::Permit;
 use crate::error::{Error, Result};
+use crate::snapshot::whereabouts::Whereabouts;
 
 pub use self::classify::is_special;
 
@@ -33,6 +38,8 @@ pub struct Config {
     pub hosts: HashMap<Host, Vec<IpAddr>>,
     /// Where this node listens: never dialled. An unspecified address covers all of this machine's.
     pub own: Vec<SocketAddr>,
+    /// What the operator never lets anybody dial, public addresses too. No tenant can open it.
+    pub deny: Vec<IpNet>,
     /// How long one try of one name server may take; there are two. 2 s.
     pub dns_timeout: Duration,
     /// The most names whose answers are kept; the least used are dropped. 8,192.
@@ -52,10 +59,14 @@ pub struct Config {
 /// The most streams on one HTTP/2 connection to an upstream.
 const H2_STREAMS_MAX: usize = 100;
 
+/// The most addresses that one request tries.
+const ADDRESSES_MAX: usize = 2;
+
 /// Resolves, classifies and builds peers.
 #[derive(Debug)]
 pub struct Peers {
     config: Config,
+    whereabouts: Arc<Whereabouts>,
     /// Absent if the system's configuration cannot be read: then the system resolves.
     resolver: Option<TokioResolver>,
 }
@@ -63,7 +74,7 @@ pub struct Peers {
 impl Peers {
     /// Makes one with the system's name servers.
     #[must_use]
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, whereabouts: Arc<Whereabouts>) -> Self {
         let resolver = TokioResolver::builder_tokio().and_then(|mut builder| {
             let options = builder.options_mut();
             options.timeout = config.dns_timeout;
@@ -74,15 +85,17 @@ impl Peers {
         });
         Self {
             config,
+            whereabouts,
             resolver: resolver.ok(),
         }
     }
 
-    /// Resolves the target's host and refuses special-use addresses that the tenant may not reach, and our own.
+    /// Resolves the target's host and leaves out special-use addresses that the tenant may not reach, and those that
+    /// nobody may. What is left is one address, or two: the second is for when the first does not answer.
     ///
     /// # Errors
     /// `dns_failed`, `address_refused`.
-    pub async fn resolve(&self, permit: &Permit, target: &Target) -> Result<SocketAddr> {
+    pub async fn resolve(&self, permit: &Permit, target: &Target) -> Result<Vec<SocketAddr>> {
         let addresses = match &target.host {
             Host::Address(address) => vec![*address],
             Host::Name(name) => match self.config.hosts.get(&target.host) {
@@ -93,21 +106,42 @@ impl Peers {
         if addresses.is_empty() {
             return Err(Code::DnsFailed.into());
         }
-        addresses
+        let permitted: Vec<_> = addresses
             .into_iter()
             .map(|address| SocketAddr::new(address.to_canonical(), target.port))
-            .find(|address| self.may_dial(permit, *address))
-            .ok_or_else(|| Code::AddressRefused.into())
+            .filter(|address| self.may_dial(permit, *address))
+            .take(ADDRESSES_MAX)
+            .collect();
+        if permitted.is_empty() {
+            return Err(Code::AddressRefused.into());
+        }
+        Ok(permitted)
     }
 
     fn may_dial(&self, permit: &Permit, address: SocketAddr) -> bool {
         let ip = address.ip();
         let allowed = &permit.tenant().private_allow;
-        let ours = self.config.own.iter().any(|own| {
+        let denied = self.config.deny.iter().any(|range| range.contains(&ip));
+        !denied
+            && !self.is_ours(address)
+            && (!is_special(ip) || allowed.iter().any(|range| range.contains(&ip)))
+    }
+
+    /// Whether this node or control's feed listens there.
+    fn is_ours(&self, address: SocketAddr) -> bool {
+        let ip = address.ip();
+        let at_port = |ours: &&SocketAddr| ours.port() == address.port();
+        let own = self.config.own.iter().filter(at_port).any(|own| {
             let same = own.ip().to_canonical() == ip;
-            own.port() == address.port() && (same || own.ip().is_unspecified() && is_local(ip))
+            same || own.ip().is_unspecified() && is_local(ip)
         });
-        !ours && (!is_special(ip) || allowed.iter().any(|range| range.contains(&ip)))
+        let known = self.whereabouts.known();
+        // Control on this machine may listen at all of its addresses, whichever we use.
+        let control = known.iter().filter(at_port).any(|control| {
+            let same = control.ip() == ip;
+            same || control.ip().is_loopback() && is_local(ip)
+        });
+        own || control
     }
 
     async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>> {
@@ -142,18 +176,19 @@ impl Peers {
             (Scheme::Http, _) => (PeerScheme::HTTP, String::new()),
         };
         let h1 = h1 || target.scheme == Scheme::Http;
+        let group_key = group(permit.vault().pool, h1);
         Ok(HttpPeer {
             _address: PeerAddr::Inet(address),
             scheme,
             sni,
             proxy: None,
             client_cert_key: None,
-            group_key: group(permit.vault().pool, h1),
-            options: self.options(h1),
+            group_key,
+            options: self.options(h1, group_key),
         })
     }
 
-    fn options(&self, h1: bool) -> PeerOptions {
+    fn options(&self, h1: bool, group_key: u64) -> PeerOptions {
         let mut options = PeerOptions::new();
         options.verify_cert = true;
         options.verify_hostname = true;
@@ -166,6 +201,9 @@ impl Peers {
         options.max_h2_streams = H2_STREAMS_MAX;
         options.h2_stream_window_size = Some(256 * 1024);
         options.h2_connection_window_size = Some(1024 * 1024);
+        // Compared in `is_of_pool` on every use.
+        options.upstream_tls_handshake_complete_hook =
+            Some(Arc::new(move |_ssl| Some(Arc::new(PoolTag(group_key)))));
         options.tcp_keepalive = Some(TcpKeepalive {
             idle: Duration::from_secs(30),
             interval: Duration::from_secs(10),
@@ -174,6 +212,17 @@ impl Peers {
         });
         options
     }
+}
+
+/// What a TLS connection carries to say whose it is: the group that it was made for.
+#[derive(Debug, PartialEq, Eq)]
+struct PoolTag(u64);
+
+/// Whether a connection was made for this peer's group. Pingora finds connections by a hash of the peer; this is the
+/// group itself. A connection without a tag is nobody's.
+#[must_use]
+pub fn is_of_pool(peer: &HttpPeer, tls: &SslDigest) -> bool {
+    tls.extension.get() == Some(&PoolTag(peer.group_key))
 }
 
 /// Pingora's pool key has no ALPN in it, so each has a group of its own. Never reused, since `pool` is not.

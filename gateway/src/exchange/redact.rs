@@ -4,6 +4,7 @@
 //! **Invariants.** Whatever the chunks, the output has the length of the input once the stream has ended, and every
 //! byte that belongs to an occurrence of a pattern is masked, where occurrences overlap too. Bytes are held back only
 //! while they may be the start of an occurrence, so at most as many as the longest pattern has, less one.
+//! A header's name cannot be masked: what is found in one, in any case, is for the caller to remove.
 //!
 //! Not here: decoding compressed answers, which answers are scanned, and what flushes at a message's end.
 
@@ -13,20 +14,19 @@ mod machine;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use sortie_proto::secret::Secret;
 
 use self::encodings::Pattern;
 use self::machine::Machine;
-use super::credential::Opened;
 
 /// Everything that one credential may look like in an answer: the value and its encodings of at least 8 bytes.
 ///
 /// What finds them is built once for each credential version and holds copies of the value; it lives and dies with
-/// [`Opened`].
+/// [`Opened`](super::credential::Opened).
 pub struct Masks {
     patterns: Vec<Pattern>,
-    machine: Arc<Machine>,
+    finder: Arc<Finder>,
 }
 
 impl std::fmt::Debug for Masks {
@@ -41,15 +41,43 @@ impl Masks {
     #[must_use]
     pub fn new(value: &Secret, joined: &[Secret]) -> Self {
         let patterns = encodings::patterns(value, joined);
-        let machine = Arc::new(Machine::new(patterns.iter()));
-        Self { patterns, machine }
+        let finder = Arc::new(Finder::new(patterns.iter()));
+        Self { patterns, finder }
+    }
+}
+
+/// What finds the patterns of the credentials of one request. Made of several, it costs as much as to make all of them.
+#[derive(Debug)]
+pub struct Finder {
+    text: Machine,
+    /// For names of headers, which are lower-cased: patterns that can stand in one, lower-cased too.
+    names: Machine,
+}
+
+impl Finder {
+    /// Finds what several values may look like: one machine, so that no occurrence of one breaks an occurrence of
+    /// another.
+    #[must_use]
+    pub fn of(masks: &[&Masks]) -> Arc<Self> {
+        match masks {
+            [one] => Arc::clone(&one.finder),
+            several => Arc::new(Self::new(several.iter().flat_map(|masks| &masks.patterns))),
+        }
+    }
+
+    fn new<'a>(patterns: impl Iterator<Item = &'a Pattern> + Clone) -> Self {
+        let names = encodings::in_names(patterns.clone());
+        Self {
+            text: Machine::new(patterns),
+            names: Machine::new(names.iter()),
+        }
     }
 }
 
 /// Masks one answer: its headers, and one body as a stream.
 #[derive(Debug)]
 pub struct Redactor {
-    machine: Arc<Machine>,
+    finder: Arc<Finder>,
     /// The end of what came, unmasked: it may be the start of an occurrence.
     tail: Vec<u8>,
     /// How many bytes of the tail belong to an occurrence that began before it, and their mask.
@@ -65,47 +93,35 @@ struct Run {
 }
 
 impl Redactor {
-    /// Makes one for the credentials that a request used; `None` when it used none.
+    /// Makes one for one answer.
     #[must_use]
-    pub fn new(used: &[Arc<Opened>]) -> Option<Self> {
-        let masks: Vec<_> = used.iter().map(|opened| &opened.masks).collect();
-        Self::of(&masks)
-    }
-
-    /// Makes one for what several values may look like; `None` for none.
-    #[must_use]
-    pub fn of(masks: &[&Masks]) -> Option<Self> {
-        let machine = match masks {
-            [] => return None,
-            [one] => Arc::clone(&one.machine),
-            // One machine, so that no occurrence of one value breaks an occurrence of another.
-            several => Arc::new(Machine::new(
-                several.iter().flat_map(|masks| &masks.patterns),
-            )),
-        };
-        Some(Self {
-            machine,
+    pub const fn new(finder: Arc<Finder>) -> Self {
+        Self {
+            finder,
             tail: Vec::new(),
-            covered: Run::default(),
+            covered: Run { len: 0, mask: 0 },
             count: 0,
-        })
+        }
     }
 
-    /// Whether the bytes hold something that must be hidden: for header names, which cannot be masked.
+    /// Whether a header's name holds something that must be hidden, in any case. It cannot be masked: the header has to
+    /// go, and counts as masked.
     #[must_use]
-    pub fn finds(&self, bytes: &[u8]) -> bool {
-        self.machine.finds(bytes)
+    pub fn hides_name(&mut self, name: &HeaderName) -> bool {
+        let found = self.finder.names.finds(name.as_str().as_bytes());
+        self.count = self.count.saturating_add(u32::from(found));
+        found
     }
 
     /// A header value with what must be hidden masked; `None` when nothing is.
     #[must_use]
     pub fn header(&mut self, value: &HeaderValue) -> Option<HeaderValue> {
-        if !self.machine.finds(value.as_bytes()) {
+        if !self.finder.text.finds(value.as_bytes()) {
             return None;
         }
         let mut bytes = value.as_bytes().to_vec();
         let mut cover = Cover::new(&mut bytes, Run::default(), 0, 0);
-        self.machine.scan(&mut cover);
+        self.finder.text.scan(&mut cover);
         self.count = self.count.saturating_add(cover.count);
         // Masks are visible ASCII, so that a value stays a value; were it not so, it would be hidden whole.
         Some(HeaderValue::from_bytes(&bytes).unwrap_or(HeaderValue::from_static("*")))
@@ -123,15 +139,19 @@ impl Redactor {
             self.tail.extend_from_slice(&chunk);
             Bytes::from(std::mem::take(&mut self.tail))
         };
-        let held = if end { 0 } else { self.machine.hold(&buffer) };
+        let held = if end {
+            0
+        } else {
+            self.finder.text.hold(&buffer)
+        };
         let cut = buffer.len().saturating_sub(held);
         self.tail = buffer.get(cut..).unwrap_or_default().to_vec();
-        if self.covered.len > 0 || self.machine.finds(&buffer) {
+        if self.covered.len > 0 || self.finder.text.finds(&buffer) {
             let mut bytes = buffer
                 .try_into_mut()
                 .unwrap_or_else(|shared| BytesMut::from(&*shared));
             let mut cover = Cover::new(&mut bytes, self.covered, old, cut);
-            self.machine.scan(&mut cover);
+            self.finder.text.scan(&mut cover);
             self.count = self.count.saturating_add(cover.count);
             self.covered = cover.finish();
             buffer = bytes.freeze();

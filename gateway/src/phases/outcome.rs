@@ -29,6 +29,20 @@ const GONE: &[ErrorType] = &[
     ErrorType::WriteTimedout,
 ];
 
+/// The errors that say that nobody answers at an address, where somebody may at another of the same host.
+const UNREACHABLE: &[ErrorType] = &[
+    ErrorType::ConnectTimedout,
+    ErrorType::ConnectRefused,
+    ErrorType::ConnectNoRoute,
+    ErrorType::ConnectError,
+];
+
+/// Whether a connection failed because of the address. A certificate that is wrong is wrong at every address.
+#[must_use]
+pub fn is_unreachable(error: &Error) -> bool {
+    UNREACHABLE.contains(error.etype())
+}
+
 /// The code of an error that no stage of ours made; `None` when the client has gone and nobody can be told.
 #[must_use]
 pub fn code_of(error: &Error) -> Option<Code> {
@@ -85,5 +99,15 @@ mod tests {
             code(ErrorType::InternalError, ErrorSource::Unset),
             Some(Code::Internal)
         );
+    }
+
+    #[test]
+    fn another_address_helps_where_nobody_answers() {
+        let check = |kind, expect| assert_eq!(is_unreachable(&Error::new(kind)), expect);
+        check(ErrorType::ConnectRefused, true);
+        check(ErrorType::ConnectTimedout, true);
+        check(ErrorType::ConnectNoRoute, true);
+        check(ErrorType::InvalidCert, false);
+        check(ErrorType::TLSHandshakeFailure, false);
     }
 }

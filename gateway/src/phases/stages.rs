@@ -1,36 +1,34 @@
-//! The stages of a request, in the order of the path: decide, resolve and record, rewrite, mask, close.
+//! The stages of a request, in the order of the path: decide, resolve and record, rewrite, close. Masking is in
+//! [`mask`](super::mask).
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, IF_RANGE,
-    RANGE, SEC_WEBSOCKET_EXTENSIONS, UPGRADE,
+    ACCEPT_ENCODING, CONNECTION, HOST, IF_RANGE, RANGE, SEC_WEBSOCKET_EXTENSIONS, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora_core::protocols::Digest;
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_core::upstreams::peer::{HttpPeer, Scheme as PeerScheme};
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use sortie_proto::code::Code;
 
 use crate::client::Inbound;
 use crate::client::authenticate::Caller;
 use crate::clock;
-use crate::context::{Context, Ends, Exchange, Masking};
+use crate::context::{Context, Exchange};
 use crate::decision::limit::Limits;
 use crate::decision::{matching, policy};
 use crate::error::{Error, Result};
 use crate::exchange::credential::Credentials;
-use crate::exchange::inject::{self, Injection};
-use crate::exchange::peer::Peers;
-use crate::exchange::redact::Redactor;
+use crate::exchange::inject;
+use crate::exchange::peer::{self, Peers};
 use crate::journal::Journal;
 use crate::journal::entry::{Entry, Request};
 use crate::metrics::Metrics;
+use crate::phases::mask;
 use crate::snapshot::link::Link;
 use crate::snapshot::{State, VaultState};
 
@@ -117,39 +115,39 @@ impl Stages {
     pub(super) async fn leave(&self, context: &mut Context) -> Result<Box<HttpPeer>> {
         let inbound = context.inbound()?.clone();
         let exchange = context.exchange()?;
-        let address = match context.address {
-            Some(address) => address,
-            None => {
+        let addresses = match context.addresses.as_slice() {
+            [] => {
                 self.peers
                     .resolve(&exchange.permit, &inbound.target)
                     .await?
             }
+            left => left.to_vec(),
         };
+        let address = *addresses.first().ok_or(Code::DnsFailed)?;
         let peer = self
             .peers
             .peer(&exchange.permit, &inbound.target, address, exchange.h1)?;
         if let (Some(entry), Some(exchange)) = (&mut context.entry, &context.exchange) {
             entry.leave(&exchange.permit, Some(&exchange.injection))?;
         }
-        context.address = Some(address);
+        context.addresses = addresses;
         Ok(Box::new(peer))
     }
 
     /// Whether the connection that Pingora chose is one that this request may use.
     pub(super) fn check_connection(&self, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
         let Some(tls) = digest.and_then(|digest| digest.ssl_digest.as_ref()) else {
-            return Ok(());
+            // Without TLS there is no tag; what plain HTTP may carry, a credential's destination says.
+            return match peer.scheme {
+                PeerScheme::HTTP => Ok(()),
+                PeerScheme::HTTPS => Err(Code::UpstreamTls.into()),
+            };
         };
         // Pingora's connector takes TLS 1.0 and up, and has no option for it.
         if !matches!(&*tls.version, "TLSv1.2" | "TLSv1.3") {
             return Err(Code::UpstreamTls.into());
         }
-        // The pool's key is a hash: the number of the pool itself is compared where the connection carries it.
-        if tls
-            .extension
-            .get::<u64>()
-            .is_some_and(|tag| *tag != peer.group_key)
-        {
+        if !peer::is_of_pool(peer, tls) {
             self.metrics.pool_mismatches.inc();
             tracing::error!("an upstream connection of another pool was refused");
             return Err(Code::Internal.into());
@@ -256,7 +254,7 @@ pub(super) fn rewrite(request: &mut RequestHeader, context: &Context) -> Result<
             .map_err(unusable)?;
     }
     exchange.injection.apply(request)?;
-    if masks(exchange) {
+    if mask::masks(exchange) {
         request
             .insert_header(ACCEPT_ENCODING, "identity")
             .map_err(unusable)?;
@@ -270,115 +268,4 @@ pub(super) fn rewrite(request: &mut RequestHeader, context: &Context) -> Result<
         }
     }
     Ok(())
-}
-
-fn masks(exchange: &Exchange) -> bool {
-    let Injection { used, .. } = &exchange.injection;
-    exchange.redact && !used.is_empty()
-}
-
-/// Masks an answer's head.
-pub(super) fn mask_head(answer: &mut ResponseHeader, context: &mut Context) -> Result<()> {
-    if let Some(entry) = &mut context.entry {
-        entry.answered();
-    }
-    // It would send the agent past the tunnel.
-    let _removed = answer.remove_header("alt-svc");
-    let exchange = context.exchange()?;
-    if !masks(exchange) {
-        return Ok(());
-    }
-    // A try before this one may have left its own.
-    let Some(mut redactor) = Redactor::new(&exchange.injection.used) else {
-        return Ok(());
-    };
-    mask_headers(answer, &mut redactor)?;
-    if answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(());
-    }
-    let encoded = answer
-        .headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
-    let grpc_encoded = answer
-        .headers
-        .get("grpc-encoding")
-        .is_some_and(|coding| coding != "identity");
-    if encoded || grpc_encoded {
-        return Err(Code::ResponseEncoded.into());
-    }
-    let ends = ends_of(&answer.headers);
-    context.masking = Some(Masking { redactor, ends });
-    Ok(())
-}
-
-fn ends_of(headers: &HeaderMap) -> Ends {
-    let grpc = headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    if grpc {
-        return Ends::messages();
-    }
-    headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok())
-        .map_or(Ends::Stream, Ends::Length)
-}
-
-fn mask_headers(answer: &mut ResponseHeader, redactor: &mut Redactor) -> Result<()> {
-    let masked = |redactor: &mut Redactor, values: Vec<HeaderValue>| {
-        let mut changed = false;
-        let values: Vec<_> = values
-            .into_iter()
-            .map(|value| match redactor.header(&value) {
-                Some(masked) => {
-                    changed = true;
-                    masked
-                }
-                None => value,
-            })
-            .collect();
-        changed.then_some(values)
-    };
-    let names: Vec<_> = answer.headers.keys().cloned().collect();
-    for name in names {
-        let values = answer.headers.get_all(&name).iter().cloned().collect();
-        let Some(values) = masked(redactor, values) else {
-            continue;
-        };
-        let _removed = answer.remove_header(&name);
-        for value in values {
-            answer.append_header(name.clone(), value).map_err(|error| {
-                drop(error);
-                Error::from(Code::Internal)
-            })?;
-        }
-    }
-    Ok(())
-}
-
-/// Masks a chunk of an answer's body.
-pub(super) fn mask_body(body: &mut Option<Bytes>, end: bool, context: &mut Context) {
-    let Some(masking) = &mut context.masking else {
-        return;
-    };
-    let had_body = body.is_some();
-    let masked = masking.chunk(body.take().unwrap_or_default(), end);
-    // An empty chunk is kept: `None` before the end is skipped by Pingora, and at the end it ends the body.
-    if had_body || !masked.is_empty() {
-        *body = Some(masked);
-    }
-}
-
-/// Masks trailers. What is still held back takes their place: losing bytes of the body would be worse.
-pub(super) fn mask_trailers(trailers: &mut HeaderMap, context: &mut Context) -> Option<Bytes> {
-    let masking = context.masking.as_mut()?;
-    for value in trailers.values_mut() {
-        if let Some(masked) = masking.redactor.header(value) {
-            *value = masked;
-        }
-    }
-    let held = masking.redactor.body(Bytes::new(), true);
-    (!held.is_empty()).then_some(held)
 }

@@ -28,6 +28,7 @@ use sortie_proto::wire::v1;
 use sortie_proto::wire::v1::feed_client::FeedClient;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
+use super::whereabouts::Whereabouts;
 use crate::p256::{InvalidKey, P256Key};
 
 /// What a join string starts with.
@@ -53,6 +54,15 @@ pub enum Error {
         "control did not let this node join: join tokens work once and for a short time, ask for a new one"
     )]
     Refused(#[source] Box<tonic::Status>),
+    /// Control's name.
+    #[error("{control} cannot be resolved")]
+    Resolve {
+        /// Where control should be.
+        control: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// No connection.
     #[error("no connection to control at {address}")]
     Connect {
@@ -145,7 +155,7 @@ struct Node {
 pub struct Identity {
     folder: PathBuf,
     id: GatewayId,
-    control: String,
+    whereabouts: Arc<Whereabouts>,
     authority: Vec<u8>,
     key: P256Key,
     current: ArcSwap<Current>,
@@ -193,7 +203,7 @@ impl Identity {
         Ok(Self {
             folder: folder.to_path_buf(),
             id: node.gateway,
-            control: node.control,
+            whereabouts: Arc::new(Whereabouts::new(node.control)),
             authority,
             key: P256Key::from_pem(&Secret::new(read("node.key")?))?,
             current: ArcSwap::from_pointee(current),
@@ -235,6 +245,12 @@ impl Identity {
         self.id
     }
 
+    /// Where control is; kept up to date by [`connect`](Self::connect).
+    #[must_use]
+    pub const fn whereabouts(&self) -> &Arc<Whereabouts> {
+        &self.whereabouts
+    }
+
     /// Whether the certificate is old enough to be renewed. `now` is seconds since the Unix epoch.
     #[must_use]
     pub fn is_due(&self, now: i64) -> bool {
@@ -269,13 +285,19 @@ impl Identity {
     /// Opens a connection to control, with the node's certificate.
     ///
     /// # Errors
-    /// [`Error::Connect`] when there is none.
+    /// [`Error::Resolve`], [`Error::Connect`] when there is none.
     pub async fn connect(&self) -> Result<Channel, Error> {
+        let control = self.whereabouts.control();
+        let resolve = |source| Error::Resolve {
+            control: control.to_owned(),
+            source,
+        };
+        self.whereabouts.look_up().await.map_err(resolve)?;
         let key = self.key.to_pem()?;
         let chain = &self.current.load().chain;
         let identity = tonic::transport::Identity::from_pem(chain, key.expose());
-        let tls = trust(&self.authority, &self.control)?.identity(identity);
-        connect(&self.control, tls).await
+        let tls = trust(&self.authority, control)?.identity(identity);
+        connect(control, tls).await
     }
 }
 

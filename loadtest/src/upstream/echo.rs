@@ -57,6 +57,7 @@ pub fn answer(head: &Parts, how: &str) -> Result<Option<Response<Body>>> {
     let text = |middle: &[u8]| [BEFORE.as_bytes(), middle, AFTER.as_bytes()].concat();
     Ok(Some(match how {
         "header" => in_headers(head)?,
+        "name" => in_name(&secret)?,
         "json" => json(&secret)?,
         "raw" => plain(body::full(text(&secret))),
         "base64" => base64_at(&secret, query.number("align", 0)?),
@@ -97,6 +98,16 @@ fn in_headers(head: &Parts) -> Result<Response<Body>> {
     answer
         .headers_mut()
         .insert("x-echo-inside", HeaderValue::from_bytes(&cookie)?);
+    Ok(answer)
+}
+
+/// HTTP/2 has lower-case names only, so that the credential comes back in another case than it was sent in.
+fn in_name(secret: &[u8]) -> Result<Response<Body>> {
+    let name = HeaderName::from_bytes(&[b"x-echo-", secret].concat())?;
+    let mut answer = plain(body::full("see the names\n"));
+    answer
+        .headers_mut()
+        .insert(name, HeaderValue::from_static("1"));
     Ok(answer)
 }
 

@@ -10,6 +10,7 @@
 //! | `/malformed/both` | a length and chunked framing |
 //! | `/malformed/chunk` | a chunk size that is none |
 //! | `/malformed/short` | fewer bytes than announced |
+//! | `/reason` | a head that is right, with the credential as its reason phrase; a 103 with the same before it |
 //! | `/trailer` | a trailer with the credential behind a chunked body, announced or not |
 
 use std::sync::Arc;
@@ -96,6 +97,9 @@ fn answer(path: &str, secret: &str) -> Vec<u8> {
             format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz {secret}\r\n")
         }
         "/malformed/short" => format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{secret}"),
+        "/reason" => format!(
+            "HTTP/1.1 103 {secret}\r\nx-{secret}: 1\r\n\r\nHTTP/1.1 200 {secret}\r\ncontent-length: 2\r\n\r\nok"
+        ),
         "/trailer" => format!(
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-echo-trailer\r\n\r\n3\r\nabc\r\n0\r\nx-echo-trailer: {secret}\r\n\r\n"
         ),

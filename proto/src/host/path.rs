@@ -1,7 +1,8 @@
 //! Request paths in canonical form, and patterns over them.
 //!
 //! A canonical path is for matching only: what is sent upstream are the raw bytes, for presigned URLs live on them. So
-//! a raw path that an upstream may read in another way than we do is refused here, and never mended.
+//! a raw path that an upstream may read in another way than we do is refused here, and never mended. Where the other way
+//! is harmless on its own (empty segments, parameters) it is told, for whoever matches to compare: [`CanonicalPath::readings`].
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -17,6 +18,8 @@ pub struct CanonicalPath {
     /// Decoded, without the first slash.
     decoded: String,
     encoded_slash: bool,
+    /// These have none themselves.
+    readings: Vec<Self>,
 }
 
 /// Why a path is refused.
@@ -62,9 +65,20 @@ impl CanonicalPath {
         }
         let encoded_slash = decoded.contains(OPAQUE_SLASH);
         Ok(Self {
+            readings: readings(&decoded),
             decoded,
             encoded_slash,
         })
+    }
+
+    /// How else servers may read the path, each way once: without empty segments (`//admin` → `/admin`; one at the end
+    /// stays), and without parameters (`/admin;a/x` → `/admin/x`). Nearly all paths have no other reading, and this is
+    /// empty.
+    ///
+    /// A decision about a path is one only if it is the same for all of these.
+    #[must_use]
+    pub fn readings(&self) -> &[Self] {
+        &self.readings
     }
 
     /// Whether some `%2F` was left inside a segment.
@@ -82,6 +96,49 @@ impl CanonicalPath {
     fn segments(&self) -> impl Iterator<Item = &str> {
         self.decoded.split('/')
     }
+}
+
+/// The other readings of a decoded path. Allocates nothing where there are none.
+fn readings(decoded: &str) -> Vec<CanonicalPath> {
+    let mut readings: Vec<CanonicalPath> = Vec::new();
+    if !decoded.contains(';') && !has_empty_segment(decoded) {
+        return readings;
+    }
+    let plain = without_parameters(decoded);
+    for other in [
+        without_empty_segments(decoded),
+        without_empty_segments(&plain),
+        plain,
+    ] {
+        if other != decoded && readings.iter().all(|known| known.decoded != other) {
+            readings.push(CanonicalPath {
+                encoded_slash: other.contains(OPAQUE_SLASH),
+                decoded: other,
+                readings: Vec::new(),
+            });
+        }
+    }
+    readings
+}
+
+fn has_empty_segment(decoded: &str) -> bool {
+    decoded.starts_with('/') || decoded.contains("//")
+}
+
+fn without_parameters(decoded: &str) -> String {
+    let name = |segment: &str| segment.split(';').next().unwrap_or_default().to_owned();
+    decoded.split('/').map(name).collect::<Vec<_>>().join("/")
+}
+
+/// An empty segment at the end stays: with a slash there, it is another resource to most servers.
+fn without_empty_segments(decoded: &str) -> String {
+    let (inner, last) = decoded.rsplit_once('/').unwrap_or(("", decoded));
+    inner
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .chain([last])
+        .collect::<Vec<_>>()
+        .join("/")
 }
 
 fn decode(raw: &str) -> Result<String, RefusedPath> {
@@ -193,6 +250,12 @@ impl PathPattern {
             .iter()
             .all(|segment| parts.next().is_some_and(|part| segment.matches(part)));
         fixed && (self.open || parts.next().is_none())
+    }
+
+    /// Whether it covers a path however the path is read: what a pattern that allows something is asked.
+    #[must_use]
+    pub fn matches_all_readings(&self, path: &CanonicalPath) -> bool {
+        self.matches(path) && path.readings().iter().all(|reading| self.matches(reading))
     }
 
     /// How two patterns that cover one path are ordered: the greater one decides.

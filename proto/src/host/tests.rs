@@ -93,6 +93,49 @@ fn an_odd_spelling_of_an_address_is_neither_name_nor_address() {
     }
 }
 
+fn check_readings(raw: &str, expect: &[&str]) {
+    let path = CanonicalPath::parse(raw).unwrap();
+    let readings: Vec<_> = path
+        .readings()
+        .iter()
+        .map(|reading| format!("/{}", reading.segments_for_test().join("/")))
+        .collect();
+    assert_eq!(readings, expect, "{raw}");
+}
+
+#[test]
+fn a_path_that_servers_read_in_several_ways_says_so() {
+    for plain in ["/", "/a", "/a/", "/a/b.c/d", "/a%2Fb"] {
+        check_readings(plain, &[]);
+    }
+    check_readings("//", &["/"]);
+    check_readings("//admin/x", &["/admin/x"]);
+    check_readings("/a//b///c//", &["/a/b/c/"]);
+    check_readings("/admin;a/x", &["/admin/x"]);
+    check_readings("/admin%3Ba=1;b/x;", &["/admin/x"]);
+    check_readings("/;a/admin", &["/admin", "//admin"]);
+    check_readings("//admin;a/x", &["/admin;a/x", "/admin/x", "//admin/x"]);
+}
+
+#[test]
+fn what_is_allowed_is_allowed_however_it_is_read() {
+    let check = |pattern: &str, raw: &str, expect: bool| {
+        let pattern = PathPattern::parse(pattern).unwrap();
+        let path = CanonicalPath::parse(raw).unwrap();
+        assert_eq!(
+            pattern.matches_all_readings(&path),
+            expect,
+            "{pattern} {raw}"
+        );
+    };
+    check("/**", "//admin;a/x", true);
+    check("/in/**", "/in//x;a", true);
+    check("/in/**", "//in/x", false);
+    check("/in;a/**", "/in;a/x", false);
+    check("/*/x", "/in;a/x", true);
+    check("/*/x", "/;a/x", false);
+}
+
 fn check_pattern(text: &str, expect: Result<&str, InvalidHostPattern>) {
     let parsed = HostPattern::parse(text).map(|pattern| pattern.to_string());
     assert_eq!(parsed, expect.map(str::to_owned), "{text:?}");

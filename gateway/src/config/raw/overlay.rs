@@ -24,7 +24,10 @@ pub(super) fn overlay(table: &mut Table, name: &str, value: String, problems: &m
         };
         place = inner;
     }
-    let is_list = matches!(lower.as_str(), "proxy__listen" | "upstream__extra_roots");
+    let is_list = matches!(
+        lower.as_str(),
+        "proxy__listen" | "upstream__extra_roots" | "upstream__deny"
+    );
     // A join string or a name of digits is still text.
     let is_text = matches!(key, "join" | "name" | "level");
     let parsed = || format!("v = {value}").parse::<Table>().ok()?.remove("v");

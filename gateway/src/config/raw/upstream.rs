@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sortie_proto::host::Host;
 
@@ -19,6 +20,8 @@ pub(super) struct RawUpstream {
     extra_roots: Vec<PathBuf>,
     /// Like /etc/hosts. Classification still applies.
     hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// Ranges that are never dialled, public ones too; no tenant can open them.
+    deny: Vec<String>,
     /// The most idle connections that each proxy instance keeps. The least used are closed first.
     idle_max: usize,
     /// How long an unused connection is kept, in seconds.
@@ -43,6 +46,7 @@ impl Default for RawUpstream {
         Self {
             extra_roots: Vec::new(),
             hosts: BTreeMap::new(),
+            deny: Vec::new(),
             idle_max: 256,
             idle_seconds: 60,
             dns_timeout_ms: 2_000,
@@ -84,6 +88,7 @@ impl RawUpstream {
             peers: peer::Config {
                 hosts: hosts(self.hosts, problems),
                 own,
+                deny: deny(&self.deny, problems),
                 dns_timeout: Duration::from_millis(self.dns_timeout_ms),
                 dns_cache_max: self.dns_cache_max,
                 connect_timeout: Duration::from_millis(self.connect_timeout_ms),
@@ -94,6 +99,28 @@ impl RawUpstream {
             },
         }
     }
+}
+
+fn deny(ranges: &[String], problems: &mut Vec<String>) -> Vec<IpNet> {
+    let read = |text: &String| {
+        let range = text
+            .parse::<IpNet>()
+            .or_else(|error| text.parse::<IpAddr>().map(IpNet::from).or(Err(error)))
+            .map_err(|error| error.to_string())?;
+        // Addresses are compared as IPv4 where they are that: such a range would cover nothing.
+        if range.addr().to_canonical() != range.addr() {
+            return Err("write an IPv4 range as one".to_owned());
+        }
+        Ok(range)
+    };
+    ranges
+        .iter()
+        .filter_map(|text| {
+            read(text)
+                .map_err(|error| problems.push(format!("upstream.deny \"{text}\": {error}")))
+                .ok()
+        })
+        .collect()
 }
 
 fn hosts(

@@ -60,6 +60,47 @@ fn a_request_is_matched_or_refused_with_the_reason() {
 }
 
 #[test]
+fn no_spelling_of_a_path_steps_around_a_service() {
+    let off = |name, url| Service {
+        enabled: false,
+        ..service(name, url)
+    };
+    let all = || service("all", "https://a.test/**");
+    let admin = || off("admin", "https://a.test/admin/**");
+    let one = [vault(VaultMode::Deny, vec![all(), admin()])];
+    // The more specific one may be in another vault too: the order of vaults is the same for all readings.
+    let two = [
+        vault(VaultMode::Deny, vec![admin()]),
+        vault(VaultMode::Deny, vec![all()]),
+    ];
+    for vaults in [&one[..], &two[..]] {
+        for path in [
+            "//admin/x",
+            "/admin;a/x",
+            "/;/admin/x",
+            "//admin%3Ba=1//x",
+            "/admin;",
+        ] {
+            let request = format!("https://a.test{path}");
+            check(vaults, &request, Err(Code::PathRefused));
+        }
+        check(
+            vaults,
+            "https://a.test/admin//x",
+            Err(Code::ServiceDisabled),
+        );
+        check(vaults, "https://a.test/x//y;a/", Ok("all"));
+    }
+    let only = [vault(
+        VaultMode::Deny,
+        vec![service("in", "https://a.test/in/**")],
+    )];
+    check(&only, "https://a.test/in//x", Ok("in"));
+    check(&only, "https://a.test//in/x", Err(Code::RequestUnmatched));
+    check(&only, "https://a.test/in/;a", Ok("in"));
+}
+
+#[test]
 fn the_first_vault_that_covers_the_request_decides() {
     let vaults = [
         vault(
@@ -75,6 +116,33 @@ fn the_first_vault_that_covers_the_request_decides() {
     check(&vaults, "https://a.test/y", Ok("second"));
     check(&vaults, "https://b.test/y", Ok(""));
     check(&[], "https://a.test/", Err(Code::HostUnmatched));
+}
+
+#[test]
+fn what_no_vault_covers_passes_only_if_the_first_observes() {
+    use VaultMode::{Deny, Observe};
+    for (modes, passes) in [
+        (&[Observe][..], true),
+        (&[Deny], false),
+        (&[Observe, Deny], true),
+        (&[Deny, Observe], false),
+        (&[], false),
+    ] {
+        let vaults: Vec<_> = modes
+            .iter()
+            .map(|mode| vault(*mode, vec![service("in", "http://a.test:81/x")]))
+            .collect();
+        let expect = if passes {
+            Ok("")
+        } else {
+            Err(Code::HostUnmatched)
+        };
+        check(&vaults, "https://b.test/", expect);
+        let may = |url| may_match(&vaults, &fixture::target(url).0);
+        assert_eq!(may("https://b.test/"), passes, "{modes:?}");
+        assert_eq!(may("https://a.test:81/"), !modes.is_empty(), "{modes:?}");
+        assert_eq!(may("https://a.test/"), passes, "{modes:?}");
+    }
 }
 
 #[test]

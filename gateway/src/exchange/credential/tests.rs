@@ -64,3 +64,40 @@ fn a_credential_that_was_moved_or_whose_key_is_gone_does_not_open() {
     check(&|_, credential| credential.id = CredentialId::generate());
     check(&|_, credential| credential.version = 2);
 }
+
+#[test]
+fn what_finds_several_credentials_is_made_once_and_bounded() {
+    let tenant = fixture::tenant();
+    let mut vault = fixture::vault(&tenant, vec![]);
+    let names = ["A", "B", "C"];
+    for name in names {
+        let value = format!("a-long-value-{name}");
+        fixture::credential(&mut vault, name, &value, fixture::destination("a.test"));
+    }
+    let permit = Permit::for_test(Arc::new(tenant), Arc::new(vault), None);
+    let cache = Credentials::new(&Config {
+        open_max: 3,
+        idle: Duration::from_secs(60),
+    });
+    let [a, b, c] = names.map(|name| {
+        let credential = &permit.vault().credentials[name];
+        cache.open(&permit, credential).unwrap()
+    });
+    let finder = |used: &[&Arc<Opened>]| {
+        let used: Vec<_> = used.iter().copied().map(Arc::clone).collect();
+        cache.finder(&used)
+    };
+    assert!(finder(&[]).is_none());
+    assert!(Arc::ptr_eq(
+        &finder(&[&a]).unwrap(),
+        &finder(&[&a]).unwrap()
+    ));
+    let both = finder(&[&a, &b]).unwrap();
+    assert!(Arc::ptr_eq(&both, &finder(&[&b, &a]).unwrap()));
+    assert!(!Arc::ptr_eq(&both, &finder(&[&a, &c]).unwrap()));
+    // Two pairs are four credentials, and there is room for three.
+    cache.expire();
+    assert_eq!(cache.finders.entry_count(), 1);
+    let masked = Redactor::new(both).body(bytes::Bytes::from_static(b"a-long-value-A."), true);
+    assert_eq!(masked, "**************.");
+}

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use memchr::memmem;
@@ -14,7 +15,7 @@ use sortie_proto::credential::{Credential, Surface};
 use sortie_proto::secret::Secret;
 use zeroize::Zeroizing;
 
-use super::{Injection, Usage, basic, header_value, is_named, percent_encode, split_query};
+use super::{Injection, Usage, basic, header_value, is_named, percent_encode, split_query, strip};
 use crate::error::Result;
 use crate::snapshot::VaultState;
 
@@ -86,7 +87,8 @@ fn push_parameter(
 fn replace_headers(usage: &Usage<'_>, injection: &mut Injection) -> Result<()> {
     let headers = &usage.request.headers;
     for name in headers.keys() {
-        if injection.edits.remove.contains(name) {
+        // What is stripped never leaves: written again here it would, behind the stripping.
+        if injection.edits.remove.contains(name) || strip::is_stripped(usage.request, name) {
             continue;
         }
         let mut values = Vec::new();
@@ -227,10 +229,18 @@ fn shaped(text: &[u8]) -> Option<Range<usize>> {
         .min_by_key(|at| at.start)
 }
 
+/// As lenient as any server: whatever one may decode, with padding or without, is looked into.
+const BASIC: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
 fn decoded_basic(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
     let (scheme, token) = value.as_bytes().split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
     }
-    STANDARD.decode(token.trim_ascii()).ok().map(Zeroizing::new)
+    BASIC.decode(token.trim_ascii()).ok().map(Zeroizing::new)
 }

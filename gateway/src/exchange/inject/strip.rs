@@ -14,7 +14,7 @@ pub fn strip(request: &mut RequestHeader) {
     let names: Vec<_> = request
         .headers
         .keys()
-        .filter(|name| is_ours(name) || is_nominated(request, name))
+        .filter(|name| is_stripped(request, name))
         .cloned()
         .collect();
     let upgrade = request
@@ -45,6 +45,11 @@ pub fn strip(request: &mut RequestHeader) {
         set(request, header::TE, HeaderValue::from_static("trailers"));
     }
     join_cookies(request);
+}
+
+/// Whether a header of the request as the agent sent it is one of those.
+pub(super) fn is_stripped(request: &RequestHeader, name: &HeaderName) -> bool {
+    is_ours(name) || is_nominated(request, name)
 }
 
 fn is_ours(name: &HeaderName) -> bool {
@@ -82,18 +87,20 @@ fn is_nominated(request: &RequestHeader, name: &HeaderName) -> bool {
 }
 
 /// HTTP/2 may split cookies over fields; HTTP/1 has one field (RFC 9113, 8.2.3).
-fn join_cookies(request: &mut RequestHeader) {
+pub(super) fn join_cookies(request: &mut RequestHeader) {
     let cookies: Vec<_> = request
         .headers
         .get_all(header::COOKIE)
         .into_iter()
-        .map(HeaderValue::as_bytes)
         .collect();
     if cookies.len() < 2 {
         return;
     }
     // Parts of header values with visible ASCII between them are a header value.
-    if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+    let sensitive = cookies.iter().any(|cookie| cookie.is_sensitive());
+    let cookies: Vec<_> = cookies.into_iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(mut joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+        joined.set_sensitive(sensitive);
         set(request, header::COOKIE, joined);
     }
 }

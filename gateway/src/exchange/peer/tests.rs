@@ -89,7 +89,7 @@ fn public_addresses_are_not_special() {
 
 fn peers(hosts: &[(&str, &[&str])], own: &[&str]) -> Peers {
     let seconds = Duration::from_secs;
-    Peers::new(Config {
+    let config = Config {
         hosts: hosts
             .iter()
             .map(|(host, addresses)| {
@@ -98,6 +98,9 @@ fn peers(hosts: &[(&str, &[&str])], own: &[&str]) -> Peers {
             })
             .collect(),
         own: own.iter().map(|address| address.parse().unwrap()).collect(),
+        deny: ["10.9.0.0/16", "9.9.9.9/32", "2001:4860:4860::/48"]
+            .map(|range| range.parse().unwrap())
+            .to_vec(),
         dns_timeout: seconds(2),
         dns_cache_max: 16,
         connect_timeout: seconds(3),
@@ -105,7 +108,9 @@ fn peers(hosts: &[(&str, &[&str])], own: &[&str]) -> Peers {
         read_timeout: seconds(60),
         write_timeout: seconds(60),
         idle_timeout: seconds(60),
-    })
+    };
+    let control = Whereabouts::new("10.1.0.1:7301".to_owned());
+    Peers::new(config, Arc::new(control))
 }
 
 fn permit(allow: &[&str], pool: u64) -> Permit {
@@ -116,11 +121,29 @@ fn permit(allow: &[&str], pool: u64) -> Permit {
     Permit::for_test(tenant.into(), vault.into(), None)
 }
 
+/// A URL, what the tenant may reach, and what is dialled, with spaces between.
+type Case<'a> = (&'a str, &'a [&'a str], std::result::Result<&'a str, Code>);
+
+async fn check_resolved(peers: &Peers, (url, allow, expect): Case<'_>) {
+    let (target, _) = fixture::target(url);
+    let resolved = peers.resolve(&permit(allow, 1), &target).await;
+    let resolved = resolved
+        .map(|addresses| addresses.iter().map(SocketAddr::to_string).collect())
+        .map_err(|error| error.code());
+    let expect =
+        expect.map(|addresses| addresses.split(' ').map(str::to_owned).collect::<Vec<_>>());
+    assert_eq!(resolved, expect, "{url} {allow:?}");
+}
+
 #[tokio::test]
 async fn what_is_dialled_was_classified() {
     let peers = peers(
         &[
             ("mixed.test", &["10.0.0.1", "8.8.8.8"]),
+            (
+                "many.test",
+                &["10.0.0.1", "8.8.8.8", "10.0.0.2", "8.8.4.4", "1.1.1.1"],
+            ),
             ("inside.test", &["10.0.0.1"]),
             ("mapped.test", &["::ffff:10.0.0.1"]),
             ("us.test", &["127.0.0.1"]),
@@ -128,8 +151,14 @@ async fn what_is_dialled_was_classified() {
         ],
         &["127.0.0.1:7302", "0.0.0.0:7380"],
     );
-    let cases = [
+    let cases: &[Case<'_>] = &[
         ("https://mixed.test/", &[][..], Ok("8.8.8.8:443")),
+        ("https://many.test/", &[], Ok("8.8.8.8:443 8.8.4.4:443")),
+        (
+            "https://many.test/",
+            &["10.0.0.0/31"],
+            Ok("10.0.0.1:443 8.8.8.8:443"),
+        ),
         ("https://inside.test/", &[], Err(Code::AddressRefused)),
         ("https://inside.test/", &["10.0.0.0/8"], Ok("10.0.0.1:443")),
         (
@@ -158,14 +187,73 @@ async fn what_is_dialled_was_classified() {
         ("http://1.1.1.1/", &[], Ok("1.1.1.1:80")),
         ("https://nowhere.test/", &[], Err(Code::DnsFailed)),
     ];
-    for (url, allow, expect) in cases {
+    for case in cases {
+        check_resolved(&peers, *case).await;
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_may_dial_no_tenant_opens() {
+    let peers = peers(&[("six.test", &["2001:4860:4860::8888"])], &[]);
+    let cases: &[Case<'_>] = &[
+        // Control's feed, and its neighbours.
+        (
+            "http://10.1.0.1:7301/",
+            &["10.0.0.0/8"],
+            Err(Code::AddressRefused),
+        ),
+        (
+            "http://10.1.0.1:7399/",
+            &["10.0.0.0/8"],
+            Ok("10.1.0.1:7399"),
+        ),
+        (
+            "http://10.1.0.2:7301/",
+            &["10.0.0.0/8"],
+            Ok("10.1.0.2:7301"),
+        ),
+        // What the operator denies.
+        (
+            "http://10.9.1.2/",
+            &["10.0.0.0/8"],
+            Err(Code::AddressRefused),
+        ),
+        (
+            "http://10.9.1.2/",
+            &["10.9.1.2/32"],
+            Err(Code::AddressRefused),
+        ),
+        ("http://10.8.1.2/", &["10.0.0.0/8"], Ok("10.8.1.2:80")),
+        ("http://9.9.9.9/", &["0.0.0.0/0"], Err(Code::AddressRefused)),
+        ("http://six.test/", &["::/0"], Err(Code::AddressRefused)),
+    ];
+    for case in cases {
+        check_resolved(&peers, *case).await;
+    }
+}
+
+#[tokio::test]
+async fn control_on_this_machine_is_dialled_at_none_of_its_addresses() {
+    let mut peers = peers(&[("us.test", &["127.0.0.1"]), ("six.test", &["::1"])], &[]);
+    let allow = &["127.0.0.0/8", "::1/128"];
+    let resolve = async |peers: &Peers, url: &str| {
         let (target, _) = fixture::target(url);
         let resolved = peers.resolve(&permit(allow, 1), &target).await;
-        let resolved = resolved
-            .map(|address| address.to_string())
-            .map_err(|error| error.code());
-        assert_eq!(resolved, expect.map(str::to_owned), "{url} {allow:?}");
+        resolved.map_err(|error| error.code())
+    };
+    // Known only once its name was looked up.
+    peers.whereabouts = Arc::new(Whereabouts::new("localhost:7301".to_owned()));
+    assert!(resolve(&peers, "https://us.test:7301/").await.is_ok());
+    peers.whereabouts.look_up().await.unwrap();
+    for url in [
+        "https://us.test:7301/",
+        "http://127.0.0.2:7301/",
+        "https://six.test:7301/",
+    ] {
+        let resolved = resolve(&peers, url).await;
+        assert_eq!(resolved, Err(Code::AddressRefused), "{url}");
     }
+    assert!(resolve(&peers, "https://us.test:7300/").await.is_ok());
 }
 
 #[test]
@@ -210,4 +298,46 @@ fn a_peer_is_verified_by_name_and_shared_with_nobody() {
         peer("http://8.8.8.8/", 1, false).unwrap().scheme,
         PeerScheme::HTTP
     );
+}
+
+/// One TLS handshake as a server, with a certificate of its own making.
+fn accept_tls(listener: &std::net::TcpListener) {
+    use boring::ssl::{SslAcceptor, SslMethod};
+    use boring::x509::X509;
+
+    let key = crate::p256::P256Key::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
+    acceptor.set_private_key(key.pkey()).unwrap();
+    let certificate = X509::from_der(certificate.der()).unwrap();
+    acceptor.set_certificate(&certificate).unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    drop(acceptor.build().accept(stream).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_says_which_pool_it_was_made_for() {
+    use pingora_core::connectors::TransportConnector;
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::task::spawn_blocking(move || accept_tls(&listener));
+    let peers = peers(&[], &[]);
+    let (target, _) = fixture::target("https://a.test/");
+    let peer = |pool, upgrade| {
+        let permit = permit(&[], pool);
+        let mut peer = peers.peer(&permit, &target, address, upgrade).unwrap();
+        peer.options.verify_cert = false;
+        peer
+    };
+    let connector = TransportConnector::new(None);
+    let stream = connector.new_stream(&peer(1, false)).await.unwrap();
+    server.await.unwrap();
+    let digest = stream.get_ssl_digest().unwrap();
+    assert!(is_of_pool(&peer(1, false), &digest));
+    assert!(!is_of_pool(&peer(1, true), &digest));
+    assert!(!is_of_pool(&peer(2, false), &digest));
+    let untagged = SslDigest::new("", "TLSv1.3", None, None, vec![]);
+    assert!(!is_of_pool(&peer(1, false), &untagged));
 }

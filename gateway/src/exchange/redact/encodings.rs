@@ -45,6 +45,21 @@ pub(super) fn patterns(value: &Secret, joined: &[Secret]) -> Vec<Pattern> {
         .collect()
 }
 
+/// The patterns that can stand in a header's name (RFC 9110, 5.6.2), in lower case as names are. Each once.
+pub(super) fn in_names<'a>(patterns: impl Iterator<Item = &'a Pattern>) -> Vec<Pattern> {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let mut named: Vec<_> = patterns
+        .filter(|pattern| pattern.bytes.expose().iter().all(is_token))
+        .map(|pattern| Pattern {
+            bytes: Secret::new(pattern.bytes.expose().to_ascii_lowercase()),
+            mask: pattern.mask,
+        })
+        .collect();
+    named.sort_by(|a, b| a.bytes.expose().cmp(b.bytes.expose()));
+    named.dedup_by(|a, b| a.bytes.expose() == b.bytes.expose());
+    named
+}
+
 #[derive(Default)]
 struct Forms(BTreeMap<Vec<u8>, u8>);
 
