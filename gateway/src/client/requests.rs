@@ -317,7 +317,7 @@ async fn http2<B: Behind>(
         proxy_digest: tunnel.get_proxy_digest(),
         socket_digest: tunnel.get_socket_digest(),
     });
-    tunnel.meter();
+    tunnel.meter(limits.streams_max);
     let handshake = h2_server::handshake(Box::new(tunnel), Some(options(limits.streams_max)));
     let Ok(Ok(mut connection)) = tokio::time::timeout(limits.handshake_deadline, handshake).await
     else {

@@ -126,9 +126,9 @@ impl Tunnel {
         self.framing = framing;
     }
 
-    /// Meters HTTP/2 control frames from here on.
-    pub fn meter(&mut self) {
-        self.frames = Some(Box::default());
+    /// Meters HTTP/2 control frames from here on, of a client that may have so many streams open.
+    pub fn meter(&mut self, streams_max: u32) {
+        self.frames = Some(Box::new(Frames::new(streams_max)));
     }
 
     /// Whether odd framing ended it.
@@ -255,6 +255,9 @@ impl AsyncWrite for Tunnel {
         };
         if let Poll::Ready(Ok(count)) = &result {
             this.written += *count as u64;
+            if let Some(frames) = &mut this.frames {
+                frames.sent(bytes.get(..*count).unwrap_or_default());
+            }
         }
         result
     }
