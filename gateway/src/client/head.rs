@@ -11,6 +11,8 @@ use sortie_proto::code::Code;
 
 /// The most headers that a request may have.
 pub const HEADERS_MAX: usize = 128;
+/// The longest method, in bytes: it is recorded, and the longest that is registered has 17 (IANA, HTTP methods).
+pub const METHOD_BYTES_MAX: usize = 32;
 
 /// A request's head, with one meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +131,7 @@ fn request_line(text: &[u8], line: Span) -> Result<(Span, Span, bool), Code> {
         _ => return Err(Code::RequestMalformed),
     };
     let well_formed = is_token(method.of(text))
+        && method.of(text).len() <= METHOD_BYTES_MAX
         && !target.of(text).is_empty()
         // A fragment is never sent (RFC 9112, 3.2.1), and the other three are what Pingora would percent-encode.
         && target.of(text).iter().all(|byte| matches!(byte, 0x21..=0x7e) && !b"#<>`".contains(byte));

@@ -54,13 +54,20 @@ fn records(folder: &std::path::Path) -> BTreeMap<u32, Vec<(u64, v1::Record)>> {
 }
 
 fn uses(folder: &std::path::Path) -> Vec<String> {
-    let mut paths = Vec::new();
-    for (_, record) in records(folder).into_values().flatten() {
-        if let Some(v1::record::Event::Use(record)) = record.event {
-            paths.push(record.path);
-        }
-    }
-    paths
+    uses_in(folder).map(|record| record.path).collect()
+}
+
+fn uses_in(folder: &std::path::Path) -> impl Iterator<Item = v1::Use> {
+    let records = records(folder).into_values().flatten();
+    records.filter_map(|(_, record)| match record.event {
+        Some(v1::record::Event::Use(record)) => Some(record),
+        _ => None,
+    })
+}
+
+/// The uses that were appended, for the tests of other stages.
+pub(crate) fn recorded(journal: &Journal) -> Vec<v1::Use> {
+    uses_in(&journal.writer.inner.folder.path).collect()
 }
 
 #[test]

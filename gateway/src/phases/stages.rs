@@ -19,6 +19,7 @@ use sortie_proto::code::Code;
 
 use crate::client::Inbound;
 use crate::client::authenticate::Caller;
+use crate::client::head::METHOD_BYTES_MAX;
 use crate::clock;
 use crate::context::{Context, Ends, Exchange, Masking};
 use crate::decision::limit::Limits;
@@ -84,6 +85,9 @@ impl Stages {
         ));
         let now = clock::seconds();
         caller.check(&self.state, now)?;
+        if request.method.as_str().len() > METHOD_BYTES_MAX {
+            return Err(Code::RequestMalformed.into());
+        }
         check_authority(request, &inbound)?;
         let vaults = self.vaults(caller).await?;
         let (method, path) = (request.method.as_str(), request.uri.path());
@@ -382,3 +386,6 @@ pub(super) fn mask_trailers(trailers: &mut HeaderMap, context: &mut Context) -> 
     let held = masking.redactor.body(Bytes::new(), true);
     (!held.is_empty()).then_some(held)
 }
+
+#[cfg(test)]
+mod tests;

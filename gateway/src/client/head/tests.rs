@@ -76,6 +76,7 @@ fn ambiguous_heads_are_refused() {
         "GET / HTTP/2.0\r\nHost: x\r\n\r\n",
         "GET / http/1.1\r\nHost: x\r\n\r\n",
         "GET /\r\nHost: x\r\n\r\n",
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG / HTTP/1.1\r\nHost: x\r\n\r\n",
         "GE(T / HTTP/1.1\r\nHost: x\r\n\r\n",
         " / HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET HTTP/1.1\r\nHost: x\r\n\r\n",
