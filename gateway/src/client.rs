@@ -45,6 +45,8 @@ pub struct Inbound {
     pub tunnelled: bool,
     /// Whether the client's TLS named this target (SNI, RFC 6066), or none. If not, every request is refused.
     pub agreed: bool,
+    /// Why every request is refused, if the tunnel was opened only to say so.
+    pub refused: Option<Code>,
 }
 
 /// A request that goes no further than this stage.
@@ -99,7 +101,7 @@ pub trait Behind: Send + Sync + 'static {
     /// Takes down a refusal of this stage, and gives it an id.
     fn refused(&self, refusal: Refusal<'_>) -> DecisionId;
 
-    /// Decides what happens to a tunnel. A refusal is not an error here: it is answered inside.
+    /// Decides what happens to a tunnel. An error opens it too: it is answered inside, whatever is asked.
     async fn way(&self, caller: &Caller, target: &Target) -> Result<Way>;
 }
 

@@ -246,6 +246,7 @@ async fn absolute<B: Behind>(
         target,
         tunnelled: false,
         agreed: true,
+        refused: None,
     }));
     match requests::hand_on(&app, tunnel, head, bytes, shutdown).await {
         Some(tunnel) => Next::Keep(tunnel),
@@ -291,15 +292,17 @@ async fn connect<B: Behind>(
     if !requests::send(&mut tunnel, established, frontend.limits.head_deadline).await {
         return;
     }
-    if let Ok(Way::Untouched(passage)) = way {
-        requests::relay(tunnel, passage).await;
-        return;
-    }
+    let refused = match way {
+        Ok(Way::Untouched(passage)) => return requests::relay(tunnel, passage).await,
+        Ok(Way::Intercept { .. }) => None,
+        Err(error) => Some(error.code()),
+    };
     let inbound = Inbound {
         caller,
         target,
         tunnelled: true,
         agreed: true,
+        refused,
     };
     requests::tunnel(frontend, tunnel, inbound, leaf, shutdown).await;
 }

@@ -345,6 +345,11 @@ async fn http2<B: Behind>(
         };
         match accepted {
             Ok(Some(H2Accept::Session(session))) => {
+                if inbound.refused.is_some() && !stopped {
+                    // The next try may fare better, on a connection of its own.
+                    connection.graceful_shutdown();
+                    stopped = true;
+                }
                 let _count = active.fetch_add(1, Ordering::Relaxed);
                 let running = Active(active.clone());
                 let app = frontend.behind.app(&inbound.caller).clone();

@@ -16,6 +16,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use sortie_proto::code::Code;
+use sortie_proto::service::Scheme;
 
 use crate::client::Inbound;
 use crate::client::authenticate::Caller;
@@ -85,11 +86,17 @@ impl Stages {
         ));
         let now = clock::seconds();
         caller.check(&self.state, now)?;
+        if let Some(code) = inbound.refused {
+            return Err(code.into());
+        }
         if request.method.as_str().len() > METHOD_BYTES_MAX {
             return Err(Code::RequestMalformed.into());
         }
         check_authority(request, &inbound)?;
         let vaults = self.vaults(caller).await?;
+        if is_untouched(&vaults, &inbound) {
+            return Err(Code::UpstreamConnect.into());
+        }
         let (method, path) = (request.method.as_str(), request.uri.path());
         let found = matching::find(&vaults, target, method, path)?;
         let injects = found
@@ -213,6 +220,15 @@ fn inbound(session: &Session) -> Result<Arc<Inbound>> {
         .and_then(|data| data.downcast_ref::<Arc<Inbound>>())
         .cloned()
         .ok_or_else(|| Error::from(Code::Internal))
+}
+
+/// Whether the tunnel is one that is opened for nobody: its service became `intercept: never` after it was intercepted.
+/// The next one is passed on.
+fn is_untouched(vaults: &[Arc<VaultState>], inbound: &Inbound) -> bool {
+    let Inbound { target, .. } = inbound;
+    inbound.tunnelled
+        && target.scheme == Scheme::Https
+        && matching::passes_untouched(vaults, target).is_some()
 }
 
 /// Every name that a request gives its host must be the target's.

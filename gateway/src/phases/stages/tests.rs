@@ -2,7 +2,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use sortie_proto::id::BootId;
-use sortie_proto::service::Service;
+use sortie_proto::service::{Intercept, Service};
 use sortie_proto::token::Claims;
 use sortie_proto::wire::v1;
 use tempfile::TempDir;
@@ -88,6 +88,7 @@ impl Setup {
             target: fixture::target(url).0,
             tunnelled: true,
             agreed: true,
+            refused: None,
         }
     }
 
@@ -135,4 +136,23 @@ async fn a_long_method_is_refused_and_not_recorded_whole() {
     let uses = setup.uses();
     assert_eq!(uses.len(), 1);
     assert_eq!(uses[0].method.len(), METHOD_BYTES_MAX);
+}
+
+#[tokio::test]
+async fn a_tunnel_that_must_pass_untouched_is_never_decrypted_to_forward_requests() {
+    let mut never = fixture::service("never", "https://a.test/**");
+    never.intercept = Intercept::Never;
+    let setup = Setup::new(vec![never, fixture::service("api", "https://b.test/**")]);
+    let inbound = setup.inbound("https://a.test/");
+    let (decided, context) = setup.decide(inbound, "GET /x").await;
+    assert_eq!(decided.unwrap_err().code(), Code::UpstreamConnect);
+    assert!(context.exchange.is_none());
+    // The reason for which the tunnel was not passed on is the answer to whatever is asked on it.
+    for url in ["https://a.test/", "https://b.test/"] {
+        let mut inbound = setup.inbound(url);
+        inbound.refused = Some(Code::DnsFailed);
+        let (decided, context) = setup.decide(inbound, "GET /x").await;
+        assert_eq!(decided.unwrap_err().code(), Code::DnsFailed);
+        assert!(context.exchange.is_none());
+    }
 }
