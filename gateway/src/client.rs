@@ -45,6 +45,8 @@ pub struct Inbound {
     pub tunnelled: bool,
     /// Whether the client's TLS named this target (SNI, RFC 6066), or none. If not, every request is refused.
     pub agreed: bool,
+    /// Whether any request on it can be allowed. If not, the session has only so many leaves for such hosts.
+    pub known: bool,
     /// Why every request is refused, if the tunnel was opened only to say so.
     pub refused: Option<Code>,
 }
@@ -144,6 +146,18 @@ pub struct Frontend<B: Behind> {
 }
 
 impl<B: Behind> Frontend<B> {
+    /// A leaf for a tunnel's host. `known` says whether any request on it can be allowed.
+    ///
+    /// # Errors
+    /// `too_many`, and what [`Leaves::get`] reports.
+    async fn leaf(&self, caller: &Caller, host: &Host, known: bool) -> Result<Arc<Leaf>> {
+        if known {
+            self.leaves.get(caller, host).await
+        } else {
+            self.leaf_to_refuse_on(caller, host).await
+        }
+    }
+
     /// A leaf for a host on which every request will be refused, so that the refusal can be read. Each session has so
     /// many: names are the agent's to choose, and a leaf costs a signature.
     ///
@@ -168,3 +182,6 @@ impl<B: Behind> std::fmt::Debug for Frontend<B> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -246,6 +246,7 @@ async fn absolute<B: Behind>(
         target,
         tunnelled: false,
         agreed: true,
+        known: true,
         refused: None,
     }));
     match requests::hand_on(&app, tunnel, head, bytes, shutdown).await {
@@ -292,22 +293,24 @@ async fn connect<B: Behind>(
     if !requests::send(&mut tunnel, established, frontend.limits.head_deadline).await {
         return;
     }
-    let refused = match way {
+    let (known, refused) = match way {
         Ok(Way::Untouched(passage)) => return requests::relay(tunnel, passage).await,
-        Ok(Way::Intercept { .. }) => None,
-        Err(error) => Some(error.code()),
+        Ok(Way::Intercept { known }) => (known, None),
+        Err(error) => (false, Some(error.code())),
     };
     let inbound = Inbound {
         caller,
         target,
         tunnelled: true,
         agreed: true,
+        known,
         refused,
     };
     requests::tunnel(frontend, tunnel, inbound, leaf, shutdown).await;
 }
 
-/// The leaf of a tunnel that will be opened, before it is: without one there is nothing to say inside it.
+/// The leaf of a tunnel that will be opened, before it is: without one there is nothing to say inside it. Where plain
+/// HTTP is expected there is none yet.
 async fn leaf_for<B: Behind>(
     frontend: &Frontend<B>,
     caller: &Caller,
@@ -322,10 +325,6 @@ async fn leaf_for<B: Behind>(
     if target.scheme == sortie_proto::service::Scheme::Http {
         return Ok(None);
     }
-    let leaf = if known {
-        frontend.leaves.get(caller, &target.host).await
-    } else {
-        frontend.leaf_to_refuse_on(caller, &target.host).await
-    };
+    let leaf = frontend.leaf(caller, &target.host, known).await;
     leaf.map(Some)
 }

@@ -129,8 +129,7 @@ async fn decrypt<B: Behind>(
         Some(leaf) => leaf,
         // TLS on a port where plain HTTP was expected.
         None => frontend
-            .leaves
-            .get(&inbound.caller, host)
+            .leaf(&inbound.caller, host, inbound.known)
             .await
             .map_err(|error| error.code())?,
     };

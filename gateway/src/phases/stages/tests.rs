@@ -88,6 +88,7 @@ impl Setup {
             target: fixture::target(url).0,
             tunnelled: true,
             agreed: true,
+            known: true,
             refused: None,
         }
     }

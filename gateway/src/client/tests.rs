@@ -1,0 +1,131 @@
+use parking_lot::Mutex;
+use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::server::ShutdownWatch;
+use sortie_proto::service::Scheme;
+use sortie_proto::token::Claims;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
+
+use super::transport::Tunnel;
+use super::*;
+use crate::fixture;
+use crate::snapshot::State;
+use crate::snapshot::link::Link;
+
+/// A proxy that is never reached.
+#[derive(Debug)]
+struct Unreached;
+
+#[async_trait]
+impl HttpServerApp for Unreached {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        _session: ServerSession,
+        _shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        None
+    }
+}
+
+/// Takes down what is refused.
+#[derive(Debug)]
+struct Recorder {
+    app: Arc<Unreached>,
+    codes: Mutex<Vec<Code>>,
+}
+
+#[async_trait]
+impl Behind for Recorder {
+    type App = Unreached;
+
+    fn app(&self, _caller: &Caller) -> &Arc<Unreached> {
+        &self.app
+    }
+
+    fn refused(&self, refusal: Refusal<'_>) -> DecisionId {
+        self.codes.lock().push(refusal.code);
+        DecisionId::generate()
+    }
+
+    async fn way(&self, _caller: &Caller, _target: &Target) -> Result<Way> {
+        Ok(Way::Intercept { known: false })
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        connections_max: 8,
+        connections_per_source_max: 8,
+        connections_per_session_max: 8,
+        head_bytes_max: 16 * 1024,
+        tunnel_head_bytes_max: 16 * 1024,
+        head_deadline: Duration::from_secs(5),
+        handshake_deadline: Duration::from_secs(5),
+        idle: Duration::from_secs(5),
+        streams_max: 8,
+        refused_hosts_max: 0,
+    }
+}
+
+/// A frontend without control behind it: no leaf can be made.
+fn frontend(state: &State) -> Arc<Frontend<Recorder>> {
+    let counter = prometheus::IntCounter::new("minted", "minted").unwrap();
+    let leaves = leaf::Config {
+        leaves_max: 8,
+        tenants_max: 8,
+        renew_after: Duration::from_secs(60),
+    };
+    let authenticate = authenticate::Config {
+        tokens_max: 8,
+        sources_max: 8,
+        failures_per_minute: 2,
+    };
+    Arc::new(Frontend {
+        behind: Recorder {
+            app: Arc::new(Unreached),
+            codes: Mutex::default(),
+        },
+        authenticator: Authenticator::new(&authenticate, state.clone()),
+        leaves: Leaves::new(&leaves, Link::for_test(state.clone()), counter),
+        tunnels: Arc::new(Tunnels::new(8)),
+        acceptor: intercept::acceptor().unwrap(),
+        limits: limits(),
+        metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
+        refused_hosts: Cache::new(8),
+    })
+}
+
+fn claims() -> Claims {
+    let mut vault = fixture::vault(&fixture::tenant(), vec![]);
+    fixture::session(&mut vault)
+}
+
+async fn pair() -> (TcpStream, Box<Tunnel>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+    (client.unwrap(), Box::new(Tunnel::plain(server.unwrap().0)))
+}
+
+#[tokio::test]
+async fn tls_where_plain_http_was_expected_counts_against_the_hosts_that_are_refused() {
+    for (known, expect) in [(false, Code::TooMany), (true, Code::VaultUnavailable)] {
+        let frontend = frontend(&State::new());
+        let (mut client, tunnel) = pair().await;
+        client.write_all(&[0x16]).await.unwrap();
+        let (target, _) = fixture::target("http://unknown.test/");
+        assert_eq!(target.scheme, Scheme::Http);
+        let inbound = Inbound {
+            caller: Caller::for_test(claims()),
+            target,
+            tunnelled: true,
+            agreed: true,
+            known,
+            refused: None,
+        };
+        let (_stop, stopping) = tokio::sync::watch::channel(false);
+        requests::tunnel(&frontend, tunnel, inbound, None, &stopping).await;
+        assert_eq!(*frontend.behind.codes.lock(), [expect]);
+    }
+}
