@@ -126,6 +126,8 @@ pub struct Limits {
     pub handshake_deadline: Duration,
     /// How long a connection may be idle between requests.
     pub idle: Duration,
+    /// How long an agent may take nothing of an answer.
+    pub write_timeout: Duration,
     /// The most HTTP/2 streams of a connection at once.
     pub streams_max: u32,
     /// The most hosts without a service for which a session gets a leaf in ten minutes.

@@ -17,7 +17,7 @@ use super::authenticate::Caller;
 use super::connect::Target;
 use super::head::{self, Head};
 use super::transport::framing::Framing;
-use super::transport::{Tunnel, read_head};
+use super::transport::{Tunnel, read_head, socket};
 use super::{Behind, Frontend, Inbound, Refusal, Way, requests};
 use crate::clock;
 use crate::error::Result;
@@ -124,8 +124,7 @@ async fn serve<B: Behind>(
     source: IpAddr,
     shutdown: ShutdownWatch,
 ) {
-    // Small answers must not wait for an acknowledgement. It fails only on a socket that has ended.
-    let _set = stream.set_nodelay(true);
+    socket::tune(&stream, frontend.limits.write_timeout);
     let mut tunnel = Box::new(Tunnel::plain(stream));
     while requests::wait(&mut tunnel, frontend.limits.idle, &shutdown).await {
         match Box::pin(request(frontend, tunnel, source, &shutdown)).await {
@@ -240,16 +239,15 @@ async fn absolute<B: Behind>(
         }
     };
     let bytes = head.origin_form(&target.authority(), path);
-    let app = frontend.behind.app(&caller).clone();
     tunnel.attach(Arc::new(Inbound {
-        caller,
+        caller: caller.clone(),
         target,
         tunnelled: false,
         agreed: true,
         known: true,
         refused: None,
     }));
-    match requests::hand_on(&app, tunnel, head, bytes, shutdown).await {
+    match requests::hand_on(frontend, &caller, tunnel, (head, bytes), shutdown).await {
         Some(tunnel) => Next::Keep(tunnel),
         None => Next::Close,
     }

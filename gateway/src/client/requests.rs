@@ -197,8 +197,8 @@ async fn http1_request<B: Behind>(
         .and_then(|head| clean(head, inbound));
     match (&head, clean) {
         (Ok(head), Ok(bytes)) => {
-            let app = frontend.behind.app(&inbound.caller).clone();
-            hand_on(&app, tunnel, head, bytes, shutdown).await
+            let request = (head, bytes);
+            hand_on(frontend, &inbound.caller, tunnel, request, shutdown).await
         }
         (_, Err(error)) => {
             let decision = frontend.behind.refused(Refusal {
@@ -233,11 +233,11 @@ fn clean(head: &Head, inbound: &Inbound) -> Result<BytesMut> {
 }
 
 /// Gives a clean request to Pingora. The connection comes back when it can carry another.
-pub async fn hand_on<A: HttpServerApp>(
-    app: &Arc<A>,
+pub async fn hand_on<B: Behind>(
+    frontend: &Frontend<B>,
+    caller: &Caller,
     mut tunnel: Box<Tunnel>,
-    head: &Head,
-    bytes: BytesMut,
+    (head, bytes): (&Head, BytesMut),
     shutdown: &ShutdownWatch,
 ) -> Option<Box<Tunnel>> {
     // What follows an upgrade is not HTTP.
@@ -248,7 +248,9 @@ pub async fn hand_on<A: HttpServerApp>(
     });
     let mut session = ServerSession::new_http1(tunnel);
     session.set_keepalive(head.keeps_alive().then_some(KEEPALIVE_SECONDS));
+    session.set_write_timeout(Some(frontend.limits.write_timeout));
     session.set_pipelined_prefix(bytes);
+    let app = frontend.behind.app(caller);
     let reused = Box::pin(app.process_new_http(session, shutdown)).await?;
     reused.consume().0.into_any().downcast::<Tunnel>().ok()
 }
@@ -349,15 +351,7 @@ async fn http2<B: Behind>(
                     connection.graceful_shutdown();
                     stopped = true;
                 }
-                let _count = active.fetch_add(1, Ordering::Relaxed);
-                let running = Active(active.clone());
-                let app = frontend.behind.app(&inbound.caller).clone();
-                let shutdown = shutdown.clone();
-                drop(tasks::spawn("stream", async move {
-                    let _running = running;
-                    let session = ServerSession::new_http2(session);
-                    let _never = Box::pin(app.process_new_http(session, &shutdown)).await;
-                }));
+                answer(frontend, inbound, session, &active, shutdown);
             }
             Ok(Some(H2Accept::Rejected)) => {
                 malformed += 1;
@@ -370,6 +364,26 @@ async fn http2<B: Behind>(
             Ok(None) | Err(_) => return,
         }
     }
+}
+
+/// Hands a stream on, in a task of its own.
+fn answer<B: Behind>(
+    frontend: &Frontend<B>,
+    inbound: &Inbound,
+    session: HttpSession,
+    active: &Arc<AtomicUsize>,
+    shutdown: &ShutdownWatch,
+) {
+    let _count = active.fetch_add(1, Ordering::Relaxed);
+    let running = Active(active.clone());
+    let app = frontend.behind.app(&inbound.caller).clone();
+    let shutdown = shutdown.clone();
+    let mut session = ServerSession::new_http2(session);
+    session.set_write_timeout(Some(frontend.limits.write_timeout));
+    drop(tasks::spawn("stream", async move {
+        let _running = running;
+        let _never = Box::pin(app.process_new_http(session, &shutdown)).await;
+    }));
 }
 
 // === Untouched ===

@@ -2,7 +2,6 @@ use parking_lot::Mutex;
 use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
-use sortie_proto::service::Scheme;
 use sortie_proto::token::Claims;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
@@ -13,17 +12,20 @@ use crate::fixture;
 use crate::snapshot::State;
 use crate::snapshot::link::Link;
 
-/// A proxy that is never reached.
-#[derive(Debug)]
-struct Unreached;
+/// A proxy that takes down how long it may wait for an agent, and does nothing else.
+#[derive(Debug, Default)]
+struct Unreached {
+    write_timeouts: Mutex<Vec<Option<Duration>>>,
+}
 
 #[async_trait]
 impl HttpServerApp for Unreached {
     async fn process_new_http(
         self: &Arc<Self>,
-        _session: ServerSession,
+        session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        self.write_timeouts.lock().push(session.get_write_timeout());
         None
     }
 }
@@ -63,6 +65,7 @@ fn limits() -> Limits {
         head_deadline: Duration::from_secs(5),
         handshake_deadline: Duration::from_secs(5),
         idle: Duration::from_secs(5),
+        write_timeout: Duration::from_secs(7),
         streams_max: 8,
         refused_hosts_max: 0,
     }
@@ -83,7 +86,7 @@ fn frontend(state: &State) -> Arc<Frontend<Recorder>> {
     };
     Arc::new(Frontend {
         behind: Recorder {
-            app: Arc::new(Unreached),
+            app: Arc::default(),
             codes: Mutex::default(),
         },
         authenticator: Authenticator::new(&authenticate, state.clone()),
@@ -108,24 +111,40 @@ async fn pair() -> (TcpStream, Box<Tunnel>) {
     (client.unwrap(), Box::new(Tunnel::plain(server.unwrap().0)))
 }
 
+fn inbound(url: &str, known: bool) -> Inbound {
+    Inbound {
+        caller: Caller::for_test(claims()),
+        target: fixture::target(url).0,
+        tunnelled: true,
+        agreed: true,
+        known,
+        refused: None,
+    }
+}
+
+async fn serve(frontend: &Arc<Frontend<Recorder>>, tunnel: Box<Tunnel>, inbound: Inbound) {
+    let (_stop, stopping) = tokio::sync::watch::channel(false);
+    requests::tunnel(frontend, tunnel, inbound, None, &stopping).await;
+}
+
+#[tokio::test]
+async fn an_agent_has_only_so_long_to_read() {
+    let frontend = frontend(&State::new());
+    let (mut client, tunnel) = pair().await;
+    let request = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    serve(&frontend, tunnel, inbound("http://a.test/", true)).await;
+    let found = frontend.behind.app.write_timeouts.lock().clone();
+    assert_eq!(found, [Some(frontend.limits.write_timeout)]);
+}
+
 #[tokio::test]
 async fn tls_where_plain_http_was_expected_counts_against_the_hosts_that_are_refused() {
     for (known, expect) in [(false, Code::TooMany), (true, Code::VaultUnavailable)] {
         let frontend = frontend(&State::new());
         let (mut client, tunnel) = pair().await;
         client.write_all(&[0x16]).await.unwrap();
-        let (target, _) = fixture::target("http://unknown.test/");
-        assert_eq!(target.scheme, Scheme::Http);
-        let inbound = Inbound {
-            caller: Caller::for_test(claims()),
-            target,
-            tunnelled: true,
-            agreed: true,
-            known,
-            refused: None,
-        };
-        let (_stop, stopping) = tokio::sync::watch::channel(false);
-        requests::tunnel(&frontend, tunnel, inbound, None, &stopping).await;
+        serve(&frontend, tunnel, inbound("http://unknown.test/", known)).await;
         assert_eq!(*frontend.behind.codes.lock(), [expect]);
     }
 }

@@ -101,6 +101,17 @@ async fn a_cut_socket_ends_at_once() {
     assert_eq!(client.read(&mut [0; 4]).await.unwrap(), 0);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_takes_nothing_for_too_long_is_let_go() {
+    let (client, mut tunnel) = pair().await;
+    socket::tune(tunnel.stream(), std::time::Duration::from_millis(300));
+    let writing = async { while tunnel.write_all(&[0; 64 * 1024]).await.is_ok() {} };
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(30), writing).await;
+    assert!(ended.is_ok(), "it waits for ever");
+    drop(client);
+}
+
 #[tokio::test]
 async fn heads_are_capped_and_what_follows_is_given_back() {
     let (mut client, mut tunnel) = pair().await;
