@@ -1,7 +1,7 @@
 //! From the socket to a decrypted stream with a known caller, and to the requests on it.
 //!
 //! [`accept`] takes connections, [`authenticate`] says who calls, [`connect`] where to, [`intercept`] decrypts, and
-//! [`requests`] reads each request strictly and hands it on. What stands behind is [`Behind`]: this stage knows neither
+//! [`requests`] reads each request strictly and hands it on; [`relay`] passes on what is not decrypted. What stands behind is [`Behind`]: this stage knows neither
 //! decisions nor the exchange.
 
 pub mod accept;
@@ -10,6 +10,7 @@ pub mod connect;
 pub mod head;
 pub mod intercept;
 pub mod leaf;
+pub mod relay;
 pub mod requests;
 pub mod transport;
 pub mod tunnels;

@@ -18,7 +18,7 @@ use super::connect::Target;
 use super::head::{self, Head};
 use super::transport::framing::Framing;
 use super::transport::{Tunnel, read_head, socket};
-use super::{Behind, Frontend, Inbound, Refusal, Way, requests};
+use super::{Behind, Frontend, Inbound, Refusal, Way, relay, requests};
 use crate::clock;
 use crate::error::Result;
 use crate::reply::{Answer, Connection, Place};
@@ -272,7 +272,7 @@ async fn connect<B: Behind>(
         let leaf = leaf_for(frontend, &caller, &target, &way).await?;
         Ok((target, registered, way, leaf))
     };
-    let (target, _registered, way, leaf) = match opened.await {
+    let (target, registered, way, leaf) = match opened.await {
         Ok(opened) => opened,
         Err(error) => {
             let error: crate::error::Error = error;
@@ -292,7 +292,10 @@ async fn connect<B: Behind>(
         return;
     }
     let (known, refused) = match way {
-        Ok(Way::Untouched(passage)) => return requests::relay(tunnel, passage).await,
+        Ok(Way::Untouched(passage)) => {
+            let silence = frontend.limits.idle;
+            return relay::relay(tunnel, passage, &registered, silence).await;
+        }
         Ok(Way::Intercept { known }) => (known, None),
         Err(error) => (false, Some(error.code())),
     };

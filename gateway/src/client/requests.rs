@@ -33,7 +33,7 @@ use super::intercept::{self, Failed, Intercepted};
 use super::leaf::Leaf;
 use super::transport::framing::Framing;
 use super::transport::{Tunnel, read_head};
-use super::{Behind, Frontend, Inbound, Passage, Refusal};
+use super::{Behind, Frontend, Inbound, Refusal};
 use crate::error::Result;
 use crate::reply::{Answer, Connection, Place};
 use crate::tasks;
@@ -384,21 +384,4 @@ fn answer<B: Behind>(
         let _running = running;
         let _never = Box::pin(app.process_new_http(session, &shutdown)).await;
     }));
-}
-
-// === Untouched ===
-
-/// Passes bytes on, both ways, until both ends have ended. A silent tunnel may be a long poll: it is left alone for as
-/// long as TCP keeps it and its session holds.
-pub async fn relay(mut tunnel: Box<Tunnel>, passage: Passage) {
-    let Passage {
-        mut upstream,
-        record,
-    } = passage;
-    let copied = Box::pin(tokio::io::copy_bidirectional(&mut *tunnel, &mut upstream)).await;
-    let (sent, received) = copied.unwrap_or_else(|broken| {
-        tracing::debug!(error = %broken, "a tunnel broke off");
-        tunnel.bytes()
-    });
-    record.passed(sent, received);
 }
