@@ -222,10 +222,10 @@ fn clean(head: &Head, inbound: &Inbound) -> Result<BytesMut> {
         return Err(Code::RequestMalformed.into());
     }
     let path = inbound.target.path_in(head.target())?;
-    if path == head.target() {
+    if path == head.target() && !head.upgrades_oddly() {
         return Ok(BytesMut::from(head.bytes()));
     }
-    // In absolute form, Host is ignored (RFC 9112, 3.2.2), so that one which disagrees is refused here.
+    // The head is written anew, with a Host of ours (RFC 9112, 3.2.2), so that one which disagrees is refused here.
     if head.host().is_some_and(|host| !inbound.target.agrees(host)) {
         return Err(Code::AuthorityMismatch.into());
     }

@@ -12,20 +12,29 @@ use crate::fixture;
 use crate::snapshot::State;
 use crate::snapshot::link::Link;
 
-/// A proxy that takes down how long it may wait for an agent, and does nothing else.
+/// A proxy that takes down what it is given, and answers nothing.
 #[derive(Debug, Default)]
-struct Unreached {
+struct Given {
     write_timeouts: Mutex<Vec<Option<Duration>>>,
+    /// Whether there is an `Upgrade`, and what was read of the body.
+    requests: Mutex<Vec<(bool, Vec<u8>)>>,
 }
 
 #[async_trait]
-impl HttpServerApp for Unreached {
+impl HttpServerApp for Given {
     async fn process_new_http(
         self: &Arc<Self>,
-        session: ServerSession,
+        mut session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         self.write_timeouts.lock().push(session.get_write_timeout());
+        assert!(session.read_request().await.unwrap());
+        let mut body = Vec::new();
+        while let Some(part) = session.read_request_body().await.unwrap() {
+            body.extend_from_slice(&part);
+        }
+        let upgrades = session.req_header().headers.contains_key("upgrade");
+        self.requests.lock().push((upgrades, body));
         None
     }
 }
@@ -33,15 +42,15 @@ impl HttpServerApp for Unreached {
 /// Takes down what is refused.
 #[derive(Debug)]
 struct Recorder {
-    app: Arc<Unreached>,
+    app: Arc<Given>,
     codes: Mutex<Vec<Code>>,
 }
 
 #[async_trait]
 impl Behind for Recorder {
-    type App = Unreached;
+    type App = Given;
 
-    fn app(&self, _caller: &Caller) -> &Arc<Unreached> {
+    fn app(&self, _caller: &Caller) -> &Arc<Given> {
         &self.app
     }
 
@@ -147,4 +156,21 @@ async fn tls_where_plain_http_was_expected_counts_against_the_hosts_that_are_ref
         serve(&frontend, tunnel, inbound("http://unknown.test/", known)).await;
         assert_eq!(*frontend.behind.codes.lock(), [expect]);
     }
+}
+
+#[tokio::test]
+async fn an_upgrade_to_anything_but_a_websocket_is_an_ordinary_request() {
+    let frontend = frontend(&State::new());
+    let (mut client, tunnel) = pair().await;
+    let request = b"POST / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 4\r\n\r\nbodyGET / HTTP/1.1\r\n";
+    client.write_all(request).await.unwrap();
+    serve(&frontend, tunnel, inbound("http://a.test/", true)).await;
+    let found = frontend.behind.app.requests.lock().clone();
+    assert_eq!(found, [(false, b"body".to_vec())]);
+    // The head is written anew; what that would mend is refused.
+    let (mut client, tunnel) = pair().await;
+    let request = b"GET / HTTP/1.1\r\nHost: b.test\r\nUpgrade: h2c\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    serve(&frontend, tunnel, inbound("http://a.test/", true)).await;
+    assert_eq!(*frontend.behind.codes.lock(), [Code::AuthorityMismatch]);
 }

@@ -103,6 +103,7 @@ impl Stages {
             .service
             .as_ref()
             .is_some_and(|service| !service.inject.is_empty() || service.placeholders.is_some());
+        // The client stage hands on an `Upgrade` that asks for a WebSocket as it should, and no other.
         let upgrade = request.headers.get(UPGRADE).cloned();
         if upgrade.is_some() && injects {
             return Err(Code::UpgradeUnsupported.into());

@@ -106,6 +106,33 @@ fn origin_form_drops_what_was_for_this_proxy() {
     );
 }
 
+#[test]
+fn only_a_websocket_is_an_upgrade() {
+    let websocket = "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+    let head = accepted(websocket);
+    assert!(head.upgrades() && !head.upgrades_oddly());
+    let written = head.origin_form("x", "/").freeze();
+    assert!(parse(written).unwrap().upgrades());
+    for (from, to) in [
+        ("WebSocket", "h2c"),
+        ("WebSocket", "websocket, h2c"),
+        ("WebSocket", "websocket\r\nUpgrade: h2c"),
+        ("GET", "POST"),
+        ("HTTP/1.1", "HTTP/1.0"),
+        ("keep-alive, Upgrade", "keep-alive"),
+        ("Host: x", "Host: x\r\nContent-Length: 5"),
+        ("Host: x", "Host: x\r\nTransfer-Encoding: chunked"),
+    ] {
+        let Ok(head) = read(&websocket.replace(from, to)) else {
+            continue;
+        };
+        assert!(!head.upgrades() && head.upgrades_oddly(), "{to}");
+        let written = parse(head.origin_form("x", "/").freeze()).unwrap();
+        assert_eq!(written.values("upgrade").count(), 0, "{to}");
+        assert_eq!(written.body(), head.body());
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic_and_what_is_accepted_has_one_host(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
