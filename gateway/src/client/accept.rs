@@ -118,7 +118,7 @@ enum Next {
     Close,
 }
 
-async fn serve<B: Behind>(
+pub(super) async fn serve<B: Behind>(
     frontend: &Arc<Frontend<B>>,
     stream: TcpStream,
     source: IpAddr,
@@ -232,6 +232,13 @@ async fn absolute<B: Behind>(
             return refuse(frontend, tunnel, refusal(error.code()), Connection::Close).await;
         }
     };
+    if let Some(code) = caller.wrong() {
+        let refusal = Refusal {
+            target: Some(&target),
+            ..refusal(code)
+        };
+        return refuse(frontend, tunnel, refusal, Connection::Close).await;
+    }
     let _registered = match frontend.tunnels.register(&caller, tunnel.stream()) {
         Ok(registered) => registered,
         Err(error) => {
@@ -264,11 +271,18 @@ async fn connect<B: Behind>(
 ) {
     let opened = async {
         let target = Target::of_connect(head.target())?;
-        let registered = frontend.tunnels.register(&caller, tunnel.stream())?;
+        // Who is refused everything takes no place of the session's, and there is nothing to cut.
+        let registered = match caller.wrong() {
+            Some(_) => None,
+            None => Some(frontend.tunnels.register(&caller, tunnel.stream())?),
+        };
         if !head.body().is_empty() {
             return Err(Code::RequestMalformed.into());
         }
-        let way = frontend.behind.way(&caller, &target).await;
+        let way = match caller.wrong() {
+            Some(code) => Err(code.into()),
+            None => frontend.behind.way(&caller, &target).await,
+        };
         let leaf = leaf_for(frontend, &caller, &target, &way).await?;
         Ok((target, registered, way, leaf))
     };
@@ -291,13 +305,14 @@ async fn connect<B: Behind>(
     if !requests::send(&mut tunnel, established, frontend.limits.head_deadline).await {
         return;
     }
-    let (known, refused) = match way {
-        Ok(Way::Untouched(passage)) => {
+    let (known, refused) = match (way, &registered) {
+        (Ok(Way::Untouched(passage)), Some(registered)) => {
             let silence = frontend.limits.idle;
-            return relay::relay(tunnel, passage, &registered, silence).await;
+            return relay::relay(tunnel, passage, registered, silence).await;
         }
-        Ok(Way::Intercept { known }) => (known, None),
-        Err(error) => (false, Some(error.code())),
+        (Ok(Way::Intercept { known }), Some(_)) => (known, None),
+        (Err(error), _) => (false, Some(error.code())),
+        (Ok(_), None) => (false, Some(Code::Internal)),
     };
     let inbound = Inbound {
         caller,

@@ -1,9 +1,12 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
-use sortie_proto::token::Claims;
-use tokio::io::AsyncWriteExt as _;
+use sortie_proto::secret::Secret;
+use sortie_proto::token::{Claims, SigningKey, VerifyingKey, VerifyingKeys};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::transport::Tunnel;
@@ -18,6 +21,8 @@ struct Given {
     write_timeouts: Mutex<Vec<Option<Duration>>>,
     /// Whether there is an `Upgrade`, and what was read of the body.
     requests: Mutex<Vec<(bool, Vec<u8>)>>,
+    /// What the tunnels were opened to say.
+    refused: Mutex<Vec<Option<Code>>>,
 }
 
 #[async_trait]
@@ -35,6 +40,10 @@ impl HttpServerApp for Given {
         }
         let upgrades = session.req_header().headers.contains_key("upgrade");
         self.requests.lock().push((upgrades, body));
+        let digest = session.digest().unwrap().proxy_digest.clone().unwrap();
+        let data = digest.user_data.as_ref().unwrap();
+        let inbound = data.downcast_ref::<Arc<Inbound>>().unwrap();
+        self.refused.lock().push(inbound.refused);
         None
     }
 }
@@ -44,6 +53,8 @@ impl HttpServerApp for Given {
 struct Recorder {
     app: Arc<Given>,
     codes: Mutex<Vec<Code>>,
+    /// How many tunnels were decided about.
+    ways: AtomicU32,
 }
 
 #[async_trait]
@@ -60,6 +71,7 @@ impl Behind for Recorder {
     }
 
     async fn way(&self, _caller: &Caller, _target: &Target) -> Result<Way> {
+        let _count = self.ways.fetch_add(1, Ordering::Relaxed);
         Ok(Way::Intercept { known: false })
     }
 }
@@ -97,6 +109,7 @@ fn frontend(state: &State) -> Arc<Frontend<Recorder>> {
         behind: Recorder {
             app: Arc::default(),
             codes: Mutex::default(),
+            ways: AtomicU32::default(),
         },
         authenticator: Authenticator::new(&authenticate, state.clone()),
         leaves: Leaves::new(&leaves, Link::for_test(state.clone()), counter),
@@ -173,4 +186,63 @@ async fn an_upgrade_to_anything_but_a_websocket_is_an_ordinary_request() {
     client.write_all(request).await.unwrap();
     serve(&frontend, tunnel, inbound("http://a.test/", true)).await;
     assert_eq!(*frontend.behind.codes.lock(), [Code::AuthorityMismatch]);
+}
+
+/// A node that knows a key, and a token that it signed.
+fn signed() -> (State, String) {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let pkcs8 = Secret::new(pair.serialize_der());
+    let key = VerifyingKey {
+        kid: "k".to_owned(),
+        public: pair.public_key_raw().try_into().unwrap(),
+        not_after: i64::MAX,
+    };
+    let mut claims = claims();
+    claims.exp = i64::from(u32::MAX);
+    let state = State::new();
+    state.set_epoch(claims.epoch);
+    state.set_keys(VerifyingKeys::new([key]));
+    let token = SigningKey::from_pkcs8("k".to_owned(), &pkcs8).mint(&claims);
+    let token = String::from_utf8(token.unwrap().expose().to_vec()).unwrap();
+    (state, token)
+}
+
+/// What an agent sees that asks with a vault hint: opens a tunnel, and sends a request in it.
+async fn ask(frontend: &Arc<Frontend<Recorder>>, token: &str, hint: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let (mut client, (server, source)) = (client.unwrap(), server.unwrap());
+    let credentials = STANDARD.encode(format!("{token}:{hint}"));
+    let connect =
+        format!("CONNECT a.test:80 HTTP/1.1\r\nProxy-Authorization: Basic {credentials}\r\n\r\n");
+    let agent = async {
+        client.write_all(connect.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        client.shutdown().await.unwrap();
+        String::from_utf8(answer).unwrap()
+    };
+    let (_stop, stopping) = tokio::sync::watch::channel(false);
+    let serving = Box::pin(accept::serve(frontend, server, source.ip(), stopping));
+    tokio::join!(agent, serving).0
+}
+
+#[tokio::test]
+async fn a_wrong_vault_hint_is_answered_inside_the_tunnel_and_opens_nothing() {
+    let (state, token) = signed();
+    let frontend = frontend(&state);
+    assert_eq!(ask(&frontend, &token, "main").await, "HTTP/1.1 200");
+    assert_eq!(frontend.behind.ways.load(Ordering::Relaxed), 1);
+    assert_eq!(ask(&frontend, &token, "other").await, "HTTP/1.1 200");
+    let refused = frontend.behind.app.refused.lock().clone();
+    assert_eq!(refused, [None, Some(Code::VaultMismatch)]);
+    assert_eq!(frontend.behind.ways.load(Ordering::Relaxed), 1);
+    assert_eq!(frontend.tunnels.open(), 0);
+    // Each one costs something, so that there are only so many.
+    assert_eq!(ask(&frontend, &token, "other").await, "HTTP/1.1 200");
+    assert_eq!(ask(&frontend, &token, "other").await, "HTTP/1.1 429");
+    assert_eq!(ask(&frontend, &token, "main").await, "HTTP/1.1 200");
 }

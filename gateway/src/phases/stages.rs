@@ -86,7 +86,7 @@ impl Stages {
         ));
         let now = clock::seconds();
         caller.check(&self.state, now)?;
-        if let Some(code) = inbound.refused {
+        if let Some(code) = caller.wrong().or(inbound.refused) {
             return Err(code.into());
         }
         if request.method.as_str().len() > METHOD_BYTES_MAX {

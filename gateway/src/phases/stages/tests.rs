@@ -157,3 +157,18 @@ async fn a_tunnel_that_must_pass_untouched_is_never_decrypted_to_forward_request
         assert!(context.exchange.is_none());
     }
 }
+
+#[tokio::test]
+async fn a_caller_with_a_wrong_hint_or_source_is_refused_everything_and_recorded() {
+    let setup = Setup::new(vec![fixture::service("api", "https://a.test/**")]);
+    for code in [Code::VaultMismatch, Code::SourceRefused] {
+        let mut inbound = setup.inbound("https://a.test/");
+        inbound.caller = inbound.caller.with_wrong(code);
+        let (decided, mut context) = setup.decide(inbound, "GET /x").await;
+        assert_eq!(decided.unwrap_err().code(), code);
+        assert!(context.exchange.is_none());
+        context.fail(code);
+    }
+    let codes: Vec<_> = setup.uses().into_iter().map(|record| record.code).collect();
+    assert_eq!(codes, ["vault_mismatch", "source_refused"]);
+}
