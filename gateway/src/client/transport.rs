@@ -115,10 +115,15 @@ impl Tunnel {
         }
     }
 
-    /// Whether bytes were given back and not read again.
+    /// Whether the client is known to have sent more than was read: bytes that were given back, or that came along in a
+    /// read of the socket.
     #[must_use]
     pub fn holds_bytes(&self) -> bool {
-        !self.prefix.is_empty()
+        let below = match &self.layer {
+            Layer::Plain(socket) => socket.holds_bytes(),
+            Layer::Tls(stream) => stream.get_ref().holds_bytes(),
+        };
+        below || !self.prefix.is_empty()
     }
 
     /// Says how what is read from here on is framed.

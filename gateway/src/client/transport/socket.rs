@@ -57,6 +57,12 @@ impl Socket {
         &self.stream
     }
 
+    /// Whether bytes were read and not taken yet.
+    #[must_use]
+    pub const fn holds_bytes(&self) -> bool {
+        !self.input.is_empty()
+    }
+
     fn take(&mut self, buf: &mut ReadBuf<'_>) {
         let held = self.input.get(self.taken..).unwrap_or_default();
         let part = held.get(..buf.remaining()).unwrap_or(held);

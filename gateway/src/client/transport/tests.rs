@@ -224,3 +224,23 @@ async fn a_tunnel_pays_for_window_updates_with_what_it_writes() {
     tunnel.read_exact(&mut read).await.unwrap();
     assert!(!tunnel.is_odd());
 }
+
+#[tokio::test]
+async fn what_came_along_behind_a_head_is_known() {
+    // A head that ends where the first read does, so that nothing behind it was asked for yet.
+    for length in [600, 1_023, 1_024, 1_025, 2_048] {
+        let (mut client, mut tunnel) = pair().await;
+        let start = "GET / HTTP/1.1\r\nHost: x\r\nA: ";
+        let fill = "a".repeat(length - start.len() - 4);
+        let head = format!("{start}{fill}\r\n\r\n");
+        client
+            .write_all(format!("{head}NEXT").as_bytes())
+            .await
+            .unwrap();
+        let read = read_head(&mut tunnel, 4_096).await.unwrap().unwrap();
+        assert_eq!(read.len(), length);
+        assert!(tunnel.holds_bytes(), "{length}");
+        tunnel.read_exact(&mut [0; 4]).await.unwrap();
+        assert!(!tunnel.holds_bytes(), "{length}");
+    }
+}
