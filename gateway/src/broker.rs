@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::client::authenticate::Caller;
 use crate::client::connect::Target;
+use crate::client::transport::socket;
 use crate::client::{Behind, Passage, Passed, Refusal, Way};
 use crate::clock;
 use crate::decision::{matching, policy};
@@ -23,6 +24,8 @@ use crate::phases::stages::Stages;
 
 /// How long connecting to the upstream of a tunnel that is passed on may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long such an upstream may take nothing of what was sent to it.
+const UNREAD: Duration = Duration::from_secs(60);
 
 /// Pingora's proxies, and the stages that they run.
 pub struct Broker {
@@ -83,7 +86,10 @@ impl Broker {
             entry.leave(&permit, None)?;
             let connecting = TcpStream::connect(addresses.as_slice());
             match tokio::time::timeout(CONNECT_DEADLINE, connecting).await {
-                Ok(Ok(stream)) => Ok(stream),
+                Ok(Ok(stream)) => {
+                    socket::tune(&stream, UNREAD);
+                    Ok(stream)
+                }
                 Ok(Err(error)) => Err(Error::because(Code::UpstreamConnect, error)),
                 Err(_elapsed) => Err(Code::UpstreamTimeout.into()),
             }

@@ -1,7 +1,7 @@
 //! From the socket to a decrypted stream with a known caller, and to the requests on it.
 //!
 //! [`accept`] takes connections, [`authenticate`] says who calls, [`connect`] where to, [`intercept`] decrypts, and
-//! [`requests`] reads each request strictly and hands it on. What stands behind is [`Behind`]: this stage knows neither
+//! [`requests`] reads each request strictly and hands it on; [`relay`] passes on what is not decrypted. What stands behind is [`Behind`]: this stage knows neither
 //! decisions nor the exchange.
 
 pub mod accept;
@@ -10,6 +10,7 @@ pub mod connect;
 pub mod head;
 pub mod intercept;
 pub mod leaf;
+pub mod relay;
 pub mod requests;
 pub mod transport;
 pub mod tunnels;
@@ -45,6 +46,10 @@ pub struct Inbound {
     pub tunnelled: bool,
     /// Whether the client's TLS named this target (SNI, RFC 6066), or none. If not, every request is refused.
     pub agreed: bool,
+    /// Whether any request on it can be allowed. If not, the session has only so many leaves for such hosts.
+    pub known: bool,
+    /// Why every request is refused, if the tunnel was opened only to say so.
+    pub refused: Option<Code>,
 }
 
 /// A request that goes no further than this stage.
@@ -99,7 +104,7 @@ pub trait Behind: Send + Sync + 'static {
     /// Takes down a refusal of this stage, and gives it an id.
     fn refused(&self, refusal: Refusal<'_>) -> DecisionId;
 
-    /// Decides what happens to a tunnel. A refusal is not an error here: it is answered inside.
+    /// Decides what happens to a tunnel. An error opens it too: it is answered inside, whatever is asked.
     async fn way(&self, caller: &Caller, target: &Target) -> Result<Way>;
 }
 
@@ -122,6 +127,8 @@ pub struct Limits {
     pub handshake_deadline: Duration,
     /// How long a connection may be idle between requests.
     pub idle: Duration,
+    /// How long an agent may take nothing of an answer.
+    pub write_timeout: Duration,
     /// The most HTTP/2 streams of a connection at once.
     pub streams_max: u32,
     /// The most hosts without a service for which a session gets a leaf in ten minutes.
@@ -142,6 +149,18 @@ pub struct Frontend<B: Behind> {
 }
 
 impl<B: Behind> Frontend<B> {
+    /// A leaf for a tunnel's host. `known` says whether any request on it can be allowed.
+    ///
+    /// # Errors
+    /// `too_many`, and what [`Leaves::get`] reports.
+    async fn leaf(&self, caller: &Caller, host: &Host, known: bool) -> Result<Arc<Leaf>> {
+        if known {
+            self.leaves.get(caller, host).await
+        } else {
+            self.leaf_to_refuse_on(caller, host).await
+        }
+    }
+
     /// A leaf for a host on which every request will be refused, so that the refusal can be read. Each session has so
     /// many: names are the agent's to choose, and a leaf costs a signature.
     ///
@@ -166,3 +185,6 @@ impl<B: Behind> std::fmt::Debug for Frontend<B> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

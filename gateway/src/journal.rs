@@ -362,4 +362,4 @@ impl Drop for WriterThread {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

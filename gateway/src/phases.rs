@@ -57,7 +57,10 @@ impl ProxyHttp for Phases {
             .as_ref()
             .map(crate::journal::entry::Entry::decision);
         let answer = Answer::new(error.code(), decision, context.place());
-        if error.code().is_authentication() {
+        // What speaks against the tunnel itself may be over with the next one.
+        let spent = error.code() == Code::UpstreamConnect
+            || (context.inbound.as_ref()).is_some_and(|inbound| inbound.refused.is_some());
+        if spent || error.code().is_authentication() {
             session.set_keepalive(None);
         }
         if answer.send(session).await.is_err() {

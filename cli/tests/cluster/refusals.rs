@@ -33,7 +33,7 @@ async fn ask_with(cluster: &Cluster, proxy: &str, url: &str, host: Option<&str>)
         ("NODE_EXTRA_CA_CERTS", &ca),
         ("NODE_PATH", &modules),
     ];
-    let headers = host.map_or(json!({}), |host| json!({"Host": host}));
+    let headers = host.map_or_else(|| json!({}), |host| json!({"Host": host}));
     let python_code = format!(
         "import requests\ntry:\n  r = requests.get({url:?}, headers={headers}); print(r.status_code, r.text)\nexcept Exception as e:\n  print(e)"
     );

@@ -17,8 +17,8 @@ use super::authenticate::Caller;
 use super::connect::Target;
 use super::head::{self, Head};
 use super::transport::framing::Framing;
-use super::transport::{Tunnel, read_head};
-use super::{Behind, Frontend, Inbound, Refusal, Way, requests};
+use super::transport::{Tunnel, read_head, socket};
+use super::{Behind, Frontend, Inbound, Refusal, Way, relay, requests};
 use crate::clock;
 use crate::error::Result;
 use crate::reply::{Answer, Connection, Place};
@@ -118,14 +118,13 @@ enum Next {
     Close,
 }
 
-async fn serve<B: Behind>(
+pub(super) async fn serve<B: Behind>(
     frontend: &Arc<Frontend<B>>,
     stream: TcpStream,
     source: IpAddr,
     shutdown: ShutdownWatch,
 ) {
-    // Small answers must not wait for an acknowledgement. It fails only on a socket that has ended.
-    let _set = stream.set_nodelay(true);
+    socket::tune(&stream, frontend.limits.write_timeout);
     let mut tunnel = Box::new(Tunnel::plain(stream));
     while requests::wait(&mut tunnel, frontend.limits.idle, &shutdown).await {
         match Box::pin(request(frontend, tunnel, source, &shutdown)).await {
@@ -233,6 +232,13 @@ async fn absolute<B: Behind>(
             return refuse(frontend, tunnel, refusal(error.code()), Connection::Close).await;
         }
     };
+    if let Some(code) = caller.wrong() {
+        let refusal = Refusal {
+            target: Some(&target),
+            ..refusal(code)
+        };
+        return refuse(frontend, tunnel, refusal, Connection::Close).await;
+    }
     let _registered = match frontend.tunnels.register(&caller, tunnel.stream()) {
         Ok(registered) => registered,
         Err(error) => {
@@ -240,14 +246,15 @@ async fn absolute<B: Behind>(
         }
     };
     let bytes = head.origin_form(&target.authority(), path);
-    let app = frontend.behind.app(&caller).clone();
     tunnel.attach(Arc::new(Inbound {
-        caller,
+        caller: caller.clone(),
         target,
         tunnelled: false,
         agreed: true,
+        known: true,
+        refused: None,
     }));
-    match requests::hand_on(&app, tunnel, head, bytes, shutdown).await {
+    match requests::hand_on(frontend, &caller, tunnel, (head, bytes), shutdown).await {
         Some(tunnel) => Next::Keep(tunnel),
         None => Next::Close,
     }
@@ -264,15 +271,22 @@ async fn connect<B: Behind>(
 ) {
     let opened = async {
         let target = Target::of_connect(head.target())?;
-        let registered = frontend.tunnels.register(&caller, tunnel.stream())?;
+        // Who is refused everything takes no place of the session's, and there is nothing to cut.
+        let registered = match caller.wrong() {
+            Some(_) => None,
+            None => Some(frontend.tunnels.register(&caller, tunnel.stream())?),
+        };
         if !head.body().is_empty() {
             return Err(Code::RequestMalformed.into());
         }
-        let way = frontend.behind.way(&caller, &target).await;
+        let way = match caller.wrong() {
+            Some(code) => Err(code.into()),
+            None => frontend.behind.way(&caller, &target).await,
+        };
         let leaf = leaf_for(frontend, &caller, &target, &way).await?;
         Ok((target, registered, way, leaf))
     };
-    let (target, _registered, way, leaf) = match opened.await {
+    let (target, registered, way, leaf) = match opened.await {
         Ok(opened) => opened,
         Err(error) => {
             let error: crate::error::Error = error;
@@ -291,20 +305,28 @@ async fn connect<B: Behind>(
     if !requests::send(&mut tunnel, established, frontend.limits.head_deadline).await {
         return;
     }
-    if let Ok(Way::Untouched(passage)) = way {
-        requests::relay(tunnel, passage).await;
-        return;
-    }
+    let (known, refused) = match (way, &registered) {
+        (Ok(Way::Untouched(passage)), Some(registered)) => {
+            let silence = frontend.limits.idle;
+            return relay::relay(tunnel, passage, registered, silence).await;
+        }
+        (Ok(Way::Intercept { known }), Some(_)) => (known, None),
+        (Err(error), _) => (false, Some(error.code())),
+        (Ok(_), None) => (false, Some(Code::Internal)),
+    };
     let inbound = Inbound {
         caller,
         target,
         tunnelled: true,
         agreed: true,
+        known,
+        refused,
     };
     requests::tunnel(frontend, tunnel, inbound, leaf, shutdown).await;
 }
 
-/// The leaf of a tunnel that will be opened, before it is: without one there is nothing to say inside it.
+/// The leaf of a tunnel that will be opened, before it is: without one there is nothing to say inside it. Where plain
+/// HTTP is expected there is none yet.
 async fn leaf_for<B: Behind>(
     frontend: &Frontend<B>,
     caller: &Caller,
@@ -319,10 +341,6 @@ async fn leaf_for<B: Behind>(
     if target.scheme == sortie_proto::service::Scheme::Http {
         return Ok(None);
     }
-    let leaf = if known {
-        frontend.leaves.get(caller, &target.host).await
-    } else {
-        frontend.leaf_to_refuse_on(caller, &target.host).await
-    };
+    let leaf = frontend.leaf(caller, &target.host, known).await;
     leaf.map(Some)
 }

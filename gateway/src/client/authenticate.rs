@@ -32,6 +32,8 @@ pub struct Caller {
     hint: Option<VaultId>,
     /// The agent's address.
     source: IpAddr,
+    /// What is wrong with what the session was presented with.
+    wrong: Option<Code>,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,13 @@ impl Caller {
     #[must_use]
     pub const fn source(&self) -> IpAddr {
         self.source
+    }
+
+    /// Why this caller is known and yet refused whatever it asks: `vault_mismatch`, `source_refused`. It is let in as far
+    /// as it can be told.
+    #[must_use]
+    pub const fn wrong(&self) -> Option<Code> {
+        self.wrong
     }
 
     /// The vaults to search, in order: the hinted one alone, or all of the session's.
@@ -103,6 +112,16 @@ impl Caller {
             }),
             hint: None,
             source: IpAddr::from([127, 0, 0, 1]),
+            wrong: None,
+        }
+    }
+
+    /// The same caller, with something wrong.
+    #[cfg(test)]
+    pub(crate) fn with_wrong(self, code: Code) -> Self {
+        Self {
+            wrong: Some(code),
+            ..self
         }
     }
 }
@@ -159,11 +178,11 @@ impl Authenticator {
         }
     }
 
-    /// Reads the values of `Proxy-Authorization` and verifies the token in them.
+    /// Reads the values of `Proxy-Authorization` and verifies the token in them. A caller may be known and still be
+    /// refused everything: [`Caller::wrong`] says so.
     ///
     /// # Errors
-    /// `token_missing`, `token_malformed`, `token_invalid`, `token_expired`, `session_revoked`, `vault_mismatch`,
-    /// `source_refused`, `too_many`.
+    /// `token_missing`, `token_malformed`, `token_invalid`, `token_expired`, `session_revoked`, `too_many`.
     pub fn authenticate<'h>(
         &self,
         mut values: impl Iterator<Item = &'h [u8]>,
@@ -177,9 +196,11 @@ impl Authenticator {
         let result = Presented::read(value)
             .ok_or_else(|| Code::TokenMalformed.into())
             .and_then(|presented| self.verify(&presented, source, now));
-        if let Err(error) = &result
-            && error.code() != Code::TooMany
-        {
+        let failed = match &result {
+            Ok(caller) => caller.wrong.is_some(),
+            Err(error) => error.code() != Code::TooMany,
+        };
+        if failed {
             let _count = self.failures_of(source).fetch_add(1, Ordering::Relaxed);
         }
         result
@@ -207,18 +228,14 @@ impl Authenticator {
                 verified
             }
         };
-        let hint = presented.hint_in(&verified.claims)?;
-        let caller = Caller {
-            verified,
-            hint,
-            source,
-        };
-        if let Some(network) = &caller.claims().source
-            && !network.contains(&source)
-        {
-            return Err(Code::SourceRefused.into());
-        }
+        let caller = presented.caller(verified, source);
         caller.check(&self.state, now)?;
+        // Being told why costs a tunnel and an entry in the journal each time.
+        if caller.wrong.is_some()
+            && self.failures_of(source).load(Ordering::Relaxed) >= self.failures_max
+        {
+            return Err(Code::TooMany.into());
+        }
         Ok(caller)
     }
 
@@ -274,6 +291,22 @@ impl Presented {
             token: Zeroizing::new(token.to_owned()),
             hint: hint.to_owned(),
         })
+    }
+
+    fn caller(&self, verified: Arc<Verified>, source: IpAddr) -> Caller {
+        let hint = self.hint_in(&verified.claims);
+        let network = verified.claims.source;
+        let wrong = if network.is_some_and(|network| !network.contains(&source)) {
+            Some(Code::SourceRefused)
+        } else {
+            hint.as_ref().err().map(crate::error::Error::code)
+        };
+        Caller {
+            verified,
+            hint: hint.ok().flatten(),
+            source,
+            wrong,
+        }
     }
 
     fn hint_in(&self, claims: &Claims) -> Result<Option<VaultId>> {

@@ -11,6 +11,8 @@ use sortie_proto::code::Code;
 
 /// The most headers that a request may have.
 pub const HEADERS_MAX: usize = 128;
+/// The longest method, in bytes: it is recorded, and the longest that is registered has 17 (IANA, HTTP methods).
+pub const METHOD_BYTES_MAX: usize = 32;
 
 /// A request's head, with one meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +131,7 @@ fn request_line(text: &[u8], line: Span) -> Result<(Span, Span, bool), Code> {
         _ => return Err(Code::RequestMalformed),
     };
     let well_formed = is_token(method.of(text))
+        && method.of(text).len() <= METHOD_BYTES_MAX
         && !target.of(text).is_empty()
         // A fragment is never sent (RFC 9112, 3.2.1), and the other three are what Pingora would percent-encode.
         && target.of(text).iter().all(|byte| matches!(byte, 0x21..=0x7e) && !b"#<>`".contains(byte));
@@ -233,10 +236,31 @@ impl Head {
         self.values("expect").next().is_some()
     }
 
-    /// Whether it asks for another protocol (RFC 9110, 7.8).
+    /// Whether it asks for a WebSocket (RFC 6455, 4.1): the one protocol that what follows may change to. It is asked
+    /// here and nowhere else: an `Upgrade` that asks for anything else, or in another way, is not handed on.
     #[must_use]
     pub fn upgrades(&self) -> bool {
-        self.values("upgrade").next().is_some()
+        let mut protocols = self.values("upgrade");
+        let websocket = protocols
+            .next()
+            .is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
+        let nominated = self
+            .values("connection")
+            .flat_map(|value| value.split(|byte| *byte == b','))
+            .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+        websocket
+            && protocols.next().is_none()
+            && nominated
+            && !self.old
+            && self.method() == "GET"
+            && self.body.is_empty()
+            && self.values("content-length").next().is_none()
+    }
+
+    /// Whether there is an `Upgrade` that is not handed on.
+    #[must_use]
+    pub fn upgrades_oddly(&self) -> bool {
+        self.values("upgrade").next().is_some() && !self.upgrades()
     }
 
     /// Whether the client wants the connection kept.
@@ -257,7 +281,7 @@ impl Head {
     }
 
     /// The head in origin form, for a host: what Pingora is given for a request in absolute form. Its `Host` is ours
-    /// and what was for this proxy is gone (RFC 9112, 3.2.2).
+    /// and what was for this proxy is gone (RFC 9112, 3.2.2), as is an `Upgrade` that is not handed on.
     #[must_use]
     pub fn origin_form(&self, authority: &str, path: &str) -> BytesMut {
         let mut head = BytesMut::with_capacity(self.bytes.len() + authority.len());
@@ -271,9 +295,11 @@ impl Head {
         });
         head.put_slice(authority.as_bytes());
         head.put_slice(b"\r\n");
+        let upgrades = self.upgrades();
         for (name, value) in &self.headers {
             let name = name.of(&self.bytes);
             let ours = name.eq_ignore_ascii_case(b"host")
+                || (!upgrades && name.eq_ignore_ascii_case(b"upgrade"))
                 || name
                     .get(..6)
                     .is_some_and(|start| start.eq_ignore_ascii_case(b"proxy-"));

@@ -34,7 +34,7 @@ use super::leaf::Leaf;
 use super::transport::cork::Cork;
 use super::transport::framing::Framing;
 use super::transport::{Tunnel, read_head};
-use super::{Behind, Frontend, Inbound, Passage, Refusal};
+use super::{Behind, Frontend, Inbound, Refusal};
 use crate::error::Result;
 use crate::reply::{Answer, Connection, Place};
 use crate::tasks;
@@ -130,8 +130,7 @@ async fn decrypt<B: Behind>(
         Some(leaf) => leaf,
         // TLS on a port where plain HTTP was expected.
         None => frontend
-            .leaves
-            .get(&inbound.caller, host)
+            .leaf(&inbound.caller, host, inbound.known)
             .await
             .map_err(|error| error.code())?,
     };
@@ -199,8 +198,8 @@ async fn http1_request<B: Behind>(
         .and_then(|head| clean(head, inbound));
     match (&head, clean) {
         (Ok(head), Ok(bytes)) => {
-            let app = frontend.behind.app(&inbound.caller).clone();
-            hand_on(&app, tunnel, head, bytes, shutdown).await
+            let request = (head, bytes);
+            hand_on(frontend, &inbound.caller, tunnel, request, shutdown).await
         }
         (_, Err(error)) => {
             let decision = frontend.behind.refused(Refusal {
@@ -224,10 +223,10 @@ fn clean(head: &Head, inbound: &Inbound) -> Result<BytesMut> {
         return Err(Code::RequestMalformed.into());
     }
     let path = inbound.target.path_in(head.target())?;
-    if path == head.target() {
+    if path == head.target() && !head.upgrades_oddly() {
         return Ok(BytesMut::from(head.bytes()));
     }
-    // In absolute form, Host is ignored (RFC 9112, 3.2.2), so that one which disagrees is refused here.
+    // The head is written anew, with a Host of ours (RFC 9112, 3.2.2), so that one which disagrees is refused here.
     if head.host().is_some_and(|host| !inbound.target.agrees(host)) {
         return Err(Code::AuthorityMismatch.into());
     }
@@ -235,11 +234,11 @@ fn clean(head: &Head, inbound: &Inbound) -> Result<BytesMut> {
 }
 
 /// Gives a clean request to Pingora. The connection comes back when it can carry another.
-pub async fn hand_on<A: HttpServerApp>(
-    app: &Arc<A>,
+pub async fn hand_on<B: Behind>(
+    frontend: &Frontend<B>,
+    caller: &Caller,
     mut tunnel: Box<Tunnel>,
-    head: &Head,
-    bytes: BytesMut,
+    (head, bytes): (&Head, BytesMut),
     shutdown: &ShutdownWatch,
 ) -> Option<Box<Tunnel>> {
     // What follows an upgrade is not HTTP.
@@ -250,7 +249,9 @@ pub async fn hand_on<A: HttpServerApp>(
     });
     let mut session = ServerSession::new_http1(tunnel);
     session.set_keepalive(head.keeps_alive().then_some(KEEPALIVE_SECONDS));
+    session.set_write_timeout(Some(frontend.limits.write_timeout));
     session.set_pipelined_prefix(bytes);
+    let app = frontend.behind.app(caller);
     let reused = Box::pin(app.process_new_http(session, shutdown)).await?;
     reused.consume().0.into_any().downcast::<Tunnel>().ok()
 }
@@ -329,7 +330,7 @@ async fn http2<B: Behind>(
 ) {
     let limits = &frontend.limits;
     let digest = Arc::new(digest(&tunnel));
-    tunnel.meter();
+    tunnel.meter(limits.streams_max);
     let cork = tunnel.cork();
     let handshake = h2_server::handshake(Box::new(tunnel), Some(options(limits.streams_max)));
     let Ok(Ok(mut connection)) = tokio::time::timeout(limits.handshake_deadline, handshake).await
@@ -361,15 +362,12 @@ async fn http2<B: Behind>(
         };
         match accepted {
             Ok(Some(H2Accept::Session(session))) => {
-                let _count = active.fetch_add(1, Ordering::Relaxed);
-                let running = Active(active.clone());
-                let app = frontend.behind.app(&inbound.caller).clone();
-                let shutdown = shutdown.clone();
-                drop(tasks::spawn("stream", async move {
-                    let _running = running;
-                    let session = ServerSession::new_http2(session);
-                    let _never = Box::pin(app.process_new_http(session, &shutdown)).await;
-                }));
+                if inbound.refused.is_some() && !stopped {
+                    // The next try may fare better, on a connection of its own.
+                    connection.graceful_shutdown();
+                    stopped = true;
+                }
+                answer(frontend, inbound, session, &active, shutdown);
             }
             Ok(Some(H2Accept::Rejected)) => {
                 malformed += 1;
@@ -384,19 +382,22 @@ async fn http2<B: Behind>(
     }
 }
 
-// === Untouched ===
-
-/// Passes bytes on, both ways, until both ends have ended. A silent tunnel may be a long poll: it is left alone for as
-/// long as TCP keeps it and its session holds.
-pub async fn relay(mut tunnel: Box<Tunnel>, passage: Passage) {
-    let Passage {
-        mut upstream,
-        record,
-    } = passage;
-    let copied = Box::pin(tokio::io::copy_bidirectional(&mut *tunnel, &mut upstream)).await;
-    let (sent, received) = copied.unwrap_or_else(|broken| {
-        tracing::debug!(error = %broken, "a tunnel broke off");
-        tunnel.bytes()
-    });
-    record.passed(sent, received);
+/// Hands a stream on, in a task of its own.
+fn answer<B: Behind>(
+    frontend: &Frontend<B>,
+    inbound: &Inbound,
+    session: HttpSession,
+    active: &Arc<AtomicUsize>,
+    shutdown: &ShutdownWatch,
+) {
+    let _count = active.fetch_add(1, Ordering::Relaxed);
+    let running = Active(active.clone());
+    let app = frontend.behind.app(&inbound.caller).clone();
+    let shutdown = shutdown.clone();
+    let mut session = ServerSession::new_http2(session);
+    session.set_write_timeout(Some(frontend.limits.write_timeout));
+    drop(tasks::spawn("stream", async move {
+        let _running = running;
+        let _never = Box::pin(app.process_new_http(session, &shutdown)).await;
+    }));
 }

@@ -119,10 +119,15 @@ impl Tunnel {
         }
     }
 
-    /// Whether bytes were given back and not read again.
+    /// Whether the client is known to have sent more than was read: bytes that were given back, or that came along in a
+    /// read of the socket.
     #[must_use]
     pub fn holds_bytes(&self) -> bool {
-        !self.prefix.is_empty()
+        let below = match &self.layer {
+            Layer::Plain(socket) => socket.holds_bytes(),
+            Layer::Tls(stream) => stream.get_ref().holds_bytes(),
+        };
+        below || !self.prefix.is_empty()
     }
 
     /// Says how what is read from here on is framed.
@@ -130,9 +135,9 @@ impl Tunnel {
         self.framing = framing;
     }
 
-    /// Meters HTTP/2 control frames from here on.
-    pub fn meter(&mut self) {
-        self.frames = Some(Box::default());
+    /// Meters HTTP/2 control frames from here on, of a client that may have so many streams open.
+    pub fn meter(&mut self, streams_max: u32) {
+        self.frames = Some(Box::new(Frames::new(streams_max)));
     }
 
     /// Lets whoever drives the connection hold flushes back.
@@ -264,6 +269,9 @@ impl AsyncWrite for Tunnel {
         };
         if let Poll::Ready(Ok(count)) = &result {
             this.written += *count as u64;
+            if let Some(frames) = &mut this.frames {
+                frames.sent(bytes.get(..*count).unwrap_or_default());
+            }
         }
         result
     }

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use sortie_proto::code::Code;
 use sortie_proto::id::SessionId;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::authenticate::Caller;
 use super::transport::socket;
@@ -26,6 +27,7 @@ type Shard = HashMap<SessionId, HashMap<u64, Live>>;
 #[derive(Debug)]
 struct Live {
     stream: Weak<TcpStream>,
+    ended: Arc<Notify>,
     caller: Caller,
 }
 
@@ -45,6 +47,14 @@ pub struct Registered {
     tunnels: Arc<Tunnels>,
     session: SessionId,
     number: u64,
+    ended: Arc<Notify>,
+}
+
+impl Registered {
+    /// Waits until the connection was cut: for what does not see that from the socket.
+    pub async fn cut(&self) {
+        self.ended.notified().await;
+    }
 }
 
 impl Tunnels {
@@ -72,6 +82,7 @@ impl Tunnels {
     ) -> Result<Registered> {
         let session = caller.claims().session;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let ended = Arc::new(Notify::new());
         {
             let mut shard = self.shard(session).lock();
             let live = shard.entry(session).or_default();
@@ -80,6 +91,7 @@ impl Tunnels {
             }
             let found = Live {
                 stream: Arc::downgrade(stream),
+                ended: ended.clone(),
                 caller: caller.clone(),
             };
             // Numbers are never reused, so nothing was there.
@@ -90,6 +102,7 @@ impl Tunnels {
             tunnels: self.clone(),
             session,
             number,
+            ended,
         })
     }
 
@@ -123,10 +136,13 @@ impl Tunnels {
                 .values()
                 .flat_map(HashMap::values)
                 .filter(|live| ended(&live.caller))
-                .filter_map(|live| live.stream.upgrade())
+                .filter_map(|live| Some((live.stream.upgrade()?, live.ended.clone())))
                 .collect();
             count += found.len();
-            found.iter().for_each(|stream| socket::cut(stream));
+            for (stream, ended) in found {
+                socket::cut(&stream);
+                ended.notify_one();
+            }
         }
         count
     }

@@ -26,6 +26,8 @@ pub(super) struct Limits {
     pub(super) handshake_deadline_ms: u64,
     /// How long a connection may be idle between requests, in seconds; then it ends.
     pub(super) idle_seconds: u64,
+    /// How long an agent may take nothing of an answer, in milliseconds; then the connection or the stream ends.
+    pub(super) write_timeout_ms: u64,
     /// HTTP/2 streams of a connection at once; the client is told.
     pub(super) streams_max: u32,
     /// Hosts without a service that a session gets leaves for in ten minutes; then `too_many`.
@@ -64,6 +66,7 @@ impl Default for Limits {
             head_deadline_ms: 10_000,
             handshake_deadline_ms: 5_000,
             idle_seconds: 120,
+            write_timeout_ms: 120_000,
             streams_max: 100,
             refused_hosts_max: 256,
             requests_per_session_max: SESSION_REQUESTS,
@@ -115,6 +118,11 @@ impl Limits {
                 100..=600_000,
             ),
             ("idle_seconds", self.idle_seconds, 1..=86_400),
+            (
+                "write_timeout_ms",
+                self.write_timeout_ms,
+                1_000..=86_400_000,
+            ),
             ("streams_max", u64::from(self.streams_max), 1..=10_000),
             (
                 "refused_hosts_max",
@@ -169,6 +177,7 @@ impl Limits {
             head_deadline: Duration::from_millis(self.head_deadline_ms),
             handshake_deadline: Duration::from_millis(self.handshake_deadline_ms),
             idle: Duration::from_secs(self.idle_seconds),
+            write_timeout: Duration::from_millis(self.write_timeout_ms),
             streams_max: self.streams_max,
             refused_hosts_max: self.refused_hosts_max,
         }

@@ -54,7 +54,7 @@ fn the_environment_goes_over_the_file() {
 #[test]
 fn every_problem_is_named_at_once() {
     let problems = read(
-        "nmae = 'x'\n[proxy]\nworkers = 0\n[admin]\nlisten = 'nowhere'\n[limits]\nidle_seconds = 0\nstreams_max = 0\n[journal]\nsegment_bytes = 1\n[upstream]\nhosts = { 'a b' = ['::1'] }\n",
+        "nmae = 'x'\n[proxy]\nworkers = 0\n[admin]\nlisten = 'nowhere'\n[limits]\nidle_seconds = 0\nstreams_max = 0\nwrite_timeout_ms = 0\n[journal]\nsegment_bytes = 1\n[upstream]\nhosts = { 'a b' = ['::1'] }\n",
         &[("LOG__FORMAT", "xml")],
     )
     .unwrap_err();
@@ -64,6 +64,7 @@ fn every_problem_is_named_at_once() {
         "[admin]",
         "idle_seconds",
         "streams_max",
+        "write_timeout_ms",
         "segment_bytes",
         "a b",
         "[log]",

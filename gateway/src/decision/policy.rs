@@ -50,7 +50,7 @@ impl Permit {
 /// Decides about a request. `now` is seconds since the Unix epoch, for grants that end.
 ///
 /// # Errors
-/// `session_revoked`, `token_expired`, `vault_mismatch`, `tenant_disabled`, `vault_disabled`, `stale_lease`,
+/// `session_revoked`, `token_expired`, `vault_mismatch`, `source_refused`, `tenant_disabled`, `vault_disabled`, `stale_lease`,
 /// `role_missing`, `scope_excluded`; `vault_unavailable` when the tenant is not in memory.
 pub fn decide(
     state: &State,
@@ -98,6 +98,10 @@ fn judge(caller: &Caller, found: &Match, known: &Known<'_>) -> std::result::Resu
     let checks = [
         (claims.exp > known.now, Code::TokenExpired),
         (!known.revoked, Code::SessionRevoked),
+        (
+            caller.wrong().is_none(),
+            caller.wrong().unwrap_or(Code::VaultMismatch),
+        ),
         (tenant.id == claims.tenant, Code::VaultMismatch),
         (vault.tenant == claims.tenant, Code::VaultMismatch),
         (

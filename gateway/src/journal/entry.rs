@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::client::authenticate::Caller;
 use crate::client::connect::Target;
+use crate::client::head::METHOD_BYTES_MAX;
 use crate::clock;
 use crate::decision::policy::Permit;
 use crate::error::Result;
@@ -54,7 +55,7 @@ impl Entry {
             agent_id: claims.agent.to_bytes(),
             user: claims.user.clone().unwrap_or_default(),
             labels: claims.labels.clone().into_iter().collect(),
-            method: request.method.to_owned(),
+            method: shortened(request.method, METHOD_BYTES_MAX),
             scheme: target
                 .map(|target| target.scheme.name().to_owned())
                 .unwrap_or_default(),
@@ -64,7 +65,7 @@ impl Entry {
             port: target
                 .map(|target| u32::from(target.port))
                 .unwrap_or_default(),
-            path: shortened(request.path),
+            path: shortened(request.path, PATH_BYTES_MAX),
             source: caller.source().to_string(),
             ..v1::Use::default()
         };
@@ -188,10 +189,10 @@ impl Drop for Entry {
     }
 }
 
-fn shortened(path: &str) -> String {
-    let mut end = path.len().min(PATH_BYTES_MAX);
-    while !path.is_char_boundary(end) {
+fn shortened(text: &str, bytes_max: usize) -> String {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
         end -= 1;
     }
-    path.get(..end).unwrap_or_default().to_owned()
+    text.get(..end).unwrap_or_default().to_owned()
 }

@@ -14,9 +14,11 @@ use pingora_core::upstreams::peer::{HttpPeer, Scheme as PeerScheme};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use sortie_proto::code::Code;
+use sortie_proto::service::Scheme;
 
 use crate::client::Inbound;
 use crate::client::authenticate::Caller;
+use crate::client::head::METHOD_BYTES_MAX;
 use crate::clock;
 use crate::context::{Context, Exchange};
 use crate::decision::limit::Limits;
@@ -82,14 +84,24 @@ impl Stages {
         ));
         let now = clock::seconds();
         caller.check(&self.state, now)?;
+        if let Some(code) = caller.wrong().or(inbound.refused) {
+            return Err(code.into());
+        }
+        if request.method.as_str().len() > METHOD_BYTES_MAX {
+            return Err(Code::RequestMalformed.into());
+        }
         check_authority(request, &inbound)?;
         let vaults = self.vaults(caller).await?;
+        if is_untouched(&vaults, &inbound) {
+            return Err(Code::UpstreamConnect.into());
+        }
         let (method, path) = (request.method.as_str(), request.uri.path());
         let found = matching::find(&vaults, target, method, path)?;
         let injects = found
             .service
             .as_ref()
             .is_some_and(|service| !service.inject.is_empty() || service.placeholders.is_some());
+        // The client stage hands on an `Upgrade` that asks for a WebSocket as it should, and no other.
         let upgrade = request.headers.get(UPGRADE).cloned();
         if upgrade.is_some() && injects {
             return Err(Code::UpgradeUnsupported.into());
@@ -209,6 +221,15 @@ fn inbound(session: &Session) -> Result<Arc<Inbound>> {
         .ok_or_else(|| Error::from(Code::Internal))
 }
 
+/// Whether the tunnel is one that is opened for nobody: its service became `intercept: never` after it was intercepted.
+/// The next one is passed on.
+fn is_untouched(vaults: &[Arc<VaultState>], inbound: &Inbound) -> bool {
+    let Inbound { target, .. } = inbound;
+    inbound.tunnelled
+        && target.scheme == Scheme::Https
+        && matching::passes_untouched(vaults, target).is_some()
+}
+
 /// Every name that a request gives its host must be the target's.
 fn check_authority(request: &RequestHeader, inbound: &Inbound) -> Result<()> {
     let target = &inbound.target;
@@ -269,3 +290,6 @@ pub(super) fn rewrite(request: &mut RequestHeader, context: &Context) -> Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

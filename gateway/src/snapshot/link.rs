@@ -76,6 +76,13 @@ impl Link {
         }
     }
 
+    /// A link behind which there is no control, for the tests of later stages.
+    #[cfg(test)]
+    pub(crate) fn for_test(state: State) -> Self {
+        let (requests, _nobody) = mpsc::channel(1);
+        Self::new(state, requests, Duration::from_millis(10))
+    }
+
     /// A vault of a session: from memory, or subscribed to with the session's token. Also remembers the token, so that
     /// the release can be prolonged before it ends; that costs no call.
     ///

@@ -92,6 +92,23 @@ fn a_hint_narrows_and_never_retargets() {
     for wrong in ["other", "Build", stranger.as_str()] {
         assert_eq!(of(wrong).unwrap_err().code(), Code::VaultMismatch);
     }
+    let presented = |hint: &str, source: [u8; 4], claims: &Claims| {
+        let verified = Caller::for_test(claims.clone()).verified;
+        Presented::of("sortie_ses_abc", hint)
+            .unwrap()
+            .caller(verified, source.into())
+    };
+    let home = [10, 0, 0, 1];
+    assert_eq!(presented("deploy", home, &claims).wrong(), None);
+    let wrong = presented("other", home, &claims);
+    assert_eq!(wrong.wrong(), Some(Code::VaultMismatch));
+    let mut bound = claims.clone();
+    bound.source = Some("10.0.0.0/8".parse().unwrap());
+    assert_eq!(presented("", home, &bound).wrong(), None);
+    for hint in ["", "other"] {
+        let away = presented(hint, [192, 0, 2, 1], &bound);
+        assert_eq!(away.wrong(), Some(Code::SourceRefused));
+    }
     let mut caller = Caller::for_test(claims.clone());
     assert_eq!(caller.vaults().count(), 2);
     caller.hint = Some(claims.vaults[1].id);

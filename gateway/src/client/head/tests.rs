@@ -76,6 +76,7 @@ fn ambiguous_heads_are_refused() {
         "GET / HTTP/2.0\r\nHost: x\r\n\r\n",
         "GET / http/1.1\r\nHost: x\r\n\r\n",
         "GET /\r\nHost: x\r\n\r\n",
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG / HTTP/1.1\r\nHost: x\r\n\r\n",
         "GE(T / HTTP/1.1\r\nHost: x\r\n\r\n",
         " / HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -103,6 +104,33 @@ fn origin_form_drops_what_was_for_this_proxy() {
         head.origin_form("x.test", "/p"),
         &b"GET /p HTTP/1.1\r\nHost: x.test\r\nA: b\r\n\r\n"[..]
     );
+}
+
+#[test]
+fn only_a_websocket_is_an_upgrade() {
+    let websocket = "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+    let head = accepted(websocket);
+    assert!(head.upgrades() && !head.upgrades_oddly());
+    let written = head.origin_form("x", "/").freeze();
+    assert!(parse(written).unwrap().upgrades());
+    for (from, to) in [
+        ("WebSocket", "h2c"),
+        ("WebSocket", "websocket, h2c"),
+        ("WebSocket", "websocket\r\nUpgrade: h2c"),
+        ("GET", "POST"),
+        ("HTTP/1.1", "HTTP/1.0"),
+        ("keep-alive, Upgrade", "keep-alive"),
+        ("Host: x", "Host: x\r\nContent-Length: 5"),
+        ("Host: x", "Host: x\r\nTransfer-Encoding: chunked"),
+    ] {
+        let Ok(head) = read(&websocket.replace(from, to)) else {
+            continue;
+        };
+        assert!(!head.upgrades() && head.upgrades_oddly(), "{to}");
+        let written = parse(head.origin_form("x", "/").freeze()).unwrap();
+        assert_eq!(written.values("upgrade").count(), 0, "{to}");
+        assert_eq!(written.body(), head.body());
+    }
 }
 
 proptest! {

@@ -8,8 +8,9 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
 use rustix::buffer::{Buffer, spare_capacity};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -18,6 +19,11 @@ use tokio::net::TcpStream;
 const READ_BYTES: usize = 16 * 1024;
 /// Bytes written at once; smaller writes are gathered until a flush.
 const WRITE_BYTES: usize = 16 * 1024;
+/// How long a connection is silent before its peer is asked whether it is there; and how often then, how far apart.
+#[cfg(target_os = "linux")]
+const KEEPALIVE_SECONDS: u32 = 60;
+const KEEPALIVE_PROBES: u32 = 4;
+const KEEPALIVE_INTERVAL_SECONDS: u32 = 15;
 
 /// A TCP socket whose other holders can end it.
 #[derive(Debug)]
@@ -51,6 +57,12 @@ impl Socket {
         &self.stream
     }
 
+    /// Whether bytes were read and not taken yet.
+    #[must_use]
+    pub const fn holds_bytes(&self) -> bool {
+        !self.input.is_empty()
+    }
+
     fn take(&mut self, buf: &mut ReadBuf<'_>) {
         let held = self.input.get(self.taken..).unwrap_or_default();
         let part = held.get(..buf.remaining()).unwrap_or(held);
@@ -77,6 +89,28 @@ impl Socket {
         self.sent = 0;
         Poll::Ready(Ok(()))
     }
+}
+
+/// Has small writes sent at once, and has the system end a connection whose peer is gone, or takes nothing of what was
+/// sent for so long (`TCP_USER_TIMEOUT`, on Linux; it counts while the peer's window is closed, too).
+pub fn tune(stream: &TcpStream, unread: Duration) {
+    // Each fails only on a socket that has ended.
+    let _set = stream.set_nodelay(true);
+    let _set = setsockopt(stream, sockopt::KeepAlive, &true);
+    let _set = setsockopt(
+        stream,
+        sockopt::TcpKeepInterval,
+        &KEEPALIVE_INTERVAL_SECONDS,
+    );
+    let _set = setsockopt(stream, sockopt::TcpKeepCount, &KEEPALIVE_PROBES);
+    #[cfg(target_os = "linux")]
+    {
+        let unread = u32::try_from(unread.as_millis()).unwrap_or(u32::MAX);
+        let _set = setsockopt(stream, sockopt::TcpKeepIdle, &KEEPALIVE_SECONDS);
+        let _set = setsockopt(stream, sockopt::TcpUserTimeout, &unread);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _unused = unread;
 }
 
 /// Ends a socket in both directions: its holder reads the end and fails to write.

@@ -101,6 +101,17 @@ async fn a_cut_socket_ends_at_once() {
     assert_eq!(client.read(&mut [0; 4]).await.unwrap(), 0);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_takes_nothing_for_too_long_is_let_go() {
+    let (client, mut tunnel) = pair().await;
+    socket::tune(tunnel.stream(), std::time::Duration::from_millis(300));
+    let writing = async { while tunnel.write_all(&[0; 64 * 1024]).await.is_ok() {} };
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(30), writing).await;
+    assert!(ended.is_ok(), "it waits for ever");
+    drop(client);
+}
+
 #[tokio::test]
 async fn heads_are_capped_and_what_follows_is_given_back() {
     let (mut client, mut tunnel) = pair().await;
@@ -120,21 +131,116 @@ async fn heads_are_capped_and_what_follows_is_given_back() {
     );
 }
 
+const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+const WINDOW: [u8; 13] = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+const RESET: [u8; 13] = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8];
+const HEADERS: [u8; 10] = [0, 0, 1, 1, 5, 0, 0, 0, 1, 0x82];
+
+/// Behind the preface.
+fn frames() -> Frames {
+    let mut frames = Frames::new(100);
+    frames.follow(&[0; 24]).unwrap();
+    frames
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_control_frames_is_refused_and_progress_is_not() {
-    let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
     let data = [0, 0, 1, 0, 0, 0, 0, 0, 1, b'x'];
-    let window = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 1, 0];
-    let mut flood = Frames::new();
-    flood.follow(&[0; 24]).unwrap();
+    let mut flood = frames();
     for _ in 0..CONTROL_FRAMES_MAX {
-        flood.follow(&ping).unwrap();
+        flood.follow(&PING).unwrap();
+        flood.sent(&PING);
     }
-    assert!(flood.follow(&ping).is_err());
-    let mut busy = Frames::new();
-    busy.follow(&[0; 24]).unwrap();
+    assert!(flood.follow(&PING).is_err());
+    let mut busy = frames();
     for _ in 0..10 * CONTROL_FRAMES_MAX {
         busy.follow(&data).unwrap();
-        busy.follow(&window).unwrap();
+        busy.follow(&WINDOW).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_pays_for_the_windows_that_a_client_gives_back() {
+    // 4 MiB in frames of 16 KiB, all in the client's buffers before it reads; Go gives back 4 KiB at a time, twice.
+    let mut data = vec![0, 0x40, 0, 0, 0, 0, 0, 0, 1];
+    data.resize(9 + 16 * 1024, b'x');
+    let mut download = frames();
+    for _ in 0..256 {
+        let (first, second) = data.split_at(7);
+        download.sent(first);
+        download.sent(second);
+    }
+    for _ in 0..2 * 1024 {
+        download.follow(&WINDOW).unwrap();
+    }
+    // Small messages of a stream, each answered with a ping.
+    let mut stream = frames();
+    for _ in 0..10 * CONTROL_FRAMES_MAX {
+        stream.sent(&[0, 0, 1, 0, 0, 0, 0, 0, 1, b'x']);
+        stream.follow(&PING).unwrap();
+    }
+    // What was paid for ahead has an end.
+    let mut saved = frames();
+    for _ in 0..10_000 {
+        saved.sent(&data);
+    }
+    assert!((0..10_000).any(|_| saved.follow(&PING).is_err()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_cancelled_at_once_are_bounded_and_answered_ones_are_not() {
+    let mut rapid = frames();
+    for _ in 0..100 {
+        rapid.follow(&HEADERS).unwrap();
+        rapid.follow(&RESET).unwrap();
+    }
+    rapid.follow(&HEADERS).unwrap();
+    assert!(rapid.follow(&RESET).is_err());
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    rapid.follow(&RESET).unwrap();
+    let mut answered = frames();
+    for _ in 0..1_000 {
+        answered.follow(&HEADERS).unwrap();
+        answered.sent(&HEADERS);
+        answered.follow(&RESET).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_pays_for_window_updates_with_what_it_writes() {
+    let (mut client, mut tunnel) = pair().await;
+    tunnel.meter(100);
+    let mut data = vec![0, 0x40, 0, 0, 0, 0, 0, 0, 1];
+    data.resize(9 + 16 * 1024, b'x');
+    let mut updates = vec![0; 24];
+    for _ in 0..64 {
+        tunnel.write_all(&data).await.unwrap();
+        tunnel.flush().await.unwrap();
+        client.read_exact(&mut vec![0; data.len()]).await.unwrap();
+        updates.extend_from_slice(&WINDOW.repeat(8));
+    }
+    client.write_all(&updates).await.unwrap();
+    let mut read = vec![0; updates.len()];
+    tunnel.read_exact(&mut read).await.unwrap();
+    assert!(!tunnel.is_odd());
+}
+
+#[tokio::test]
+async fn what_came_along_behind_a_head_is_known() {
+    // A head that ends where the first read does, so that nothing behind it was asked for yet.
+    for length in [600, 1_023, 1_024, 1_025, 2_048] {
+        let (mut client, mut tunnel) = pair().await;
+        let start = "GET / HTTP/1.1\r\nHost: x\r\nA: ";
+        let fill = "a".repeat(length - start.len() - 4);
+        let head = format!("{start}{fill}\r\n\r\n");
+        client
+            .write_all(format!("{head}NEXT").as_bytes())
+            .await
+            .unwrap();
+        let read = read_head(&mut tunnel, 4_096).await.unwrap().unwrap();
+        assert_eq!(read.len(), length);
+        assert!(tunnel.holds_bytes(), "{length}");
+        tunnel.read_exact(&mut [0; 4]).await.unwrap();
+        assert!(!tunnel.holds_bytes(), "{length}");
     }
 }

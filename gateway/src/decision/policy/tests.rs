@@ -12,6 +12,7 @@ struct Case {
     revoked: bool,
     lease: bool,
     now: i64,
+    wrong: Option<Code>,
 }
 
 /// Alters a case in which everything is allowed.
@@ -26,9 +27,13 @@ fn check(alter: impl FnOnce(&mut Case), expect: std::result::Result<(), Code>) {
         revoked: false,
         lease: true,
         now: 1_000,
+        wrong: None,
     };
     alter(&mut case);
-    let caller = Caller::for_test(case.claims);
+    let mut caller = Caller::for_test(case.claims);
+    if let Some(code) = case.wrong {
+        caller = caller.with_wrong(code);
+    }
     let found = Match {
         vault: Arc::new(case.vault),
         service: case.service.map(Arc::new),
@@ -60,6 +65,9 @@ fn each_condition_refuses_alone() {
         Err(Code::VaultDisabled),
     );
     check(|case| case.lease = false, Err(Code::StaleLease));
+    for code in [Code::SourceRefused, Code::VaultMismatch] {
+        check(|case| case.wrong = Some(code), Err(code));
+    }
 }
 
 #[test]

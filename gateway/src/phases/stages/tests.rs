@@ -1,0 +1,179 @@
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use sortie_proto::id::BootId;
+use sortie_proto::service::{Intercept, Service};
+use sortie_proto::token::Claims;
+use sortie_proto::wire::v1;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::client::transport::Tunnel;
+use crate::decision::limit;
+use crate::exchange::{credential, peer};
+use crate::fixture;
+use crate::journal;
+use crate::snapshot::whereabouts::Whereabouts;
+
+/// Stages with one vault in memory, and a session that may use it.
+struct Setup {
+    stages: Stages,
+    claims: Claims,
+    /// Removed with it.
+    _folder: TempDir,
+}
+
+impl Setup {
+    fn new(services: Vec<Service>) -> Self {
+        let folder = TempDir::new().unwrap();
+        let registry = prometheus::Registry::new();
+        let tenant = fixture::tenant();
+        let mut vault = fixture::vault(&tenant, services);
+        vault.grants.clear();
+        let mut claims = fixture::session(&mut vault);
+        claims.exp = i64::MAX;
+        if let Some(grant) = vault.grants.get_mut(&claims.agent) {
+            grant.expires_at = None;
+        }
+        let state = State::new();
+        state.set_epoch(claims.epoch);
+        state.put_tenant(tenant);
+        state.put_vault(Arc::new(vault));
+        let nonce = state.lease().beat();
+        state.lease().echo(nonce);
+        let one = NonZeroU32::new(8).unwrap();
+        let journal = journal::Config {
+            path: folder.path().to_path_buf(),
+            segment_bytes: 1024 * 1024,
+            bytes_max: 8 * 1024 * 1024,
+            sync_interval: Duration::from_millis(5),
+            completions_max: 64,
+        };
+        let stages = Stages {
+            link: Link::for_test(state.clone()),
+            state,
+            credentials: Credentials::new(&credential::Config {
+                open_max: 8,
+                idle: Duration::from_secs(1),
+            }),
+            peers: Peers::new(
+                peer::Config {
+                    hosts: [].into(),
+                    own: vec![],
+                    deny: vec![],
+                    dns_timeout: Duration::from_secs(1),
+                    dns_cache_max: 8,
+                    connect_timeout: Duration::from_secs(1),
+                    handshake_timeout: Duration::from_secs(1),
+                    read_timeout: Duration::from_secs(1),
+                    write_timeout: Duration::from_secs(1),
+                    idle_timeout: Duration::from_secs(1),
+                },
+                Arc::new(Whereabouts::new("control.test:7301".to_owned())),
+            ),
+            limits: Limits::new(limit::Config {
+                session_requests_max: one,
+                vault_requests_max: one,
+            }),
+            journal: Arc::new(Journal::open(journal, BootId::generate(), &registry).unwrap()),
+            metrics: Metrics::new(&registry).unwrap(),
+        };
+        Self {
+            stages,
+            claims,
+            _folder: folder,
+        }
+    }
+
+    fn inbound(&self, url: &str) -> Inbound {
+        Inbound {
+            caller: Caller::for_test(self.claims.clone()),
+            target: fixture::target(url).0,
+            tunnelled: true,
+            agreed: true,
+            known: true,
+            refused: None,
+        }
+    }
+
+    /// Decides about a request, and gives the context back.
+    async fn decide(&self, inbound: Inbound, request: &str) -> (Result<()>, Context) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let host = inbound.target.authority();
+        let head = format!("{request} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        client.unwrap().write_all(head.as_bytes()).await.unwrap();
+        let mut tunnel = Tunnel::plain(server.unwrap().0);
+        tunnel.attach(Arc::new(inbound));
+        let mut session = Session::new_h1(Box::new(tunnel));
+        assert!(session.as_downstream_mut().read_request().await.unwrap());
+        let mut context = Context::default();
+        let decided = self.stages.decide(&session, &mut context).await;
+        (decided, context)
+    }
+
+    /// The uses that were recorded.
+    fn uses(&self) -> Vec<v1::Use> {
+        journal::tests::recorded(&self.stages.journal)
+    }
+}
+
+#[tokio::test]
+async fn a_request_to_a_service_is_permitted() {
+    let setup = Setup::new(vec![fixture::service("api", "https://a.test/**")]);
+    let (decided, context) = setup
+        .decide(setup.inbound("https://a.test/"), "GET /x")
+        .await;
+    decided.unwrap();
+    assert!(context.exchange.is_some());
+}
+
+#[tokio::test]
+async fn a_long_method_is_refused_and_not_recorded_whole() {
+    let setup = Setup::new(vec![fixture::service("api", "https://a.test/**")]);
+    let long = "A".repeat(METHOD_BYTES_MAX + 1);
+    let inbound = setup.inbound("https://a.test/");
+    let (decided, context) = setup.decide(inbound, &format!("{long} /x")).await;
+    assert_eq!(decided.unwrap_err().code(), Code::RequestMalformed);
+    drop(context);
+    let uses = setup.uses();
+    assert_eq!(uses.len(), 1);
+    assert_eq!(uses[0].method.len(), METHOD_BYTES_MAX);
+}
+
+#[tokio::test]
+async fn a_tunnel_that_must_pass_untouched_is_never_decrypted_to_forward_requests() {
+    let mut never = fixture::service("never", "https://a.test/**");
+    never.intercept = Intercept::Never;
+    let setup = Setup::new(vec![never, fixture::service("api", "https://b.test/**")]);
+    let inbound = setup.inbound("https://a.test/");
+    let (decided, context) = setup.decide(inbound, "GET /x").await;
+    assert_eq!(decided.unwrap_err().code(), Code::UpstreamConnect);
+    assert!(context.exchange.is_none());
+    // The reason for which the tunnel was not passed on is the answer to whatever is asked on it.
+    for url in ["https://a.test/", "https://b.test/"] {
+        let mut inbound = setup.inbound(url);
+        inbound.refused = Some(Code::DnsFailed);
+        let (decided, context) = setup.decide(inbound, "GET /x").await;
+        assert_eq!(decided.unwrap_err().code(), Code::DnsFailed);
+        assert!(context.exchange.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_caller_with_a_wrong_hint_or_source_is_refused_everything_and_recorded() {
+    let setup = Setup::new(vec![fixture::service("api", "https://a.test/**")]);
+    for code in [Code::VaultMismatch, Code::SourceRefused] {
+        let mut inbound = setup.inbound("https://a.test/");
+        inbound.caller = inbound.caller.with_wrong(code);
+        let (decided, mut context) = setup.decide(inbound, "GET /x").await;
+        assert_eq!(decided.unwrap_err().code(), code);
+        assert!(context.exchange.is_none());
+        context.fail(code);
+    }
+    let codes: Vec<_> = setup.uses().into_iter().map(|record| record.code).collect();
+    assert_eq!(codes, ["vault_mismatch", "source_refused"]);
+}
