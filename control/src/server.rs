@@ -9,7 +9,6 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use sortie_proto::wire::v1::feed_server::FeedServer;
 use sortie_proto::wire::v1::journal_server::JournalServer;
 use tokio::net::TcpListener;
@@ -121,7 +120,7 @@ impl Server {
         });
         tasks.spawn_until_stop(
             "listen",
-            listen::run(database.clone(), sequencer.clone(), log),
+            listen::run(database.clone(), sequencer.clone(), log, ready.clone()),
         );
         tasks.spawn_until_stop(
             "beat",
@@ -333,8 +332,8 @@ fn every(period: Duration) -> Interval {
 
 async fn tidy(database: &Database, kept: i64) -> Result<()> {
     make_partitions(database).await?;
+    changes::compact(database, kept).await?;
     let tx = database.system().await?;
-    changes::compact(&tx, kept, Timestamp::now().as_second()).await?;
     cluster::forget_replicas(&tx).await?;
     tx.commit().await
 }
