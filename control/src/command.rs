@@ -60,7 +60,7 @@ pub const TTL_MIN: Duration = Duration::from_secs(60);
 /// How long a session lasts that does not say.
 pub const TTL_DEFAULT: Duration = Duration::from_secs(60 * 60);
 
-/// A token that was being minted while its agent was revoked ends this much later than the longest one, at most.
+/// A token that was being minted or renewed while it was revoked ends this much later than it should, at most.
 const MINT_SLACK_SECONDS: i64 = 60 * 60;
 
 impl Context {

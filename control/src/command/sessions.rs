@@ -13,7 +13,7 @@ use sortie_proto::wire::v1;
 use super::fields::{self, Problems, show};
 use super::mint::{self, Wanted};
 use super::page::Page;
-use super::{Context, Draft, not_found, record_in, reveal};
+use super::{Context, Draft, MINT_SLACK_SECONDS, not_found, record_in, reveal};
 use crate::access::{Authorized, Sessions};
 use crate::database::sessions::{self as rows, Generations, NewSession, SessionRow};
 use crate::database::{Reference, agents, changes};
@@ -238,8 +238,11 @@ pub async fn revoke(cx: &Context, by: &Authorized<Sessions>, session: &str) -> R
     let revocation = Revocation {
         tenant: by.tenant(),
         subject: RevokedSubject::Session(row.id),
-        // The token's end is in whole seconds; the entry outlives it.
-        expires_at: row.expires_at.as_second().saturating_add(1),
+        // The entry outlives the token, by whatever clock.
+        expires_at: row
+            .expires_at
+            .as_second()
+            .saturating_add(MINT_SLACK_SECONDS),
     };
     changes::revoke(&tx, &revocation).await?;
     let draft = Draft {
