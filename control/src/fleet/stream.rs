@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
+use prost::Message as _;
+use sortie_proto::change::EVENT_BYTES_MAX;
 use sortie_proto::code::Code;
 use sortie_proto::id::{TenantId, VaultId};
 use sortie_proto::revision::Revision;
@@ -169,8 +171,11 @@ impl Following {
         for tenant in wanted.into_iter().filter(|tenant| held.contains(tenant)) {
             if resumed.is_some() {
                 following.scope.serve(tenant, following.sent);
-            } else {
-                following.send_tenant(tenant).await?;
+            } else if let Err(error) = following.send_tenant(tenant).await {
+                // The gateway does without this one, and hears why when it asks for a vault of it.
+                if error.code() != Code::ResourceExhausted {
+                    return Err(error);
+                }
             }
         }
         Ok(following)
@@ -229,6 +234,7 @@ impl Following {
     async fn subscribe(&mut self, subscribe: v1::Subscribe) -> Result<()> {
         let vault: VaultId = id(&subscribe.vault_id, "vault_id")?;
         let have = subscribe.have.map(Revision::from);
+        let prolongs = have.is_some() && self.scope.holds(vault);
         match self
             .serve_vault(vault, &subscribe.session_token, have)
             .await
@@ -251,6 +257,9 @@ impl Following {
                     .releases
                     .with_label_values(&[code])
                     .inc();
+                if prolongs && is_about_the_token(error.code()) {
+                    return self.tell_refused(vault, code, true).await;
+                }
                 self.refuse(vault, code).await
             }
         }
@@ -268,20 +277,16 @@ impl Following {
         if !known && self.scope.vaults() >= self.fleet.0.config.vaults_per_gateway {
             return Err(Refused::Vault(Error::new(Code::ResourceExhausted)));
         }
-        let release = release(&self.fleet, &self.gateway, vault, token)
-            .await
-            .map_err(Refused::Vault)?;
+        let release = release(&self.fleet, &self.gateway, vault, token).await?;
         if known && have.is_some() {
             self.scope.prolong(&release);
             return Ok(());
         }
         if !self.scope.serves(release.tenant) {
-            self.send_tenant(release.tenant)
-                .await
-                .map_err(Refused::Vault)?;
+            self.send_tenant(release.tenant).await?;
         }
         if let Some(have) = have
-            && self.is_current(vault, have).await.map_err(Refused::Vault)?
+            && self.is_current(vault, have).await?
         {
             self.scope.hold(&release, have);
             return Ok(());
@@ -292,18 +297,21 @@ impl Following {
             release.tenant,
             vault,
         )
-        .await
-        .map_err(Refused::Vault)?;
+        .await?;
         if snapshot.revision < self.sent {
             let behind = Error::new(Code::Unavailable)
                 .because("the database is behind what was already sent");
             return Err(Refused::Stream(behind));
         }
+        let wire = v1::VaultSnapshot::from(&snapshot);
+        let bytes = wire.encoded_len();
+        if bytes > EVENT_BYTES_MAX {
+            tracing::warn!(vault.id = %vault, bytes, "a vault is too large for the feed and is refused");
+            return Err(Refused::Vault(Error::new(Code::ResourceExhausted)));
+        }
         self.scope.hold(&release, snapshot.revision);
         self.fleet.metrics().snapshots.inc();
-        self.send(Event::Vault((&snapshot).into()))
-            .await
-            .map_err(Refused::Stream)
+        self.send(Event::Vault(wire)).await.map_err(Refused::Stream)
     }
 
     /// Whether nothing about a vault has changed since the gateway's copy.
@@ -320,6 +328,11 @@ impl Following {
 
     async fn send_tenant(&mut self, tenant: TenantId) -> Result<()> {
         let state = snapshot::tenant(self.fleet.database(), tenant).await?;
+        let bytes = state.encoded_len();
+        if bytes > EVENT_BYTES_MAX {
+            tracing::warn!(tenant.id = %tenant, bytes, "a tenant is too large for the feed and is refused");
+            return Err(Error::new(Code::ResourceExhausted));
+        }
         let revision = state.revision.map(Revision::from).unwrap_or_default();
         self.scope.serve(tenant, revision);
         self.send(Event::Tenant(state)).await
@@ -339,9 +352,14 @@ impl Following {
     /// Tells that a vault is not, or no longer, sent: the gateway must not serve it.
     async fn refuse(&mut self, vault: VaultId, code: &str) -> Result<()> {
         self.scope.forget(vault);
+        self.tell_refused(vault, code, false).await
+    }
+
+    async fn tell_refused(&self, vault: VaultId, code: &str, held: bool) -> Result<()> {
         self.send(Event::VaultRefused(v1::VaultRefused {
             vault_id: vault.to_bytes(),
             code: code.to_owned(),
+            held,
         }))
         .await
     }
@@ -380,4 +398,28 @@ fn refuse_if_behind(gateway: &Gateway, seen: Option<Revision>, head: Revision) -
 enum Refused {
     Vault(Error),
     Stream(Error),
+}
+
+/// What passes by itself says nothing about a vault: the stream ends, and the gateway, which keeps what it holds under
+/// its lease, asks again on the next one.
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        if matches!(error.code(), Code::Unavailable | Code::Overloaded) {
+            Self::Stream(error)
+        } else {
+            Self::Vault(error)
+        }
+    }
+}
+
+/// Whether a refusal says something about the token alone: a release that another token proved stands.
+const fn is_about_the_token(code: Code) -> bool {
+    matches!(
+        code,
+        Code::TokenMalformed
+            | Code::TokenInvalid
+            | Code::TokenExpired
+            | Code::SessionRevoked
+            | Code::VaultMismatch
+    )
 }
