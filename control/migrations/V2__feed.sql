@@ -72,7 +72,9 @@ CREATE TABLE data_keys (
     version    integer NOT NULL,
     sealed     bytea   NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (vault_id, key_id, version)
+    PRIMARY KEY (vault_id, key_id, version),
+    -- A deleted vault's key goes with it: what was sealed with it stays sealed, in backups too.
+    FOREIGN KEY (tenant_id, vault_id) REFERENCES vaults (tenant_id, id) ON DELETE CASCADE
 );
 CREATE INDEX data_keys_tenant ON data_keys (tenant_id);
 
