@@ -125,6 +125,7 @@ CREATE TABLE vault_releases (
     released_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (gateway_id, vault_id)
 );
+CREATE INDEX vault_releases_tenant ON vault_releases (gateway_id, tenant_id);
 
 -- Up to where each lane of each boot is committed.
 CREATE TABLE journal_cursors (
@@ -136,7 +137,8 @@ CREATE TABLE journal_cursors (
     PRIMARY KEY (gateway_id, boot_id, lane)
 );
 
--- Partitioned by arrival, so that a wrong clock poisons nothing. `at` is the node's clock.
+-- Partitioned by arrival, so that a wrong clock poisons nothing. `at` is the node's clock, within bounds around the
+-- arrival.
 CREATE TABLE audit_uses (
     arrived_on  date        NOT NULL DEFAULT (now() AT TIME ZONE 'UTC')::date,
     decision_id uuid        NOT NULL,
@@ -173,7 +175,9 @@ CREATE TABLE audit_completions (
     duration_micros bigint      NOT NULL,
     upstream_micros bigint      NOT NULL,
     code            text        NOT NULL,
-    redactions      integer     NOT NULL
+    redactions      integer     NOT NULL,
+    gateway_id      uuid        NOT NULL,
+    boot_id         uuid        NOT NULL
 ) PARTITION BY RANGE (arrived_on);
 CREATE INDEX audit_completions_decision ON audit_completions (decision_id);
 
