@@ -220,6 +220,8 @@ CREATE FUNCTION make_audit_partitions(day date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE parent text;
 BEGIN
+    -- Replicas start together; IF NOT EXISTS does not wait for the other's transaction. An arbitrary constant.
+    PERFORM pg_advisory_xact_lock(32492159691744516);
     FOREACH parent IN ARRAY ARRAY['audit_uses', 'audit_completions'] LOOP
         EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
             parent || '_' || to_char(day, 'YYYYMMDD'), parent, day, day + 1);

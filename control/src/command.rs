@@ -127,6 +127,18 @@ const fn not_found() -> Error {
     Error::new(Code::NotFound)
 }
 
+/// How many bytes a vault's services and credentials may have together: a gateway gets them in one message.
+const VAULT_BYTES_MAX: i64 = 16 * 1024 * 1024;
+
+/// Refuses what made a vault too large. The vault is locked, and what was written is rolled back.
+async fn check_size<A>(tx: &Transaction, by: &Authorized<A>, vault: VaultId) -> Result<()> {
+    if rows::size(tx, (by.tenant(), vault)).await? > VAULT_BYTES_MAX {
+        let why = "The vault's services and credentials have more than 16 MiB together.";
+        return Err(Error::new(Code::ResourceExhausted).because(why));
+    }
+    Ok(())
+}
+
 /// When the last token has ended that a revocation of now can cover. It is not read from the sessions: one that is
 /// being minted beside it would be missed.
 fn last_token_ends() -> i64 {

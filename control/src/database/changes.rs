@@ -253,6 +253,21 @@ pub async fn vault_changed(tx: &Transaction, vault: VaultId, since: Revision) ->
     Ok(row.try_get(0)?)
 }
 
+/// How many live revocations of sessions a tenant has; counted no further than `most`.
+///
+/// # Errors
+/// As the database's.
+pub async fn revoked_sessions(tx: &Transaction, tenant: TenantId, most: i64) -> Result<i64> {
+    let row = tx
+        .query_one(
+            "/* revocations.count */ SELECT count(*) FROM (SELECT FROM revocations \
+             WHERE tenant_id = $1 AND kind = 'session' LIMIT $2) AS live",
+            &[&tenant.uuid(), &most],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
 /// Forgets changes older than the last `keep` and revocations that cover no token any more.
 ///
 /// The row that says how far is committed first and the rest is deleted in small transactions: sequencing needs that
