@@ -440,6 +440,22 @@ fn a_vault_that_nobody_uses_is_dropped_and_one_in_use_is_not() {
 }
 
 #[test]
+fn a_revocation_outlives_its_end_by_more_than_clocks_differ() {
+    let state = State::new();
+    let claims = claims();
+    state.set_epoch(claims.epoch);
+    state.revoke([Revocation {
+        tenant: claims.tenant,
+        subject: RevokedSubject::Session(claims.session),
+        expires_at: NOW,
+    }]);
+    state.expire_revocations(NOW + 500);
+    assert!(state.revoked(&claims));
+    state.expire_revocations(NOW + 700);
+    assert!(!state.revoked(&claims));
+}
+
+#[test]
 fn a_deleted_vault_is_forgotten() {
     let (state, mut replica) = with_vault(NOW + 600);
     let tombstone = Object::Tombstone(Tombstone::Vault(vault_id()));
