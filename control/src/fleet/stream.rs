@@ -3,6 +3,8 @@
 //! One task a stream, one message at a time: what a gateway asked before a nonce is answered before that nonce is
 //! echoed. A gateway that does not take its events for 30 s is cut off and resumes by revision.
 
+mod refused;
+
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
@@ -19,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 use tonic::Status;
 
+use self::refused::{Refused, is_about_the_token};
 use super::admit::Gateway;
 use super::lease::Nonces;
 use super::release::{entitled, id, release};
@@ -392,34 +395,4 @@ fn refuse_if_behind(gateway: &Gateway, seen: Option<Revision>, head: Revision) -
     tracing::error!(gateway.id = %gateway.id(), %seen, %head,
         "a gateway has seen a later revision than the database holds: was it restored without raising the epoch?");
     Err(Error::new(Code::FailedPrecondition).because("the database is behind this gateway"))
-}
-
-/// Whether a failure ends the stream or is about one vault.
-enum Refused {
-    Vault(Error),
-    Stream(Error),
-}
-
-/// What passes by itself says nothing about a vault: the stream ends, and the gateway, which keeps what it holds under
-/// its lease, asks again on the next one.
-impl From<Error> for Refused {
-    fn from(error: Error) -> Self {
-        if matches!(error.code(), Code::Unavailable | Code::Overloaded) {
-            Self::Stream(error)
-        } else {
-            Self::Vault(error)
-        }
-    }
-}
-
-/// Whether a refusal says something about the token alone: a release that another token proved stands.
-const fn is_about_the_token(code: Code) -> bool {
-    matches!(
-        code,
-        Code::TokenMalformed
-            | Code::TokenInvalid
-            | Code::TokenExpired
-            | Code::SessionRevoked
-            | Code::VaultMismatch
-    )
 }
