@@ -72,7 +72,9 @@ CREATE TABLE data_keys (
     version    integer NOT NULL,
     sealed     bytea   NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (vault_id, key_id, version)
+    PRIMARY KEY (vault_id, key_id, version),
+    -- A deleted vault's key goes with it: what was sealed with it stays sealed, in backups too.
+    FOREIGN KEY (tenant_id, vault_id) REFERENCES vaults (tenant_id, id) ON DELETE CASCADE
 );
 CREATE INDEX data_keys_tenant ON data_keys (tenant_id);
 
@@ -123,6 +125,7 @@ CREATE TABLE vault_releases (
     released_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (gateway_id, vault_id)
 );
+CREATE INDEX vault_releases_tenant ON vault_releases (gateway_id, tenant_id);
 
 -- Up to where each lane of each boot is committed.
 CREATE TABLE journal_cursors (
@@ -134,7 +137,8 @@ CREATE TABLE journal_cursors (
     PRIMARY KEY (gateway_id, boot_id, lane)
 );
 
--- Partitioned by arrival, so that a wrong clock poisons nothing. `at` is the node's clock.
+-- Partitioned by arrival, so that a wrong clock poisons nothing. `at` is the node's clock, within bounds around the
+-- arrival.
 CREATE TABLE audit_uses (
     arrived_on  date        NOT NULL DEFAULT (now() AT TIME ZONE 'UTC')::date,
     decision_id uuid        NOT NULL,
@@ -171,7 +175,9 @@ CREATE TABLE audit_completions (
     duration_micros bigint      NOT NULL,
     upstream_micros bigint      NOT NULL,
     code            text        NOT NULL,
-    redactions      integer     NOT NULL
+    redactions      integer     NOT NULL,
+    gateway_id      uuid        NOT NULL,
+    boot_id         uuid        NOT NULL
 ) PARTITION BY RANGE (arrived_on);
 CREATE INDEX audit_completions_decision ON audit_completions (decision_id);
 
@@ -214,6 +220,8 @@ CREATE FUNCTION make_audit_partitions(day date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE parent text;
 BEGIN
+    -- Replicas start together; IF NOT EXISTS does not wait for the other's transaction. An arbitrary constant.
+    PERFORM pg_advisory_xact_lock(32492159691744516);
     FOREACH parent IN ARRAY ARRAY['audit_uses', 'audit_completions'] LOOP
         EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
             parent || '_' || to_char(day, 'YYYYMMDD'), parent, day, day + 1);

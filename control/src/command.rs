@@ -60,7 +60,7 @@ pub const TTL_MIN: Duration = Duration::from_secs(60);
 /// How long a session lasts that does not say.
 pub const TTL_DEFAULT: Duration = Duration::from_secs(60 * 60);
 
-/// A token that was being minted while its agent was revoked ends this much later than the longest one, at most.
+/// A token that was being minted or renewed while it was revoked ends this much later than it should, at most.
 const MINT_SLACK_SECONDS: i64 = 60 * 60;
 
 impl Context {
@@ -125,6 +125,18 @@ async fn record_in<A>(tx: &Transaction, by: &Authorized<A>, draft: Draft) -> Res
 
 const fn not_found() -> Error {
     Error::new(Code::NotFound)
+}
+
+/// How many bytes a vault's services and credentials may have together: a gateway gets them in one message.
+const VAULT_BYTES_MAX: i64 = 16 * 1024 * 1024;
+
+/// Refuses what made a vault too large. The vault is locked, and what was written is rolled back.
+async fn check_size<A>(tx: &Transaction, by: &Authorized<A>, vault: VaultId) -> Result<()> {
+    if rows::size(tx, (by.tenant(), vault)).await? > VAULT_BYTES_MAX {
+        let why = "The vault's services and credentials have more than 16 MiB together.";
+        return Err(Error::new(Code::ResourceExhausted).because(why));
+    }
+    Ok(())
 }
 
 /// When the last token has ended that a revocation of now can cover. It is not read from the sessions: one that is

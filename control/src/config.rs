@@ -55,8 +55,6 @@ pub struct DatabaseUrl {
 pub struct Api {
     /// Default `127.0.0.1:7300`.
     pub listen: SocketAddr,
-    /// What users see in links; default `http://` and `listen`.
-    pub public_url: String,
 }
 
 /// What gateways talk to.

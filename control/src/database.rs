@@ -1,10 +1,12 @@
-//! The database: two pools, and transactions that know whose rows they may see.
+//! The database: three pools, and transactions that know whose rows they may see.
 //!
 //! **Invariants.** A tenant's transaction runs as the role `sortie_app`, whose row-level policies show only rows of the
 //! tenant that [`Database::tenant`] set for the transaction: the second wall behind every `WHERE`. Operators, the
 //! feed, ingest and upkeep run as `sortie_system`. Both are `NOLOGIN`; a connection logs in as the owner of the URL
 //! and drops to its role with `SET ROLE` before anything uses it, so that one URL of a managed PostgreSQL is enough.
 //! A transaction that is not committed is rolled back.
+//!
+//! What leases hang on has a small pool of its own: however many callers wait for the others, beats go on.
 
 pub mod private;
 pub mod migrate;
@@ -44,6 +46,9 @@ pub const ROLE_APP: &str = "sortie_app";
 /// The role of operators, the feed, ingest and upkeep.
 pub const ROLE_SYSTEM: &str = "sortie_system";
 
+/// The connections of the feed's own pool: the beat, the reader, the sequencer, the look for leftovers, and one to spare.
+const FEED_CONNECTIONS: usize = 5;
+
 /// How long a caller waits for a connection before it is told `unavailable`.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -52,6 +57,7 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 pub struct Database {
     app: Pool,
     system: Pool,
+    feed: Pool,
     connector: Connector,
     metrics: Metrics,
 }
@@ -63,8 +69,8 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// Makes the pools; nothing is dialled yet. `connections` bounds each pool: callers beyond it wait, at most five
-    /// seconds.
+    /// Makes the pools; nothing is dialled yet. `connections` bounds the callers' two pools: callers beyond it wait, at
+    /// most five seconds. The feed's pool has five more.
     ///
     /// # Errors
     /// `internal` if a pool cannot be made.
@@ -72,6 +78,7 @@ impl Database {
         Ok(Self {
             app: pool(&connector, ROLE_APP, connections)?,
             system: pool(&connector, ROLE_SYSTEM, connections)?,
+            feed: pool(&connector, ROLE_SYSTEM, FEED_CONNECTIONS)?,
             connector,
             metrics,
         })
@@ -107,11 +114,23 @@ impl Database {
     /// # Errors
     /// `unavailable` when no connection is to be had.
     pub async fn snapshot(&self) -> Result<Transaction> {
-        self.begin(
-            &self.system,
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        )
-        .await
+        self.begin(&self.system, SNAPSHOT).await
+    }
+
+    /// Begins a transaction as [`Database::system`] does, on the feed's own connections: beats, sequencing.
+    ///
+    /// # Errors
+    /// `unavailable` when no connection is to be had.
+    pub async fn feed(&self) -> Result<Transaction> {
+        self.begin(&self.feed, "BEGIN").await
+    }
+
+    /// Begins a transaction as [`Database::snapshot`] does, on the feed's own connections: the reader of changes.
+    ///
+    /// # Errors
+    /// `unavailable` when no connection is to be had.
+    pub async fn feed_snapshot(&self) -> Result<Transaction> {
+        self.begin(&self.feed, SNAPSHOT).await
     }
 
     /// Opens connections outside the pools, for `LISTEN` and for migrations.
@@ -124,6 +143,7 @@ impl Database {
     pub fn close(&self) {
         self.app.close();
         self.system.close();
+        self.feed.close();
     }
 
     async fn begin(&self, pool: &Pool, statement: &str) -> Result<Transaction> {
@@ -131,6 +151,14 @@ impl Database {
         Transaction::begin(object, statement, self.metrics.statements.clone()).await
     }
 }
+
+/// Begins a transaction whose statements all see one state.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// What bounds a connection's waits: a client that froze holds its locks for a minute at most, and nobody waits for a
+/// lock or a statement for ever.
+const BOUNDS: &str = "SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '10s'; \
+                      SET statement_timeout = '30s'; SET client_min_messages = warning";
 
 /// `BEGIN` and whose rows it is about, in one round trip. A UUID's text needs no quoting.
 fn scoped(begin: &str, tenant: TenantId) -> String {
@@ -148,9 +176,7 @@ fn pool(connector: &Connector, role: &'static str, connections: usize) -> Result
     let become_role = Hook::async_fn(move |client, _| {
         Box::pin(async move {
             client
-                .batch_execute(&format!(
-                    "SET ROLE {role}; SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = warning"
-                ))
+                .batch_execute(&format!("SET ROLE {role}; {BOUNDS}"))
                 .await
                 .map_err(HookError::Backend)
         })

@@ -161,9 +161,12 @@ impl From<tokio_postgres::Error> for Error {
 }
 
 /// Whether a later try of the same may succeed: classes 08 (connection), 40 (rolled back), 53 (resources) and 57
-/// (operator intervention) of the PostgreSQL error codes, and a primary that became read-only.
+/// (operator intervention, a statement that took too long) of the PostgreSQL error codes, a lock that was waited for too
+/// long, a transaction that idled too long, and a primary that became read-only.
 fn is_outage(state: &SqlState) -> bool {
     *state == SqlState::READ_ONLY_SQL_TRANSACTION
+        || *state == SqlState::LOCK_NOT_AVAILABLE
+        || state.code() == "25P03"
         || ["08", "40", "53", "57"]
             .iter()
             .any(|class| state.code().starts_with(class))

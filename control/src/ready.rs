@@ -1,4 +1,5 @@
-//! Whether this replica should get traffic: after its start, while its beats are committed, and until it stops.
+//! Whether this replica should get traffic: after its start, while its beats are committed and it reads the order of
+//! changes, and until it stops.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ pub struct Ready(Arc<Flags>);
 struct Flags {
     started: AtomicBool,
     beating: AtomicBool,
+    following: AtomicBool,
 }
 
 impl Ready {
@@ -24,9 +26,15 @@ impl Ready {
         self.0.beating.store(beating, Ordering::Release);
     }
 
+    /// Says whether the order of changes could be read last time.
+    pub fn set_following(&self, following: bool) {
+        self.0.following.store(following, Ordering::Release);
+    }
+
     /// Whether traffic should come here.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.0.started.load(Ordering::Acquire) && self.0.beating.load(Ordering::Acquire)
+        let flags = [&self.0.started, &self.0.beating, &self.0.following];
+        flags.iter().all(|flag| flag.load(Ordering::Acquire))
     }
 }

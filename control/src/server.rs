@@ -1,5 +1,7 @@
 //! The assembly: what is made in which order, what listens, and how it stops.
 
+mod connection;
+mod http;
 mod tls;
 
 use std::fs;
@@ -9,7 +11,6 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use sortie_proto::wire::v1::feed_server::FeedServer;
 use sortie_proto::wire::v1::journal_server::JournalServer;
 use tokio::net::TcpListener;
@@ -35,6 +36,12 @@ use crate::tasks::Tasks;
 
 /// The largest message that a gateway may send, in bytes: a batch of its journal.
 const MESSAGE_MAX: usize = 16 * 1024 * 1024;
+/// How many connections the API's port has at once.
+const API_CONNECTIONS: usize = 4_096;
+/// How many connections the admin port has at once.
+const ADMIN_CONNECTIONS: usize = 256;
+/// How long the head of a request may take.
+const HEAD_MAX: Duration = Duration::from_secs(10);
 /// How often streams' state is written down and locks are read.
 const RECONCILE: Duration = Duration::from_secs(2);
 /// How often partitions are made and old rows forgotten.
@@ -121,7 +128,7 @@ impl Server {
         });
         tasks.spawn_until_stop(
             "listen",
-            listen::run(database.clone(), sequencer.clone(), log),
+            listen::run(database.clone(), sequencer.clone(), log, ready.clone()),
         );
         tasks.spawn_until_stop(
             "beat",
@@ -154,11 +161,19 @@ impl Server {
 
     fn serve(&self, listeners: Listeners, config: &Config, metrics: Metrics) -> Result<()> {
         let router = api::router(self.state.clone());
-        self.tasks
-            .spawn("api", http(listeners.api, router, self.stopped()));
+        let bounds = http::Bounds {
+            connections: API_CONNECTIONS,
+            head: HEAD_MAX,
+        };
+        let serve = http::serve(listeners.api, router, bounds, self.tasks.clone());
+        self.tasks.spawn("api", serve);
         let admin = crate::admin::router(self.ready.clone(), metrics);
-        self.tasks
-            .spawn("admin", http(listeners.admin, admin, self.stopped()));
+        let bounds = http::Bounds {
+            connections: ADMIN_CONNECTIONS,
+            head: HEAD_MAX,
+        };
+        let serve = http::serve(listeners.admin, admin, bounds, self.tasks.clone());
+        self.tasks.spawn("admin", serve);
         let host = config
             .feed
             .advertise
@@ -272,17 +287,6 @@ async fn open_database(
     Ok((database, private))
 }
 
-async fn http(
-    listener: TcpListener,
-    router: axum::Router,
-    stopped: impl Future<Output = ()> + Send + 'static,
-) {
-    // It ends only by its signal; accept errors are retried inside.
-    let _ended = axum::serve(listener, router)
-        .with_graceful_shutdown(stopped)
-        .await;
-}
-
 async fn grpc(
     fleet: Fleet,
     incoming: ReceiverStream<tls::Accepted>,
@@ -333,8 +337,8 @@ fn every(period: Duration) -> Interval {
 
 async fn tidy(database: &Database, kept: i64) -> Result<()> {
     make_partitions(database).await?;
+    changes::compact(database, kept).await?;
     let tx = database.system().await?;
-    changes::compact(&tx, kept, Timestamp::now().as_second()).await?;
     cluster::forget_replicas(&tx).await?;
     tx.commit().await
 }

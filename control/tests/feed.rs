@@ -1,5 +1,6 @@
 //! What a gateway that follows is sent.
 
+use sortie_control::database::changes;
 use sortie_proto::change::Tombstone;
 use sortie_proto::id::{SessionId, TenantId, VaultId};
 use sortie_proto::revision::Revision;
@@ -117,5 +118,34 @@ async fn a_stream_resumes_by_revision_and_misses_nothing() {
     };
     let mut stream = gateway.follow(Some(ahead), &[]).await;
     assert_eq!(stream.status().await, tonic::Code::FailedPrecondition);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_outlives_its_token_by_more_than_clocks_differ() {
+    let fixture = Fixture::start().await;
+    let path = format!("/v1/tenants/-/sessions/{}:revoke", fixture.session);
+    fixture.owner.call(&path).await.expect(200);
+    let margin = "SELECT r.expires_at - extract(epoch FROM s.expires_at)::int8 \
+                  FROM revocations r JOIN sessions s ON s.id = r.subject_id";
+    let tx = fixture.database().system().await.unwrap();
+    let margin: i64 = tx.query_one(margin, &[]).await.unwrap().get(0);
+    assert!(margin >= 3_600, "{margin}");
+    drop(tx);
+    for (ago, stays) in [(60, 1), (3_600, 0)] {
+        let ended = format!("extract(epoch FROM now())::int8 - {ago}");
+        fixture
+            .alter(&format!("UPDATE revocations SET expires_at = {ended}"))
+            .await;
+        let tx = fixture.database().system().await.unwrap();
+        let live = changes::live_revocations(&tx, fixture.tenant)
+            .await
+            .unwrap();
+        assert_eq!(live.len(), stays, "ended {ago} s ago");
+        drop(tx);
+        changes::compact(fixture.database(), 1_000).await.unwrap();
+        let kept = fixture.count("revocations").await;
+        assert_eq!(kept, i64::try_from(stays).unwrap());
+    }
     fixture.stop().await;
 }

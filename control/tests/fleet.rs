@@ -201,3 +201,49 @@ async fn an_intermediate_is_bound_to_one_level_and_to_the_tenants_root() {
     assert_eq!(fixture.acts("authority.sign").await, 1);
     fixture.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passing_failure_of_the_database_refuses_no_vault() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("gw1").await;
+    let mut stream = gateway.follow(None, &[]).await;
+    stream.welcome().await;
+    fixture.database().close();
+    stream.subscribe(fixture.vault, &fixture.token, None).await;
+    assert_eq!(stream.status().await, Code::Unavailable);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_prolonging_leaves_the_release_that_another_token_proved() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("gw1").await;
+    let mut stream = gateway.follow(None, &[]).await;
+    stream.welcome().await;
+    stream.subscribe(fixture.vault, &fixture.token, None).await;
+    stream.tenant().await;
+    let have = stream.vault().await.revision.unwrap().into();
+    stream
+        .subscribe(fixture.vault, "sortie_ses_nonsense", Some(have))
+        .await;
+    let refused = stream.refused().await;
+    assert_eq!(refused.code, "token_malformed");
+    assert!(refused.held);
+    // The vault's changes still come.
+    let service = sortie_proto::id::ServiceId::generate();
+    let gone = sortie_proto::change::Tombstone::Service(fixture.vault, service);
+    fixture.publish(Some(fixture.vault), gone).await;
+    stream.change().await;
+    // What is about the vault ends it.
+    let path = "/v1/tenants/-/vaults/v";
+    let off = serde_json::json!({ "enabled": false });
+    fixture.owner.patch(path, off).await.expect(200);
+    stream.change().await;
+    stream
+        .subscribe(fixture.vault, &fixture.token, Some(have))
+        .await;
+    let refused = stream.refused().await;
+    assert_eq!(refused.code, "vault_disabled");
+    assert!(!refused.held);
+    fixture.stop().await;
+}

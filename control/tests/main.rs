@@ -17,4 +17,5 @@ mod seal;
 mod feed;
 mod fleet;
 mod journal;
+mod limits;
 mod private;

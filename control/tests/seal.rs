@@ -47,6 +47,14 @@ async fn what_a_vault_key_seals_opens_after_a_restart_and_nowhere_else() {
     let sealed = {
         let keys = bare.keys().await;
         let tx = bare.database.system().await.unwrap();
+        let [t, v, o] = [tenant.uuid(), vault.uuid(), other.uuid()];
+        tx.batch(&format!(
+            "INSERT INTO tenants (id, name) VALUES ('{t}', 't'); \
+             INSERT INTO vaults (id, tenant_id, name, mode, staleness_seconds) \
+             VALUES ('{v}', '{t}', 'v', 'deny', 30), ('{o}', '{t}', 'o', 'deny', 30)"
+        ))
+        .await
+        .unwrap();
         keys.create_tenant(&tx, tenant).await.unwrap();
         keys.create_vault(&tx, tenant, vault).await.unwrap();
         keys.create_vault(&tx, tenant, other).await.unwrap();

@@ -68,6 +68,7 @@ async fn fill(fixture: &Fixture) {
     let revoke = format!("/v1/tenants/-/sessions/{}:revoke", fixture.session);
     fixture.owner.call(&revoke).await.expect(200);
     let mut gateway = fixture.enrol("gw1").await;
+    fixture.release_to(&gateway).await;
     let records = vec![use_record(fixture, 1), completion_record(fixture, 2)];
     gateway.ship(0, 1, records).await.unwrap();
 }

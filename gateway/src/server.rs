@@ -204,6 +204,12 @@ fn guard_memory() -> Result<(), Error> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(system("to forbid core dumps"))?;
     sortie_sys::forbid_dumps().map_err(|error| Error::System("to forbid dumps", error))?;
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).map_err(system("to tell its limits"))?;
+    // macOS says "infinite" and accepts OPEN_MAX at most.
+    let most = if cfg!(target_os = "macos") {
+        most.min(10_240)
+    } else {
+        most
+    };
     setrlimit(Resource::RLIMIT_NOFILE, most, most).map_err(system("to raise its limits"))
 }
 

@@ -12,6 +12,9 @@ use crate::tenant::Tenant;
 use crate::token::VerifyingKey;
 use crate::vault::Vault;
 
+/// The largest event of the feed, in bytes as encoded. Control sends none beyond it; gateways take somewhat more.
+pub const EVENT_BYTES_MAX: usize = 48 * 1024 * 1024;
+
 /// A change of the cluster's state. Applying one twice, or late, is harmless: it carries the whole object.
 #[derive(Debug, Clone)]
 pub struct Change {

@@ -13,7 +13,7 @@ use sortie_proto::wire::v1;
 
 use super::fields::{self, Problems};
 use super::page::Page;
-use super::{Context, Draft, lock_vault, not_found, record_in, reveal, spec, vault_of};
+use super::{Context, Draft, check_size, lock_vault, not_found, record_in, reveal, spec, vault_of};
 use crate::access::{Authorized, Manage, Read};
 use crate::database::credentials::{self as rows, CredentialRow};
 use crate::database::{Reference, Transaction, changes};
@@ -80,6 +80,7 @@ pub async fn put(
     seal(by, &key, &mut credential, &opened);
     let shown: Vec<_> = opened.destinations.iter().map(spec::show).collect();
     let row = rows::put(&tx, by.tenant(), &credential, &shown).await?;
+    check_size(&tx, by, vault.id).await?;
     let draft = Draft {
         action: "credential.put",
         subject: credential.name.clone(),

@@ -15,6 +15,9 @@ use crate::database::agents::{self, AgentRow};
 use crate::database::{Reference, Transaction, changes, grants as rows};
 use crate::error::{Error, Result};
 
+/// The most grants that a vault may have: a gateway gets them in one message.
+const PER_VAULT_MAX: i64 = 50_000;
+
 async fn agent_of(tx: &Transaction, by: &Authorized<Manage>, agent: &str) -> Result<AgentRow> {
     let reference = Reference::read(agent, AgentId::uuid);
     let row = agents::get(tx, by.tenant(), reference).await?;
@@ -24,7 +27,7 @@ async fn agent_of(tx: &Transaction, by: &Authorized<Manage>, agent: &str) -> Res
 /// Gives an agent a role on a vault, in the place of the one that it had.
 ///
 /// # Errors
-/// `invalid_argument`, `not_found`, or as the database's.
+/// `invalid_argument`, `not_found`, `resource_exhausted`, or as the database's.
 pub async fn put(
     cx: &Context,
     by: &Authorized<Manage>,
@@ -48,6 +51,9 @@ pub async fn put(
     let vault = vault_of(&tx, by, &request.vault).await?;
     let agent = agent_of(&tx, by, &request.agent).await?;
     let ends = (vault.id, agent.id);
+    if rows::count_others(&tx, by.tenant(), ends).await? >= PER_VAULT_MAX {
+        return Err(Error::new(Code::ResourceExhausted).because("The vault has 50,000 grants."));
+    }
     let grant = rows::put(&tx, by.tenant(), ends, role, expires_at).await?;
     let object = Object::Grant(grant);
     changes::publish(&tx, Some(by.tenant()), Some(vault.id), &object).await?;

@@ -11,7 +11,7 @@ use sortie_proto::wire::v1;
 
 use super::fields::{self, Problems};
 use super::page::Page;
-use super::{Context, Draft, lock_vault, not_found, record_in, spec, vault_of};
+use super::{Context, Draft, check_size, lock_vault, not_found, record_in, spec, vault_of};
 use crate::access::{Authorized, Manage, Read};
 use crate::database::services::{self as rows, ServiceRow};
 use crate::database::{Reference, Transaction, changes};
@@ -51,6 +51,7 @@ pub async fn put(
     wanted.vault = vault.id;
     place(&tx, by, &mut wanted).await?;
     let row = rows::put(&tx, by.tenant(), &wanted).await?;
+    check_size(&tx, by, vault.id).await?;
     let draft = Draft {
         action: "service.put",
         subject: wanted.name.clone(),

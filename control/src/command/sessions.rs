@@ -13,7 +13,7 @@ use sortie_proto::wire::v1;
 use super::fields::{self, Problems, show};
 use super::mint::{self, Wanted};
 use super::page::Page;
-use super::{Context, Draft, not_found, record_in, reveal};
+use super::{Context, Draft, MINT_SLACK_SECONDS, not_found, record_in, reveal};
 use crate::access::{Authorized, Sessions};
 use crate::database::sessions::{self as rows, Generations, NewSession, SessionRow};
 use crate::database::{Reference, agents, changes};
@@ -21,6 +21,8 @@ use crate::error::{Error, Result};
 
 /// The most sessions of one call.
 const BATCH_MAX: usize = 1_000;
+/// The most revoked sessions of a tenant whose tokens have not ended: every gateway that serves it holds them all.
+const REVOKED_MAX: i64 = 100_000;
 /// After so many signatures others get a turn.
 const SIGNED_AT_ONCE: usize = 32;
 
@@ -229,17 +231,26 @@ fn own(by: &Authorized<Sessions>, row: Option<SessionRow>) -> Result<SessionRow>
 /// Refuses a session's tokens from now on.
 ///
 /// # Errors
-/// `not_found`, or as the database's.
+/// `not_found`, `resource_exhausted`, or as the database's.
 pub async fn revoke(cx: &Context, by: &Authorized<Sessions>, session: &str) -> Result<v1::Revoked> {
     by.may_mint()?;
     let tx = cx.database.tenant(by.tenant()).await?;
     let row = own(by, rows::lock(&tx, by.tenant(), id(session)?).await?)?;
+    if row.revoked_at.is_none()
+        && changes::revoked_sessions(&tx, by.tenant(), REVOKED_MAX).await? >= REVOKED_MAX
+    {
+        let why = "100,000 sessions are revoked and have not ended. Revoke the agent or the vault.";
+        return Err(Error::new(Code::ResourceExhausted).because(why));
+    }
     rows::revoke(&tx, row.id).await?;
     let revocation = Revocation {
         tenant: by.tenant(),
         subject: RevokedSubject::Session(row.id),
-        // The token's end is in whole seconds; the entry outlives it.
-        expires_at: row.expires_at.as_second().saturating_add(1),
+        // The entry outlives the token, by whatever clock.
+        expires_at: row
+            .expires_at
+            .as_second()
+            .saturating_add(MINT_SLACK_SECONDS),
     };
     changes::revoke(&tx, &revocation).await?;
     let draft = Draft {

@@ -4,7 +4,7 @@
 
 use http::HeaderName;
 use sortie_proto::credential::{Destination, Surface};
-use sortie_proto::host::{HostPattern, PathPattern};
+use sortie_proto::host::{Host, HostPattern, PathPattern};
 use sortie_proto::id::{ServiceId, VaultId};
 use sortie_proto::service::{
     Injection, Intercept, Placeholders, Scheme, Service, Template, is_name,
@@ -150,6 +150,15 @@ pub(super) fn service(problems: &mut Problems, spec: v1::ServiceSpec) -> Option<
     };
     let inject = injections(problems, spec.inject);
     let placeholders = spec.placeholders.map(|spec| placeholders(problems, spec));
+    if let (
+        Some(Scheme::Https),
+        Some(Intercept::Always),
+        Some(HostPattern::Exact(Host::Address(_))),
+    ) = (scheme, intercept, &host)
+    {
+        let message = "must be a name for HTTPS, as certificates are verified by name, unless `intercept` is `never`";
+        problems.add("host", message);
+    }
     if intercept == Some(Intercept::Never) && (!inject.is_empty() || placeholders.is_some()) {
         let message =
             "must be `always` where something is injected: an unopened tunnel takes nothing";

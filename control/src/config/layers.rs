@@ -31,7 +31,6 @@ pub(super) struct Raw {
 #[serde(deny_unknown_fields)]
 struct RawApi {
     listen: Option<String>,
-    public_url: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -158,13 +157,7 @@ pub(super) fn check(raw: Raw) -> Result<Config, Invalid> {
             ca_file,
         }),
         database_connections: connections,
-        api: Api {
-            public_url: raw
-                .api
-                .public_url
-                .unwrap_or_else(|| format!("http://{api_listen}")),
-            listen: api_listen,
-        },
+        api: Api { listen: api_listen },
         feed,
         admin_listen,
         log: Log {

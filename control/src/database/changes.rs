@@ -8,7 +8,7 @@ use sortie_proto::revision::Revision;
 use sortie_proto::wire::v1;
 use uuid::Uuid;
 
-use crate::database::Transaction;
+use crate::database::{Database, Transaction};
 use crate::error::{Error, Result};
 
 /// The channel that sequencing notifies. It only wakes: what is new is read from the table.
@@ -16,6 +16,13 @@ pub const CHANNEL: &str = "sortie_changes";
 
 /// Held while the outbox is moved. An arbitrary constant.
 const SEQUENCE_LOCK: i64 = 0x0073_6f72_7469_6502;
+
+/// How long a revocation outlives the last token that it covers: clocks of nodes and replicas differ, and an entry that
+/// stays too long refuses nothing more.
+const EXPIRY_SLACK_SECONDS: i64 = 300;
+
+/// How many changes one transaction of [`compact`] deletes at most.
+const FORGOTTEN_AT_ONCE: i64 = 5_000;
 
 /// Puts a change into the outbox, in the transaction that makes it.
 ///
@@ -76,20 +83,16 @@ fn subject_columns(revocation: &Revocation) -> Result<(&'static str, Uuid, i64)>
     })
 }
 
-/// The revocations of a tenant that still cover a token. An entry of an unknown kind is an error, never left out.
+/// The revocations of a tenant that may still cover a token, by the database's clock and with slack. An entry of an unknown kind is an error, never left out.
 ///
 /// # Errors
 /// As the database's.
-pub async fn live_revocations(
-    tx: &Transaction,
-    tenant: TenantId,
-    now: i64,
-) -> Result<Vec<Revocation>> {
+pub async fn live_revocations(tx: &Transaction, tenant: TenantId) -> Result<Vec<Revocation>> {
     let rows = tx
         .query(
             "/* revocations.live */ SELECT kind, subject_id, generation, expires_at FROM revocations \
-             WHERE tenant_id = $1 AND expires_at > $2",
-            &[&tenant.uuid(), &now],
+             WHERE tenant_id = $1 AND expires_at > extract(epoch FROM now())::int8 - $2",
+            &[&tenant.uuid(), &EXPIRY_SLACK_SECONDS],
         )
         .await?;
     rows.iter()
@@ -115,12 +118,17 @@ pub async fn live_revocations(
 /// Moves the outbox to `changes` with dense revisions. The caller commits at once: nothing else belongs into the same
 /// transaction, for the lock is held until its end. Answers the last revision.
 ///
+/// A replica that freezes while it holds the lock loses it after two seconds, and with it its connection: every other
+/// one waits for it meanwhile.
+///
 /// The lock is taken in a statement of its own, so that the next one, under READ COMMITTED, sees everything that
 /// committed before the lock was had.
 ///
 /// # Errors
 /// As the database's.
 pub async fn sequence(tx: &Transaction) -> Result<Revision> {
+    tx.batch("SET LOCAL idle_in_transaction_session_timeout = '2s'; SET LOCAL lock_timeout = '4s'")
+        .await?;
     tx.execute(
         "/* changes.lock */ SELECT pg_advisory_xact_lock($1)",
         &[&SEQUENCE_LOCK],
@@ -245,24 +253,59 @@ pub async fn vault_changed(tx: &Transaction, vault: VaultId, since: Revision) ->
     Ok(row.try_get(0)?)
 }
 
-/// Forgets changes older than the last `keep` and revocations that cover no token any more.
+/// How many live revocations of sessions a tenant has; counted no further than `most`.
 ///
 /// # Errors
 /// As the database's.
-pub async fn compact(tx: &Transaction, keep: i64, now: i64) -> Result<()> {
+pub async fn revoked_sessions(tx: &Transaction, tenant: TenantId, most: i64) -> Result<i64> {
+    let row = tx
+        .query_one(
+            "/* revocations.count */ SELECT count(*) FROM (SELECT FROM revocations \
+             WHERE tenant_id = $1 AND kind = 'session' LIMIT $2) AS live",
+            &[&tenant.uuid(), &most],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// Forgets changes older than the last `keep` and revocations that cover no token any more.
+///
+/// The row that says how far is committed first and the rest is deleted in small transactions: sequencing needs that
+/// row, and waits for none of it.
+///
+/// # Errors
+/// As the database's. What was deleted until then stays so; the next call goes on.
+pub async fn compact(database: &Database, keep: i64) -> Result<()> {
+    let tx = database.system().await?;
     tx.execute(
-        "/* changes.compact */ WITH point AS (UPDATE cluster SET compacted_n = greatest(compacted_n, head_n - $1) \
-         RETURNING epoch, compacted_n) DELETE FROM changes USING point \
-         WHERE changes.epoch < point.epoch OR (changes.epoch = point.epoch AND changes.n <= point.compacted_n)",
+        "/* changes.compact */ UPDATE cluster SET compacted_n = head_n - $1 WHERE head_n - $1 > compacted_n",
         &[&keep],
     )
     .await?;
+    tx.commit().await?;
+    while forget(database).await? {}
+    let tx = database.system().await?;
     tx.execute(
-        "/* revocations.expire */ DELETE FROM revocations WHERE expires_at <= $1",
-        &[&now],
+        "/* revocations.expire */ DELETE FROM revocations WHERE expires_at <= extract(epoch FROM now())::int8 - $1",
+        &[&EXPIRY_SLACK_SECONDS],
     )
     .await?;
-    Ok(())
+    tx.commit().await
+}
+
+/// Deletes some of the changes that are no longer kept; answers whether there may be more.
+async fn forget(database: &Database) -> Result<bool> {
+    let tx = database.system().await?;
+    let deleted = tx
+        .execute(
+            "/* changes.forget */ DELETE FROM changes USING (SELECT c.epoch, c.n FROM changes c, cluster \
+             WHERE c.epoch < cluster.epoch OR (c.epoch = cluster.epoch AND c.n <= cluster.compacted_n) \
+             ORDER BY c.epoch, c.n LIMIT $1) AS past WHERE changes.epoch = past.epoch AND changes.n = past.n",
+            &[&FORGOTTEN_AT_ONCE],
+        )
+        .await?;
+    tx.commit().await?;
+    Ok(i64::try_from(deleted).map_err(Error::internal)? >= FORGOTTEN_AT_ONCE)
 }
 
 fn revision(epoch: i64, n: i64) -> Result<Revision> {

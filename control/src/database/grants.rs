@@ -34,6 +34,24 @@ fn read(row: &Row) -> Result<Grant> {
     })
 }
 
+/// How many grants a vault has, besides one of this agent.
+///
+/// # Errors
+/// As the database's.
+pub async fn count_others(
+    tx: &Transaction,
+    tenant: TenantId,
+    (vault, agent): (VaultId, AgentId),
+) -> Result<i64> {
+    let row = tx
+        .query_one(
+            "/* grants.count */ SELECT count(*) FROM grants WHERE tenant_id = $1 AND vault_id = $2 AND agent_id <> $3",
+            &[&tenant.uuid(), &vault.uuid(), &agent.uuid()],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
 /// Adds a grant or replaces it.
 ///
 /// # Errors

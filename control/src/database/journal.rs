@@ -4,6 +4,8 @@
 
 pub mod write;
 
+use std::collections::HashSet;
+
 use sortie_proto::id::{BootId, GatewayId, SessionId, TenantId, VaultId};
 use sortie_proto::wire::v1;
 use tokio_postgres::Row;
@@ -62,6 +64,25 @@ pub async fn move_cursor(tx: &Transaction, lane: Lane, sequence: i64) -> Result<
     )
     .await?;
     Ok(())
+}
+
+/// Which of these tenants a gateway ever had a vault of.
+///
+/// # Errors
+/// As the database's.
+pub async fn served(
+    tx: &Transaction,
+    gateway: GatewayId,
+    tenants: &[Uuid],
+) -> Result<HashSet<Uuid>> {
+    let rows = tx
+        .query(
+            "/* journal.served */ SELECT DISTINCT tenant_id FROM vault_releases \
+             WHERE gateway_id = $1 AND tenant_id = ANY($2)",
+            &[&gateway.uuid(), &tenants],
+        )
+        .await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// Keeps a record that means nothing.
@@ -123,7 +144,8 @@ pub async fn list(tx: &Transaction, filter: &Filter) -> Result<Vec<(Cursor, v1::
              u.session_id, u.agent_id, u.user_name, u.labels, u.service, u.credentials, u.method, u.url, u.outcome, \
              u.code, u.gateway_id, c.status, c.request_bytes, c.response_bytes, c.duration_micros, c.code \
              FROM audit_uses u LEFT JOIN LATERAL (SELECT * FROM audit_completions c \
-                WHERE c.decision_id = u.decision_id AND c.tenant_id = u.tenant_id LIMIT 1) c ON true \
+                WHERE c.decision_id = u.decision_id AND c.tenant_id = u.tenant_id \
+                AND c.gateway_id = u.gateway_id AND c.boot_id = u.boot_id LIMIT 1) c ON true \
              WHERE u.tenant_id = $1 AND ($2::uuid IS NULL OR u.vault_id = $2) AND ($3::uuid IS NULL OR u.session_id = $3) \
              AND ($4::int8 IS NULL OR u.at >= 'epoch'::timestamptz + $4 * interval '1 microsecond') \
              AND ($5::int8 IS NULL OR u.at < 'epoch'::timestamptz + $5 * interval '1 microsecond') \

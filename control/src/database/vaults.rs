@@ -186,6 +186,22 @@ pub async fn raise(
     .transpose()
 }
 
+/// How many bytes a vault's services and credentials have together, in the form in which gateways get them.
+///
+/// # Errors
+/// As the database's.
+pub async fn size(tx: &Transaction, (tenant, vault): (TenantId, VaultId)) -> Result<i64> {
+    let row = tx
+        .query_one(
+            "/* vaults.size */ SELECT (SELECT coalesce(sum(octet_length(spec)), 0) FROM services \
+             WHERE tenant_id = $1 AND vault_id = $2)::int8 + (SELECT coalesce(sum(octet_length(ciphertext)), 0) \
+             FROM credentials WHERE tenant_id = $1 AND vault_id = $2)::int8",
+            &[&tenant.uuid(), &vault.uuid()],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
 /// Removes a vault with all that it holds; answers what it was.
 ///
 /// # Errors

@@ -14,21 +14,27 @@ use super::read::Log;
 use super::sequence::Sequencer;
 use crate::database::{Database, changes};
 use crate::error::Result;
+use crate::ready::Ready;
 
 /// The period: how late a change is when `NOTIFY` fails.
 const POLL: Duration = Duration::from_millis(250);
 const RECONNECT: Duration = Duration::from_secs(1);
 
 /// Runs until it is dropped.
-pub async fn run(database: Database, sequencer: Sequencer, log: Log) {
+pub async fn run(database: Database, sequencer: Sequencer, log: Log, ready: Ready) {
     let notified = Notify::new();
     tokio::join!(
         listen(&database, &notified),
-        follow(&database, &sequencer, &log, &notified)
+        follow(&database, &sequencer, (&log, &ready), &notified)
     );
 }
 
-async fn follow(database: &Database, sequencer: &Sequencer, log: &Log, notified: &Notify) {
+async fn follow(
+    database: &Database,
+    sequencer: &Sequencer,
+    (log, ready): (&Log, &Ready),
+    notified: &Notify,
+) {
     let mut poll = interval(POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -41,15 +47,19 @@ async fn follow(database: &Database, sequencer: &Sequencer, log: &Log, notified:
                 }
             }
         }
-        if let Err(error) = log.pull().await {
-            error.log("reading changes");
-            sleep(POLL).await;
+        match log.pull().await {
+            Ok(()) => ready.set_following(true),
+            Err(error) => {
+                ready.set_following(false);
+                error.log("reading changes");
+                sleep(POLL).await;
+            }
         }
     }
 }
 
 async fn publish_leftovers(database: &Database, sequencer: &Sequencer) -> Result<()> {
-    let tx = database.system().await?;
+    let tx = database.feed().await?;
     let waiting = changes::is_waiting(&tx).await?;
     tx.commit().await?;
     if waiting {

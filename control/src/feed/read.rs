@@ -83,10 +83,15 @@ impl Log {
     pub(super) async fn pull(&self) -> Result<()> {
         loop {
             let last = self.last();
-            let tx = self.0.database.snapshot().await?;
-            let head = changes::head(&tx).await?.last;
-            if head.epoch != last.epoch {
-                tracing::warn!(%head, %last, "the epoch changed: every stream starts again");
+            let tx = self.0.database.feed_snapshot().await?;
+            let changes::Head {
+                last: head,
+                compacted,
+            } = changes::head(&tx).await?;
+            let gone = head.epoch == last.epoch && compacted > last.n;
+            if head.epoch != last.epoch || gone {
+                tracing::warn!(%head, %last, "the epoch changed, or changes are gone that were not read: streams start again");
+                tx.commit().await?;
                 self.0.recent.lock().clear();
                 self.0.last.send_replace(head);
                 return Ok(());

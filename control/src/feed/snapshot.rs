@@ -84,7 +84,7 @@ pub async fn tenant(database: &Database, id: TenantId) -> Result<v1::TenantState
             .map(|text| text.parse().map_err(Error::internal))
             .collect::<Result<_>>()?,
     };
-    let live = changes::live_revocations(&tx, id, Timestamp::now().as_second()).await?;
+    let live = changes::live_revocations(&tx, id).await?;
     tx.commit().await?;
     Ok(v1::TenantState {
         revision: Some(revision.into()),

@@ -1,7 +1,10 @@
 //! From a gateway's journal to the audit log, each record once.
 //!
 //! One transaction a call: lock each lane's cursor, skip what it has, refuse gaps, write, move the cursor. A record
-//! that means nothing is kept aside with the reason: it never holds up the ones behind it.
+//! that means nothing is kept aside with the reason: it never holds up the ones behind it. So is one that says that a
+//! tenant's vault was used where the gateway never had one: only refusals may name whom they like.
+
+use std::collections::HashSet;
 
 use prost::Message;
 use sortie_proto::code::Code;
@@ -51,7 +54,11 @@ pub async fn ship(
     request.lanes.sort_by_key(|batch| batch.lane);
     let tx = fleet.database().system().await?;
     let mut cursors = Vec::with_capacity(request.lanes.len());
-    let mut sorted = Sorted::default();
+    let named: Vec<Uuid> = named(&request).into_iter().collect();
+    let mut sorted = Sorted {
+        served: journal::served(&tx, gateway.id(), &named).await?,
+        ..Sorted::default()
+    };
     for batch in request.lanes {
         let lane = Lane {
             boot,
@@ -66,7 +73,7 @@ pub async fn ship(
         });
     }
     write::uses(&tx, boot, &sorted.uses).await?;
-    write::completions(&tx, &sorted.completions).await?;
+    write::completions(&tx, boot, &sorted.completions).await?;
     tx.commit().await?;
     for (kind, count) in [
         ("use", sorted.uses.len()),
@@ -88,6 +95,21 @@ struct Sorted {
     uses: Vec<Use>,
     completions: Vec<Completion>,
     quarantined: usize,
+    /// The tenants of which the gateway had a vault.
+    served: HashSet<Uuid>,
+}
+
+/// The tenants whose vaults a batch says were used.
+fn named(request: &v1::ShipRequest) -> HashSet<Uuid> {
+    let records = request.lanes.iter().flat_map(|lane| &lane.records);
+    records
+        .filter_map(|record| match &record.event {
+            Some(Event::Use(event)) if event.outcome() != v1::Outcome::Refused => {
+                Uuid::from_slice(&event.tenant_id).ok()
+            }
+            Some(Event::Use(_) | Event::Completion(_)) | None => None,
+        })
+        .collect()
 }
 
 async fn take(
@@ -128,7 +150,13 @@ async fn take(
 impl Sorted {
     fn add(&mut self, record: &v1::Record, lane: i32, sequence: i64) -> Result<(), &'static str> {
         match &record.event {
-            Some(Event::Use(event)) => self.uses.push(read_use(event, lane, sequence)?),
+            Some(Event::Use(event)) => {
+                let read = read_use(event, lane, sequence)?;
+                if event.outcome() != v1::Outcome::Refused && !self.served.contains(&read.tenant) {
+                    return Err("a tenant of which this gateway never had a vault");
+                }
+                self.uses.push(read);
+            }
             Some(Event::Completion(event)) => self.completions.push(read_completion(event)?),
             None => return Err("neither a use nor a completion"),
         }

@@ -98,7 +98,7 @@ impl Beats {
 
     async fn beat(&self, database: &Database) -> Result<Beat> {
         let number = self.begun.fetch_add(1, Ordering::SeqCst).saturating_add(1);
-        let tx = database.system().await?;
+        let tx = database.feed().await?;
         let revision = changes::sequence(&tx).await?;
         cluster::beat(
             &tx,

@@ -3,10 +3,14 @@
 //! One task a stream, one message at a time: what a gateway asked before a nonce is answered before that nonce is
 //! echoed. A gateway that does not take its events for 30 s is cut off and resumes by revision.
 
+mod refused;
+
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
+use prost::Message as _;
+use sortie_proto::change::EVENT_BYTES_MAX;
 use sortie_proto::code::Code;
 use sortie_proto::id::{TenantId, VaultId};
 use sortie_proto::revision::Revision;
@@ -17,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 use tonic::Status;
 
+use self::refused::{Refused, is_about_the_token};
 use super::admit::Gateway;
 use super::lease::Nonces;
 use super::release::{entitled, id, release};
@@ -169,8 +174,11 @@ impl Following {
         for tenant in wanted.into_iter().filter(|tenant| held.contains(tenant)) {
             if resumed.is_some() {
                 following.scope.serve(tenant, following.sent);
-            } else {
-                following.send_tenant(tenant).await?;
+            } else if let Err(error) = following.send_tenant(tenant).await {
+                // The gateway does without this one, and hears why when it asks for a vault of it.
+                if error.code() != Code::ResourceExhausted {
+                    return Err(error);
+                }
             }
         }
         Ok(following)
@@ -229,6 +237,7 @@ impl Following {
     async fn subscribe(&mut self, subscribe: v1::Subscribe) -> Result<()> {
         let vault: VaultId = id(&subscribe.vault_id, "vault_id")?;
         let have = subscribe.have.map(Revision::from);
+        let prolongs = have.is_some() && self.scope.holds(vault);
         match self
             .serve_vault(vault, &subscribe.session_token, have)
             .await
@@ -251,6 +260,9 @@ impl Following {
                     .releases
                     .with_label_values(&[code])
                     .inc();
+                if prolongs && is_about_the_token(error.code()) {
+                    return self.tell_refused(vault, code, true).await;
+                }
                 self.refuse(vault, code).await
             }
         }
@@ -268,20 +280,16 @@ impl Following {
         if !known && self.scope.vaults() >= self.fleet.0.config.vaults_per_gateway {
             return Err(Refused::Vault(Error::new(Code::ResourceExhausted)));
         }
-        let release = release(&self.fleet, &self.gateway, vault, token)
-            .await
-            .map_err(Refused::Vault)?;
+        let release = release(&self.fleet, &self.gateway, vault, token).await?;
         if known && have.is_some() {
             self.scope.prolong(&release);
             return Ok(());
         }
         if !self.scope.serves(release.tenant) {
-            self.send_tenant(release.tenant)
-                .await
-                .map_err(Refused::Vault)?;
+            self.send_tenant(release.tenant).await?;
         }
         if let Some(have) = have
-            && self.is_current(vault, have).await.map_err(Refused::Vault)?
+            && self.is_current(vault, have).await?
         {
             self.scope.hold(&release, have);
             return Ok(());
@@ -292,18 +300,21 @@ impl Following {
             release.tenant,
             vault,
         )
-        .await
-        .map_err(Refused::Vault)?;
+        .await?;
         if snapshot.revision < self.sent {
             let behind = Error::new(Code::Unavailable)
                 .because("the database is behind what was already sent");
             return Err(Refused::Stream(behind));
         }
+        let wire = v1::VaultSnapshot::from(&snapshot);
+        let bytes = wire.encoded_len();
+        if bytes > EVENT_BYTES_MAX {
+            tracing::warn!(vault.id = %vault, bytes, "a vault is too large for the feed and is refused");
+            return Err(Refused::Vault(Error::new(Code::ResourceExhausted)));
+        }
         self.scope.hold(&release, snapshot.revision);
         self.fleet.metrics().snapshots.inc();
-        self.send(Event::Vault((&snapshot).into()))
-            .await
-            .map_err(Refused::Stream)
+        self.send(Event::Vault(wire)).await.map_err(Refused::Stream)
     }
 
     /// Whether nothing about a vault has changed since the gateway's copy.
@@ -320,6 +331,11 @@ impl Following {
 
     async fn send_tenant(&mut self, tenant: TenantId) -> Result<()> {
         let state = snapshot::tenant(self.fleet.database(), tenant).await?;
+        let bytes = state.encoded_len();
+        if bytes > EVENT_BYTES_MAX {
+            tracing::warn!(tenant.id = %tenant, bytes, "a tenant is too large for the feed and is refused");
+            return Err(Error::new(Code::ResourceExhausted));
+        }
         let revision = state.revision.map(Revision::from).unwrap_or_default();
         self.scope.serve(tenant, revision);
         self.send(Event::Tenant(state)).await
@@ -339,9 +355,14 @@ impl Following {
     /// Tells that a vault is not, or no longer, sent: the gateway must not serve it.
     async fn refuse(&mut self, vault: VaultId, code: &str) -> Result<()> {
         self.scope.forget(vault);
+        self.tell_refused(vault, code, false).await
+    }
+
+    async fn tell_refused(&self, vault: VaultId, code: &str, held: bool) -> Result<()> {
         self.send(Event::VaultRefused(v1::VaultRefused {
             vault_id: vault.to_bytes(),
             code: code.to_owned(),
+            held,
         }))
         .await
     }
@@ -374,10 +395,4 @@ fn refuse_if_behind(gateway: &Gateway, seen: Option<Revision>, head: Revision) -
     tracing::error!(gateway.id = %gateway.id(), %seen, %head,
         "a gateway has seen a later revision than the database holds: was it restored without raising the epoch?");
     Err(Error::new(Code::FailedPrecondition).because("the database is behind this gateway"))
-}
-
-/// Whether a failure ends the stream or is about one vault.
-enum Refused {
-    Vault(Error),
-    Stream(Error),
 }

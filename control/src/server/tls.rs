@@ -1,7 +1,7 @@
 //! TLS of the port that gateways connect to: 1.3 only, client certificates of the cluster's authority, no tickets.
 //!
 //! A resumed session would skip the check of the client's certificate, so none can be resumed. Handshakes run beside
-//! each other, each with a deadline; how many at once is bounded.
+//! each other, each with a deadline; how many at once is bounded, and so are the connections.
 
 use std::io;
 use std::sync::Arc;
@@ -16,22 +16,25 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::connection::Connection;
 use crate::error::{Error, Result};
 use crate::seal::Keys;
 use crate::tasks::Tasks;
 
 /// A connection whose handshake is done.
-pub(super) type Accepted = io::Result<TlsStream<TcpStream>>;
+pub(super) type Accepted = io::Result<Connection<TlsStream<TcpStream>>>;
 
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How many handshakes run at once; further connections wait in the kernel's queue.
 const HANDSHAKES: usize = 256;
+/// How many connections are open at once; further ones wait in the kernel's queue. A gateway has one or two.
+const CONNECTIONS: usize = 8_192;
 /// How often this server's certificate is made anew: long before its 30 days are over.
 const RENEW: Duration = Duration::from_secs(24 * 3600);
 
@@ -103,7 +106,11 @@ impl Acceptor {
         let spawner = tasks.clone();
         tasks.spawn_until_stop("accept gateways", async move {
             let slots = Arc::new(Semaphore::new(HANDSHAKES));
+            let connections = Arc::new(Semaphore::new(CONNECTIONS));
             loop {
+                let Ok(connection) = Arc::clone(&connections).acquire_owned().await else {
+                    return;
+                };
                 let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
                     return;
                 };
@@ -119,7 +126,7 @@ impl Acceptor {
                 let (tls, done) = (self.tls.clone(), done.clone());
                 spawner.spawn_until_stop("handshake", async move {
                     let _slot = slot;
-                    handshake(&tls, stream, &done).await;
+                    handshake(&tls, stream, connection, &done).await;
                 });
             }
         });
@@ -127,11 +134,19 @@ impl Acceptor {
     }
 }
 
-async fn handshake(tls: &TlsAcceptor, stream: TcpStream, done: &mpsc::Sender<Accepted>) {
+async fn handshake(
+    tls: &TlsAcceptor,
+    stream: TcpStream,
+    connection: OwnedSemaphorePermit,
+    done: &mpsc::Sender<Accepted>,
+) {
     // Frames are small and wanted at once; a socket that refuses the option works all the same.
     let _nodelay = stream.set_nodelay(true);
     match timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
-        Ok(Ok(stream)) => drop(done.send(Ok(stream)).await),
+        Ok(Ok(stream)) => {
+            let connection = Connection::new(stream, connection, HANDSHAKE_MAX);
+            drop(done.send(Ok(connection)).await);
+        }
         Ok(Err(error)) => tracing::info!(%error, "a gateway's TLS handshake failed"),
         Err(_late) => tracing::info!("a gateway's TLS handshake took too long"),
     }

@@ -100,3 +100,18 @@ async fn two_services_that_nothing_tells_apart_are_refused() {
     let other = "/v1/tenants/-/vaults/w/services/b";
     owner.put(other, body).await.expect(200);
 }
+
+#[tokio::test]
+async fn https_to_an_address_is_for_unopened_tunnels_only() {
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    let path = format!("{ALL}/by-address");
+    for host in ["10.0.0.1", "[2001:db8::1]"] {
+        let body = json!({ "host": host });
+        owner.put(&path, body).await.refused_fields(&["host"]);
+        let body = json!({ "host": host, "intercept": "never" });
+        owner.put(&path, body).await.expect(200);
+        let body = json!({ "host": host, "scheme": "http" });
+        owner.put(&path, body).await.expect(200);
+    }
+}

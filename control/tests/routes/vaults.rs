@@ -2,6 +2,16 @@ use serde_json::json;
 
 use crate::support::Control;
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_vaults_key_is_gone() {
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    assert_eq!(control.count("data_keys").await, 1);
+    owner.delete("/v1/tenants/-/vaults/v").await.expect(200);
+    assert_eq!(control.count("data_keys").await, 0);
+    control.stop().await;
+}
+
 #[tokio::test]
 async fn a_vault_is_made_changed_revoked_and_deleted() {
     let control = Control::start().await;

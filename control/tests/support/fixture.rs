@@ -11,7 +11,7 @@ use sortie_proto::revision::Revision;
 use sortie_proto::token::{Claims, VaultClaim};
 use sortie_proto::wire::v1;
 
-use super::{Caller, Control};
+use super::{Caller, Control, Gateway};
 
 /// A control plane with the tenant `acme`, its vault `v`, its agent `runner` and a session of that.
 pub(crate) struct Fixture {
@@ -109,16 +109,35 @@ impl Fixture {
         self.state().sequencer.committed().await.unwrap()
     }
 
+    /// Records that a gateway has the vault.
+    pub(crate) async fn release_to(&self, gateway: &Gateway) {
+        let (node, vault) = (gateway.id().uuid(), self.vault.uuid());
+        let (tenant, session) = (self.tenant.uuid(), self.session.uuid());
+        let sql =
+            "INSERT INTO vault_releases (gateway_id, vault_id, tenant_id, session_id, expires_at)";
+        self.alter(&format!(
+            "{sql} VALUES ('{node}', '{vault}', '{tenant}', '{session}', 0)"
+        ))
+        .await;
+    }
+
     pub(crate) async fn stop(self) {
         self.control.stop().await;
     }
+}
+
+/// An hour ago and so many microseconds later.
+fn micros(n: u64) -> i64 {
+    static BEGUN: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
+    let begun = BEGUN.get_or_init(|| jiff::Timestamp::now().as_microsecond() - 3_600 * 1_000_000);
+    begun + i64::try_from(n).unwrap()
 }
 
 /// A well-formed record of a use.
 pub(crate) fn use_record(fixture: &Fixture, n: u64) -> v1::Record {
     let event = v1::Use {
         decision_id: DecisionId::generate().to_bytes(),
-        at_micros: 1_700_000_000_000_000 + i64::try_from(n).unwrap(),
+        at_micros: micros(n),
         tenant_id: fixture.tenant.to_bytes(),
         vault_id: fixture.vault.to_bytes(),
         session_id: fixture.session.to_bytes(),
@@ -145,7 +164,7 @@ pub(crate) fn use_record(fixture: &Fixture, n: u64) -> v1::Record {
 pub(crate) fn completion_record(fixture: &Fixture, n: u64) -> v1::Record {
     let event = v1::Completion {
         decision_id: DecisionId::generate().to_bytes(),
-        at_micros: 1_700_000_000_000_000 + i64::try_from(n).unwrap(),
+        at_micros: micros(n),
         tenant_id: fixture.tenant.to_bytes(),
         status: 200,
         ..v1::Completion::default()

@@ -208,6 +208,7 @@ impl Peers {
             idle: Duration::from_secs(30),
             interval: Duration::from_secs(10),
             count: 3,
+            #[cfg(target_os = "linux")]
             user_timeout: self.config.write_timeout,
         });
         options

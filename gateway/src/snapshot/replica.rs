@@ -86,6 +86,8 @@ struct Entry {
     /// The session whose token the open subscription carries, and for how many ticks it is open.
     asked: Option<(SessionId, u32)>,
     release_end: i64,
+    /// The session whose token was sent to prolong the release, and when that ends without it.
+    prolonging: Option<(SessionId, i64)>,
     latest: Option<Ticket>,
     waiting: VecDeque<(Ticket, Answer)>,
     early: Vec<Change>,
@@ -148,6 +150,7 @@ impl Replica {
         self.state.lease().disconnected();
         for entry in self.vaults.values_mut() {
             entry.asked = None;
+            entry.prolonging = None;
         }
     }
 
@@ -239,6 +242,7 @@ impl Replica {
         if welcomed && due && entry.whole.is_some() && entry.asked.is_none() {
             let have = entry.whole.as_ref().map(|whole| whole.state.revision);
             if let Some(ticket) = entry.latest.clone() {
+                entry.prolonging = Some((ticket.session, entry.release_end));
                 entry.release_end = ticket.end;
                 self.subscribe(id, &ticket, have);
             }

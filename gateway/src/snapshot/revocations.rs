@@ -14,6 +14,10 @@ use sortie_proto::id::{AgentId, SessionId, TenantId, VaultId};
 use sortie_proto::token::Claims;
 use tokio::sync::watch;
 
+/// How much longer than said an entry is kept, in seconds: this node's clock and control's differ, and an entry that is
+/// kept too long refuses nothing more.
+const EXPIRY_SLACK: i64 = 600;
+
 /// The live revocations of a tenant. Each entry carries when it may be forgotten.
 #[derive(Debug, Clone, Default)]
 struct Entries {
@@ -75,8 +79,9 @@ impl Revocations {
         drop(turn);
     }
 
-    /// Forgets the entries that have ended. `now` is seconds since the Unix epoch.
+    /// Forgets the entries that have ended a while ago. `now` is seconds since the Unix epoch.
     pub(super) fn expire(&self, now: i64) {
+        let now = now.saturating_sub(EXPIRY_SLACK);
         let turn = self.writing.lock();
         let tenants = self.tenants.pin();
         for (tenant, held) in &tenants {

@@ -1,5 +1,8 @@
 //! How records of uses and completions go in: `COPY` into a temporary table, then one `INSERT … SELECT` from it.
 //!
+//! A time that lies more than five minutes after the arrival, or a month before it, is drawn to that bound: what a node
+//! says cannot put its records in front of everybody's for ever.
+//!
 //! `COPY` cannot write to a table under row-level security. The temporary tables live as long as their connection and
 //! are emptied at the end of each transaction: making and dropping them each time would fill the system's catalogue with
 //! dead rows, at every batch of every gateway.
@@ -54,6 +57,10 @@ pub struct Completion {
     pub redactions: i32,
 }
 
+/// The time of a record of the temporary tables.
+const AT: &str = "least(greatest('epoch'::timestamptz + at * interval '1 microsecond', now() - interval '31 days'), \
+                  now() + interval '5 minutes')";
+
 /// Stores the uses of a boot.
 ///
 /// # Errors
@@ -75,11 +82,11 @@ pub async fn uses(tx: &Transaction, boot: Boot, uses: &[Use]) -> Result<()> {
     )
     .await?;
     tx.execute(
-        "/* audit_uses.insert */ INSERT INTO audit_uses (decision_id, at, tenant_id, vault_id, session_id, agent_id, \
+        &format!("/* audit_uses.insert */ INSERT INTO audit_uses (decision_id, at, tenant_id, vault_id, session_id, agent_id, \
          user_name, labels, service, credentials, method, url, outcome, code, source, gateway_id, boot_id, lane, sequence) \
-         SELECT decision, 'epoch'::timestamptz + at * interval '1 microsecond', tenant, vault, session, agent, user_name, \
+         SELECT decision, {AT}, tenant, vault, session, agent, user_name, \
          labels::jsonb, service, credentials::jsonb, method, url, outcome, code, source, $1, $2, lane, sequence \
-         FROM pg_temp.incoming_uses",
+         FROM pg_temp.incoming_uses"),
         &[&boot.gateway.uuid(), &boot.id.uuid()],
     )
     .await?;
@@ -128,11 +135,11 @@ fn use_values(row: &Use) -> [&(dyn ToSql + Sync); 17] {
     ]
 }
 
-/// Stores completions.
+/// Stores the completions of a boot.
 ///
 /// # Errors
 /// As the database's.
-pub async fn completions(tx: &Transaction, completions: &[Completion]) -> Result<()> {
+pub async fn completions(tx: &Transaction, boot: Boot, completions: &[Completion]) -> Result<()> {
     if completions.is_empty() {
         return Ok(());
     }
@@ -149,11 +156,11 @@ pub async fn completions(tx: &Transaction, completions: &[Completion]) -> Result
     )
     .await?;
     tx.execute(
-        "/* audit_completions.insert */ INSERT INTO audit_completions (decision_id, at, tenant_id, status, request_bytes, \
-         response_bytes, duration_micros, upstream_micros, code, redactions) \
-         SELECT decision, 'epoch'::timestamptz + at * interval '1 microsecond', tenant, status, request_bytes, \
-         response_bytes, duration_micros, upstream_micros, code, redactions FROM pg_temp.incoming_completions",
-        &[],
+        &format!("/* audit_completions.insert */ INSERT INTO audit_completions (decision_id, at, tenant_id, status, request_bytes, \
+         response_bytes, duration_micros, upstream_micros, code, redactions, gateway_id, boot_id) \
+         SELECT decision, {AT}, tenant, status, request_bytes, \
+         response_bytes, duration_micros, upstream_micros, code, redactions, $1, $2 FROM pg_temp.incoming_completions"),
+        &[&boot.gateway.uuid(), &boot.id.uuid()],
     )
     .await?;
     Ok(())

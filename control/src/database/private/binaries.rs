@@ -70,29 +70,35 @@ impl Binaries {
 }
 
 fn usual_places() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for (parent, suffix) in [
-        ("/usr/lib/postgresql", "bin"),
-        ("/opt/homebrew/opt", "bin"),
-        ("/usr/local/opt", "bin"),
-        ("/Applications/Postgres.app/Contents/Versions", "bin"),
-    ] {
-        let Ok(entries) = fs::read_dir(parent) else {
-            continue;
-        };
-        let mut versions: Vec<(u32, PathBuf)> = entries
-            .flatten()
-            .filter_map(|entry| {
-                let name = entry.file_name();
-                let name = name.to_str()?;
-                // Homebrew's folder also holds everything else that is installed.
-                let version = name.strip_prefix("postgresql@").unwrap_or(name);
-                Some((version.parse().ok()?, entry.path().join(suffix)))
-            })
-            .collect();
-        versions.sort_by(|a, b| b.cmp(a));
-        found.extend(versions.into_iter().map(|(_, path)| path));
-    }
-    found.push(PathBuf::from("/usr/pgsql/bin"));
-    found
+    // The folder, and what stands before the version in the names of its folders. Some hold much else besides.
+    [
+        ("/usr/lib/postgresql", ""),
+        ("/usr", "pgsql-"),
+        ("/opt/homebrew/opt", "postgresql@"),
+        ("/usr/local/opt", "postgresql@"),
+        ("/Applications/Postgres.app/Contents/Versions", ""),
+    ]
+    .into_iter()
+    .flat_map(|(parent, prefix)| versions(Path::new(parent), prefix))
+    .collect()
 }
+
+/// The programs' folders of each version in a folder, newest first.
+fn versions(parent: &Path, prefix: &str) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(parent) else {
+        return Vec::new();
+    };
+    let mut versions: Vec<(u32, PathBuf)> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let version = name.to_str()?.strip_prefix(prefix)?;
+            Some((version.parse().ok()?, entry.path().join("bin")))
+        })
+        .collect();
+    versions.sort_by(|a, b| b.cmp(a));
+    versions.into_iter().map(|(_, path)| path).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -144,8 +144,13 @@ impl Replica {
         let Some(entry) = self.vaults.get_mut(&id) else {
             return Ok(());
         };
+        if wire.held && entry.whole.is_some() {
+            entry.not_prolonged();
+            return Ok(());
+        }
         let code = link::refusal(&wire.code);
         entry.whole = None;
+        entry.prolonging = None;
         self.state.drop_vault(id);
         // The refusal is about the token that asked. Others may have better ones.
         let asked = entry.asked.take().map(|(session, _)| session);
@@ -258,6 +263,15 @@ impl Replica {
 }
 
 impl Entry {
+    /// The token that was to prolong the release is not good: the release ends when it would have without it, unless
+    /// another token comes.
+    fn not_prolonged(&mut self) {
+        if let Some((session, end)) = self.prolonging.take() {
+            self.release_end = end;
+            self.latest.take_if(|ticket| ticket.session == session);
+        }
+    }
+
     /// Applies a change. Whether it was news.
     fn apply(&mut self, change: &Change) -> bool {
         let next = self

@@ -225,6 +225,7 @@ fn refused(code: &str) -> v1::FollowEvent {
     event(Event::VaultRefused(v1::VaultRefused {
         vault_id: vault_id().to_bytes(),
         code: code.into(),
+        held: false,
     }))
 }
 
@@ -382,6 +383,46 @@ fn a_release_is_prolonged_by_a_later_token_and_ends_without_one() {
 }
 
 #[test]
+fn a_refused_prolonging_leaves_the_vault_until_its_release_ends() {
+    let (state, mut replica) = with_vault(NOW + 100);
+    replica.offer(vault_id(), ticket(2, NOW + 1_000));
+    replica.tick(NOW);
+    assert_eq!(subscriptions(&mut replica), [("2".into(), true)]);
+    let kept = Event::VaultRefused(v1::VaultRefused {
+        vault_id: vault_id().to_bytes(),
+        code: "session_revoked".into(),
+        held: true,
+    });
+    replica.event(event(kept), NOW).unwrap();
+    assert!(state.vault(vault_id()).is_some());
+    // The refused token is not shown again; another one is.
+    replica.tick(NOW);
+    assert!(subscriptions(&mut replica).is_empty());
+    replica.offer(vault_id(), ticket(3, NOW + 500));
+    replica.tick(NOW);
+    assert_eq!(subscriptions(&mut replica), [("3".into(), true)]);
+    replica.event(refused("vault_disabled"), NOW).unwrap();
+    assert!(state.vault(vault_id()).is_none());
+}
+
+#[test]
+fn without_a_better_token_the_release_ends_when_it_would_have() {
+    let (state, mut replica) = with_vault(NOW + 100);
+    replica.offer(vault_id(), ticket(2, NOW + 1_000));
+    replica.tick(NOW);
+    let kept = Event::VaultRefused(v1::VaultRefused {
+        vault_id: vault_id().to_bytes(),
+        code: "session_revoked".into(),
+        held: true,
+    });
+    replica.event(event(kept), NOW).unwrap();
+    replica.tick(NOW + 99);
+    assert!(state.vault(vault_id()).is_some());
+    replica.tick(NOW + 100);
+    assert!(state.vault(vault_id()).is_none());
+}
+
+#[test]
 fn a_vault_that_nobody_uses_is_dropped_and_one_in_use_is_not() {
     let (state, mut replica) = with_vault(NOW + 100_000);
     for _ in 0..IDLE_TICKS {
@@ -396,6 +437,22 @@ fn a_vault_that_nobody_uses_is_dropped_and_one_in_use_is_not() {
         replica.tick(NOW);
     }
     assert!(state.vault(vault_id()).is_none());
+}
+
+#[test]
+fn a_revocation_outlives_its_end_by_more_than_clocks_differ() {
+    let state = State::new();
+    let claims = claims();
+    state.set_epoch(claims.epoch);
+    state.revoke([Revocation {
+        tenant: claims.tenant,
+        subject: RevokedSubject::Session(claims.session),
+        expires_at: NOW,
+    }]);
+    state.expire_revocations(NOW + 500);
+    assert!(state.revoked(&claims));
+    state.expire_revocations(NOW + 700);
+    assert!(!state.revoked(&claims));
 }
 
 #[test]

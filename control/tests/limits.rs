@@ -1,0 +1,118 @@
+//! What one tenant may have at most, so that the others' gateways go on.
+
+use serde_json::json;
+
+use crate::support::{Bare, Fixture, beat};
+
+async fn credential(fixture: &Fixture) {
+    let value = json!({ "value": "a value of some length", "destinations": [{ "host": "api.example.com" }] });
+    let path = "/v1/tenants/-/vaults/v/credentials/TOKEN";
+    fixture.owner.put(path, value).await.expect(200);
+}
+
+/// Makes the vault's one credential as large as that, behind the commands' back.
+async fn enlarge(fixture: &Fixture, bytes: usize) {
+    let sql = format!("UPDATE credentials SET ciphertext = decode(repeat('00', {bytes}), 'hex')");
+    fixture.alter(&sql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_too_large_for_the_feed_is_refused_and_the_stream_goes_on() {
+    let fixture = Fixture::start().await;
+    credential(&fixture).await;
+    enlarge(&fixture, 49 * 1024 * 1024).await;
+    let mut gateway = fixture.enrol("gw1").await;
+    let mut stream = gateway.follow(None, &[]).await;
+    stream.welcome().await;
+    stream.subscribe(fixture.vault, &fixture.token, None).await;
+    stream.tenant().await;
+    assert_eq!(stream.refused().await.code, "resource_exhausted");
+    stream.send(beat(1)).await;
+    assert_eq!(stream.echo().await.nonce, 1);
+    enlarge(&fixture, 1_024).await;
+    stream.subscribe(fixture.vault, &fixture.token, None).await;
+    stream.vault().await;
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_makes_a_vault_too_large_is_refused_when_it_is_written() {
+    let fixture = Fixture::start().await;
+    credential(&fixture).await;
+    enlarge(&fixture, 16 * 1024 * 1024).await;
+    let path = "/v1/tenants/-/vaults/v/services/example";
+    let service = json!({ "host": "api.example.com" });
+    let refused = fixture.owner.put(path, service.clone()).await;
+    refused.refused("resource_exhausted");
+    assert_eq!(fixture.count("services").await, 0);
+    enlarge(&fixture, 1_024).await;
+    fixture.owner.put(path, service).await.expect(200);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_has_so_many_grants_and_a_tenant_so_many_revoked_sessions() {
+    let fixture = Fixture::start().await;
+    let (tenant, vault) = (fixture.tenant.uuid(), fixture.vault.uuid());
+    fixture
+        .alter(&format!(
+            "WITH made AS (INSERT INTO agents (id, tenant_id, name, key_hash) \
+             SELECT gen_random_uuid(), '{tenant}', 'a' || n, sha256(n::text::bytea) FROM generate_series(2, 50000) AS n \
+             RETURNING id) SELECT id FROM made"
+        ))
+        .await;
+    fixture
+        .alter(&format!(
+            "INSERT INTO grants (tenant_id, vault_id, agent_id, role) \
+             SELECT '{tenant}', '{vault}', id, 'user' FROM agents WHERE name <> 'runner'"
+        ))
+        .await;
+    let grants = "/v1/tenants/-/vaults/v/grants";
+    let role = json!({ "role": "editor" });
+    let path = format!("{grants}/runner");
+    fixture.owner.put(&path, role.clone()).await.expect(200);
+    let one_more = json!({ "name": "one-more" });
+    fixture
+        .owner
+        .post("/v1/tenants/-/agents", one_more)
+        .await
+        .expect(201);
+    let path = format!("{grants}/one-more");
+    let refused = fixture.owner.put(&path, role).await;
+    refused.refused("resource_exhausted");
+
+    fixture
+        .alter(&format!(
+            "INSERT INTO revocations SELECT '{tenant}', 'session', gen_random_uuid(), 0, 99999999999 \
+             FROM generate_series(1, 100000)"
+        ))
+        .await;
+    let path = format!("/v1/tenants/-/sessions/{}:revoke", fixture.session);
+    fixture
+        .owner
+        .call(&path)
+        .await
+        .refused("resource_exhausted");
+    let path = "/v1/tenants/-/agents/runner:revoke";
+    fixture.owner.call(path).await.expect(200);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_start_together_make_the_partitions_once() {
+    let bare = Bare::new().await;
+    let days = (100..110).map(async |day| {
+        let mut makers = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let database = bare.database.clone();
+            makers.spawn(async move {
+                let tx = database.system().await.unwrap();
+                let sql = format!("SELECT make_audit_partitions(current_date + {day})");
+                tx.execute(&sql, &[]).await.unwrap();
+                tx.commit().await.unwrap();
+            });
+        }
+        makers.join_all().await;
+    });
+    futures_util::future::join_all(days).await;
+}
