@@ -1,5 +1,5 @@
 //! The stages of a request, in the order of the path: decide, resolve and record, rewrite, close. Masking is in
-//! [`mask`](super::mask).
+//! [`mask`].
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

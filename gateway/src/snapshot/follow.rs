@@ -1,6 +1,6 @@
 //! The service that keeps the state up to date: one stream from control, opened again whenever it ends.
 //!
-//! What events mean is in [`replica`](super::replica); here are the connection, the clock and the waits. Everything that a
+//! What events mean is in `replica`; here are the connection, the clock and the waits. Everything that a
 //! request wants from control passes through here, so that there is one connection and one order. While control is
 //! away requests for cold vaults wait out their own timeout, and vaults in memory are served until their leases end.
 
