@@ -244,3 +244,28 @@ async fn what_came_along_behind_a_head_is_known() {
         assert!(!tunnel.holds_bytes(), "{length}");
     }
 }
+
+#[tokio::test]
+async fn a_held_cork_gathers_what_is_flushed_and_says_that_something_waits() {
+    let (client, mut tunnel) = pair().await;
+    let cork = tunnel.cork();
+    cork.hold();
+    for part in [b"one", b"two"] {
+        tunnel.write_all(part).await.unwrap();
+        tunnel.flush().await.unwrap();
+    }
+    let mut seen = [0; 16];
+    let early = client.try_read(&mut seen).unwrap_err();
+    assert_eq!(early.kind(), io::ErrorKind::WouldBlock);
+    assert!(cork.release());
+    tunnel.flush().await.unwrap();
+    client.readable().await.unwrap();
+    assert_eq!(client.try_read(&mut seen).unwrap(), 6);
+    cork.hold();
+    assert!(!cork.release(), "nothing waits");
+    // What does not fit the buffer is sent under the cork, too.
+    cork.hold();
+    tunnel.write_all(&[0; 64 * 1024]).await.unwrap();
+    client.readable().await.unwrap();
+    assert!(client.try_read(&mut seen).unwrap() > 0);
+}
