@@ -8,6 +8,7 @@ use sortie_proto::secret::Secret;
 use toml::{Table, Value};
 
 use super::{Api, Config, DatabaseUrl, ENV_PREFIX, Feed, Invalid, Log, LogFormat};
+use crate::database::Connector;
 
 /// What may stand in the file, as it stands there.
 #[derive(Debug, Deserialize)]
@@ -143,6 +144,11 @@ pub(super) fn check(raw: Raw) -> Result<Config, Invalid> {
     let feed = check_feed(&raw.feed, feed_listen, &mut problems);
     if raw.database_ca_file.is_some() && raw.database_url.is_none() {
         problems.push("database_ca_file: has no meaning without database_url".to_owned());
+    }
+    if let Some(url) = &raw.database_url
+        && let Err(error) = Connector::new(url, raw.database_ca_file.as_deref())
+    {
+        problems.push(error.to_string());
     }
     if !problems.is_empty() {
         return Err(Invalid(problems));

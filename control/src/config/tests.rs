@@ -46,12 +46,12 @@ fn unknown_settings_are_refused() {
 #[test]
 fn all_problems_are_told_at_once() {
     let Err(Invalid(problems)) = load(
-        "database_connections = 1\n[api]\nlisten = \"x\"\n[feed]\nadvertise = \"y\"",
+        "database_connections = 1\ndatabase_url = \"postgresql://db/x?sslmode=prefer\"\n[api]\nlisten = \"x\"\n[feed]\nadvertise = \"y\"",
         &[],
     ) else {
         panic!("it was accepted");
     };
-    assert_eq!(problems.len(), 3, "{problems:?}");
+    assert_eq!(problems.len(), 4, "{problems:?}");
 }
 
 #[test]
