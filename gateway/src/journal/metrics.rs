@@ -1,6 +1,6 @@
 //! What the journal says about itself.
 
-use prometheus::{IntCounter, IntGauge, Opts, Registry};
+use prometheus::{Gauge, IntCounter, IntGauge, Opts, Registry};
 
 /// The journal's metrics.
 #[derive(Debug, Clone)]
@@ -11,7 +11,7 @@ pub(super) struct Metrics {
     pub(super) lost: IntCounter,
     pub(super) sync_failures: IntCounter,
     pub(super) unshipped: IntGauge,
-    pub(super) lag_ms: IntGauge,
+    pub(super) lag: Gauge,
     pub(super) damaged: IntCounter,
 }
 
@@ -28,31 +28,36 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };
+        let lag = Gauge::new(
+            "sortie_gateway_journal_ship_lag_seconds",
+            "Age of the oldest record that control has not acknowledged.",
+        )?;
+        registry.register(Box::new(lag.clone()))?;
         Ok(Self {
-            bytes: gauge("gateway_journal_bytes", "Bytes that segments take on disk.")?,
-            records: counter("gateway_journal_records_total", "Records appended.")?,
+            bytes: gauge(
+                "sortie_gateway_journal_bytes",
+                "Bytes that segments take on disk.",
+            )?,
+            records: counter("sortie_gateway_journal_records_total", "Records appended.")?,
             refused: counter(
-                "gateway_journal_refused_total",
+                "sortie_gateway_journal_refused_total",
                 "Uses refused because they could not be recorded.",
             )?,
             lost: counter(
-                "gateway_journal_completions_lost_total",
+                "sortie_gateway_journal_completions_lost_total",
                 "Completions that found neither room in the queue nor in the journal.",
             )?,
             sync_failures: counter(
-                "gateway_journal_sync_failures_total",
+                "sortie_gateway_journal_sync_failures_total",
                 "Syncs to disk that failed.",
             )?,
             unshipped: gauge(
-                "gateway_journal_unshipped_records",
+                "sortie_gateway_journal_unshipped_records",
                 "Records of this boot that control has not acknowledged.",
             )?,
-            lag_ms: gauge(
-                "gateway_journal_ship_lag_ms",
-                "Age of the oldest record that control has not acknowledged.",
-            )?,
+            lag,
             damaged: counter(
-                "gateway_journal_damaged_folders_total",
+                "sortie_gateway_journal_damaged_folders_total",
                 "Folders of dead boots set aside because records in them cannot be read.",
             )?,
         })

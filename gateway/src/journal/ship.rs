@@ -257,9 +257,7 @@ impl Shipper {
         metrics
             .unshipped
             .set(i64::try_from(unshipped).unwrap_or(i64::MAX));
-        metrics
-            .lag_ms
-            .set(i64::try_from(lag.as_millis()).unwrap_or(i64::MAX));
+        metrics.lag.set(lag.as_secs_f64());
     }
 }
 

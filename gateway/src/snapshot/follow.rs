@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use prometheus::{IntGauge, Registry};
+use prometheus::{Gauge, IntGauge, Registry};
 use rand::Rng;
 use sortie_proto::code::Code;
 use sortie_proto::id::BootId;
@@ -88,7 +88,7 @@ struct Metrics {
     epoch: IntGauge,
     revision: IntGauge,
     vaults: IntGauge,
-    lease_age_ms: IntGauge,
+    lease_age: Gauge,
 }
 
 impl Metrics {
@@ -98,24 +98,29 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };
+        let lease_age = Gauge::new(
+            "sortie_gateway_feed_lease_age_seconds",
+            "How long ago the moment is that control last confirmed.",
+        )?;
+        registry.register(Box::new(lease_age.clone()))?;
         Ok(Self {
             connected: gauge(
-                "gateway_feed_connected",
+                "sortie_gateway_feed_connected",
                 "1 while the stream from control is open.",
             )?,
             epoch: gauge(
-                "gateway_feed_epoch",
+                "sortie_gateway_feed_epoch",
                 "The epoch of the last revision that was followed.",
             )?,
             revision: gauge(
-                "gateway_feed_revision",
+                "sortie_gateway_feed_revision",
                 "The last revision that was followed.",
             )?,
-            vaults: gauge("gateway_feed_vaults", "Vaults in memory or asked for.")?,
-            lease_age_ms: gauge(
-                "gateway_feed_lease_age_ms",
-                "How long ago the moment is that control last confirmed.",
+            vaults: gauge(
+                "sortie_gateway_feed_vaults",
+                "Vaults in memory or asked for.",
             )?,
+            lease_age,
         })
     }
 
@@ -127,9 +132,8 @@ impl Metrics {
         self.revision.set(number(position.n));
         self.vaults
             .set(i64::try_from(replica.vault_count()).unwrap_or(i64::MAX));
-        let age = state.lease().age().map_or(0, |age| age.as_millis());
-        self.lease_age_ms
-            .set(i64::try_from(age).unwrap_or(i64::MAX));
+        let age = state.lease().age().unwrap_or_default();
+        self.lease_age.set(age.as_secs_f64());
     }
 }
 
