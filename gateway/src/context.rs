@@ -45,9 +45,6 @@ pub struct Exchange {
     pub redact: bool,
     /// The protocol that the client asked to change to.
     pub upgrade: Option<http::HeaderValue>,
-    /// Whether the agent speaks HTTP/1.1. Then so does the upstream: an exchange that is carried over from one version
-    /// to the other costs more than the connections that it saves, and loses what only one of them has.
-    pub h1: bool,
 }
 
 /// The masking of one answer.

@@ -118,7 +118,6 @@ impl Stages {
             injection,
             redact,
             upgrade,
-            h1: !session.is_http2(),
         });
         Ok(())
     }
@@ -136,9 +135,12 @@ impl Stages {
             left => left.to_vec(),
         };
         let address = *addresses.first().ok_or(Code::DnsFailed)?;
-        let peer = self
-            .peers
-            .peer(&exchange.permit, &inbound.target, address, exchange.h1)?;
+        let peer = self.peers.peer(
+            &exchange.permit,
+            &inbound.target,
+            address,
+            exchange.upgrade.is_some(),
+        )?;
         if let (Some(entry), Some(exchange)) = (&mut context.entry, &context.exchange) {
             entry.leave(&exchange.permit, Some(&exchange.injection))?;
         }

@@ -47,7 +47,6 @@ fn context(values: &[&str], redact: bool) -> (Context, Credentials) {
             injection,
             redact,
             upgrade: None,
-            h1: false,
         }),
         ..Context::default()
     };
