@@ -160,17 +160,7 @@ impl Following {
             scope: Scope::default(),
             nonces: Nonces::default(),
         };
-        following
-            .send(Event::Welcome(v1::Welcome {
-                revision: Some(following.sent.into()),
-                signing_keys: signers
-                    .iter()
-                    .map(|signer| (&signer.verifying).into())
-                    .collect(),
-                capabilities: Vec::new(),
-                resumed: resumed.is_some(),
-            }))
-            .await?;
+        following.welcome(&signers, resumed.is_some()).await?;
         for tenant in wanted.into_iter().filter(|tenant| held.contains(tenant)) {
             if resumed.is_some() {
                 following.scope.serve(tenant, following.sent);
@@ -182,6 +172,20 @@ impl Following {
             }
         }
         Ok(following)
+    }
+
+    /// Says from where the gateway follows, and by whose signature it knows a session.
+    async fn welcome(&mut self, signers: &[keys::StoredSigner], resumed: bool) -> Result<()> {
+        self.send(Event::Welcome(v1::Welcome {
+            revision: Some(self.sent.into()),
+            signing_keys: signers
+                .iter()
+                .map(|signer| (&signer.verifying).into())
+                .collect(),
+            capabilities: Vec::new(),
+            resumed,
+        }))
+        .await
     }
 
     /// Sends what is new, and the echo that waited for it.
