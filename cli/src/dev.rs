@@ -2,20 +2,24 @@
 //!
 //! Order: files, control, gateway, demo upstream, demo tenant, the demonstration, then waiting; backwards at the end.
 //! Invariants: what was started is stopped and waited for, whatever fails in between; a second start finds what the
-//! first one made; everything listens on loopback; no key is printed.
+//! first one made; everything listens on loopback; no key is printed; who runs is known from a lock, not from a file.
 
 mod layout;
+mod instance;
 mod process;
 mod upstream;
 mod seed;
 mod demonstration;
 mod account;
+mod status;
+mod background;
+mod logs;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use rand::Rng as _;
 use rand::distr::Alphanumeric;
 use serde_json::{Value, json};
@@ -23,6 +27,7 @@ use sortie_proto::secret::Secret;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
+use self::instance::{Instance, Phase, Record};
 use self::layout::Layout;
 use self::process::Process;
 use crate::client::Client;
@@ -35,6 +40,9 @@ Examples:
   sortie dev
   sortie dev --data-dir .dev --port-base 8300
   sortie dev --once                          the demonstration alone; its result is the exit code
+  sortie dev --detach                        in the background, once a request was brokered
+  sortie dev status
+  sortie dev stop
 
 Ports, from --port-base: API +0, feed +1, control's admin +2, proxy +80, gateway's admin +81, demo upstream +90.
 PostgreSQL's server programs are needed on this machine; the database is private and lives in the data folder.";
@@ -50,47 +58,148 @@ const CONTROL_STOP: Duration = Duration::from_secs(40);
 /// How long a join string may be used: the gateway starts at once.
 const JOIN_SECONDS: u32 = 300;
 
-/// Where the data is, which ports, and how much to show.
+/// Where the first port is if nobody says otherwise.
+const PORT_BASE: u16 = 7300;
+
+/// Which cluster, and what to do with it.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Where the data is kept [default: ~/.local/share/sortie/dev; for root /var/lib/sortie/dev]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// The first port
-    #[arg(long, default_value_t = 7300, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..=65400))]
-    port_base: u16,
+    #[command(flatten)]
+    start: Start,
+    #[command(subcommand)]
+    act: Option<Act>,
+}
+
+/// How to start one.
+#[derive(Debug, Args)]
+struct Start {
+    /// The first port [default: 7300]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..=65400))]
+    port_base: Option<u16>,
     /// Leave out the demo tenant, the demo upstream and the demonstration
     #[arg(long)]
     no_demo: bool,
     /// Stop after the demonstration; the exit code says whether it succeeded
     #[arg(long)]
     once: bool,
+    #[command(flatten)]
+    background: Background,
 }
 
-/// Runs the cluster until it is told to stop.
+/// Whether a terminal is needed.
+#[derive(Debug, Args)]
+struct Background {
+    /// Go on in the background once a request was brokered
+    #[arg(long, short, conflicts_with = "once")]
+    detach: bool,
+    /// This is the one in the background
+    #[arg(long, hide = true, conflicts_with_all = ["once", "detach"])]
+    detached: bool,
+}
+
+/// What can be done with a cluster that was started.
+#[derive(Debug, Subcommand)]
+enum Act {
+    /// Say whether it runs, where it listens, and how to repeat what it showed
+    #[command(after_help = status::EXAMPLE)]
+    Status,
+    /// Stop it, and wait until it has
+    #[command(after_help = background::STOP_EXAMPLE)]
+    Stop(background::Patience),
+    /// Show what its programs logged
+    #[command(after_help = logs::EXAMPLE)]
+    Logs(logs::Options),
+}
+
+/// Runs the cluster until it is told to stop, or does something with one that runs.
 ///
 /// # Errors
 /// Whatever keeps the cluster from starting, or the demonstration from succeeding.
 pub(crate) async fn run(options: Options, out: Output) -> Result<ExitCode> {
-    let folder = match &options.data_dir {
-        Some(folder) => folder.clone(),
+    let folder = match options.data_dir {
+        Some(folder) => folder,
         None => config::dev_folder()?,
     };
-    let layout = Layout::make(&folder, options.port_base)?;
-    let _lock = layout.lock()?;
+    let start = options.start;
+    let Some(act) = options.act else {
+        let layout = Layout::make(&folder, start.port_base.unwrap_or(PORT_BASE))?;
+        if start.background.detach {
+            return background::start(!start.no_demo, &layout, out).await;
+        }
+        return Box::pin(foreground(&start, &layout, out)).await;
+    };
+    if start.is_named() {
+        return Err(Error::Usage(
+            "how a cluster is started is no matter of this verb: --data-dir alone names it"
+                .to_owned(),
+        ));
+    }
+    let found = match act {
+        // They need no running cluster.
+        Act::Logs(_) => None,
+        Act::Status | Act::Stop(_) => instance::find(&folder).await?,
+    };
+    let base = found.as_ref().map_or(PORT_BASE, |found| found.port_base);
+    let layout = Layout::find(&folder, base);
+    match act {
+        Act::Status => {
+            status::show(found.as_ref(), &layout, out)?;
+            let ready = found.is_some_and(|found| found.phase == Phase::Ready);
+            return Ok(if ready {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+        Act::Stop(patience) => background::stop(&patience, &layout, out).await?,
+        Act::Logs(options) => logs::run(&options, &layout, out).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Start {
+    const fn is_named(&self) -> bool {
+        self.port_base.is_some()
+            || self.no_demo
+            || self.once
+            || self.background.detach
+            || self.background.detached
+    }
+}
+
+async fn foreground(start: &Start, layout: &Layout, out: Output) -> Result<ExitCode> {
+    let detached = start.background.detached;
+    if detached {
+        // No terminal of ours can end it by going away.
+        nix::unistd::setsid().map_err(|errno| Error::system("begin a session", errno.into()))?;
+    }
+    let mut record = Record::ours(layout.base(), detached);
+    record.demo = !start.no_demo;
+    let Some(mut instance) = Instance::claim(layout, record).await? else {
+        return Err(match instance::find(layout.folder()).await? {
+            Some(record) => {
+                status::already(&record, &Layout::find(layout.folder(), record.port_base))
+            }
+            None => Error::failed("another `sortie dev` ended just now", "Start it again."),
+        });
+    };
     layout.check_ports()?;
 
     let mut stop = Stop::catch()?;
     let mut cluster = Cluster::default();
     let done = tokio::select! {
-        done = Box::pin(live(&options, &layout, &mut cluster, out)) => done,
+        done = Box::pin(live(start, layout, &mut cluster, &mut instance, out)) => done,
         () = stop.asked() => {
             out.note("");
             Ok(())
         }
     };
+    let told = instance.update(|record| record.phase = Phase::Stopping);
     let stopped = cluster.stop(&mut stop, out).await;
-    done.and(stopped).map(|()| ExitCode::SUCCESS)
+    done.and(told).and(stopped).map(|()| ExitCode::SUCCESS)
 }
 
 /// What runs, in the order in which it was started.
@@ -102,9 +211,10 @@ struct Cluster {
 }
 
 async fn live(
-    options: &Options,
+    start: &Start,
     layout: &Layout,
     cluster: &mut Cluster,
+    instance: &mut Instance,
     out: Output,
 ) -> Result<()> {
     let authority = upstream::Authority::make()?;
@@ -112,25 +222,29 @@ async fn live(
     out.note(&format!("data in {}", layout.folder().display()));
 
     let operator = start_control(layout, cluster, out).await?;
+    instance.update(|record| record.control = cluster.control.as_ref().and_then(Process::id))?;
     start_gateway(layout, cluster, &operator, out).await?;
-    if options.no_demo {
-        out.note(&account::plain(layout));
+    instance.update(|record| record.gateway = cluster.gateway.as_ref().and_then(Process::id))?;
+    let detached = start.background.detached;
+    if start.no_demo {
+        out.note(&account::plain(layout, detached));
     } else {
         let port = layout.upstream_port();
         cluster.upstream = Some(upstream::Upstream::start(port, &authority).await?);
         let began = Instant::now();
-        let demo = seed::seed(layout, &operator, options.once).await?;
+        let demo = seed::seed(layout, &operator, start.once).await?;
         progress(out, "demo tenant, vault, credential, service, agent", began);
         let shown = demonstration::perform(layout, &demo).await?;
-        if !options.once {
+        if !start.once {
             seed::write_profile(layout)?;
         }
-        out.line(&account::tell(&shown, layout, out));
+        out.line(&account::tell(&shown, layout, detached, out));
         shown.verdict()?;
     }
-    if options.once {
+    if start.once {
         return Ok(());
     }
+    instance.update(|record| record.phase = Phase::Ready)?;
     cluster.watch().await
 }
 

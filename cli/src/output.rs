@@ -52,6 +52,11 @@ impl Output {
         drop(writeln!(std::io::stdout().lock(), "{text}"));
     }
 
+    /// A line of an answer that has no end of its own; false if nobody reads it any more.
+    pub(crate) fn offer(self, text: &str) -> bool {
+        writeln!(std::io::stdout().lock(), "{text}").is_ok()
+    }
+
     /// A line about what is going on, which is no part of the answer.
     pub(crate) fn note(self, text: &str) {
         drop(writeln!(std::io::stderr().lock(), "{text}"));

@@ -7,10 +7,11 @@ use super::demonstration::{Shown, placeholder};
 use super::layout::Layout;
 use super::seed::{CREDENTIAL, PROFILE};
 use crate::config;
+use crate::error::Error;
 use crate::output::Output;
 
 /// The account after a demonstration.
-pub(super) fn tell(shown: &Shown, layout: &Layout, out: Output) -> String {
+pub(super) fn tell(shown: &Shown, layout: &Layout, detached: bool, out: Output) -> String {
     let mut text = String::new();
     let equal = if shown.verdict().is_ok() {
         out.green("= the stored value")
@@ -48,10 +49,10 @@ pub(super) fn tell(shown: &Shown, layout: &Layout, out: Output) -> String {
         ),
         String::new(),
         out.bold("Again, by hand"),
-        commands(layout),
+        indented(&commands(layout)),
         out.bold("Administration"),
         places(layout),
-        out.dim("Ctrl-C stops everything. The data stays."),
+        out.dim(&ending(layout, detached)),
     ];
     for line in lines {
         // Writing to a string does not fail.
@@ -62,63 +63,105 @@ pub(super) fn tell(shown: &Shown, layout: &Layout, out: Output) -> String {
 }
 
 /// What is said without a demonstration.
-pub(super) fn plain(layout: &Layout) -> String {
+pub(super) fn plain(layout: &Layout, detached: bool) -> String {
+    format!("\n{}{}", places(layout), ending(layout, detached))
+}
+
+/// How it is ended.
+fn ending(layout: &Layout, detached: bool) -> String {
+    if detached {
+        format!(
+            "`{}` stops everything. The data stays.",
+            dev_verb("stop", layout)
+        )
+    } else {
+        "Ctrl-C stops everything. The data stays.".to_owned()
+    }
+}
+
+/// A verb of `sortie dev` on this folder, as a shell takes it.
+pub(super) fn dev_verb(verb: &str, layout: &Layout) -> String {
+    let usual = config::dev_folder().and_then(|folder| {
+        std::fs::canonicalize(&folder).map_err(|source| Error::file("find", &folder, source))
+    });
+    if usual.is_ok_and(|usual| usual == layout.folder()) {
+        return format!("{} dev {verb}", name());
+    }
     format!(
-        "\n{}Ctrl-C stops everything. The data stays.",
-        places(layout)
+        "{} dev {verb} --data-dir {}",
+        name(),
+        quoted(layout.folder())
     )
 }
 
-fn commands(layout: &Layout) -> String {
+/// The commands that repeat the demonstration by hand, and show what it left.
+pub(super) fn commands(layout: &Layout) -> Vec<String> {
     let sortie = sortie(layout);
     let curl = layout.demo("curl.conf");
-    format!(
-        "  curl -q --config {} {}\n  {sortie} run -- curl -s {}\n  {sortie} run -- curl -sN {}\n  {sortie} audit list \
-         --limit 5\n",
-        quoted(&curl),
-        layout.upstream_url("/hello"),
-        layout.upstream_url("/echo"),
-        layout.upstream_url("/sse"),
-    )
+    vec![
+        format!(
+            "curl -q --config {} {}",
+            quoted(&curl),
+            layout.upstream_url("/hello")
+        ),
+        format!("{sortie} run -- curl -s {}", layout.upstream_url("/echo")),
+        format!("{sortie} run -- curl -sN {}", layout.upstream_url("/sse")),
+        format!("{sortie} audit list --limit 5"),
+    ]
 }
 
-fn places(layout: &Layout) -> String {
+/// Each on a line of its own.
+pub(super) fn indented(commands: &[String]) -> String {
+    commands
+        .iter()
+        .fold(String::new(), |text, command| text + "  " + command + "\n")
+}
+
+/// The key that the verbs are to use. Without a demonstration there is no tenant, and the operator's is the only one.
+pub(super) fn key(layout: &Layout) -> PathBuf {
     let owner = layout.demo("owner.key");
-    // Without a demonstration there is no tenant, and the operator's key is the only one.
-    let key = if owner.exists() {
+    if owner.exists() {
         owner
     } else {
         layout.operator_key()
-    };
+    }
+}
+
+/// Where everything is.
+pub(super) fn places(layout: &Layout) -> String {
     format!(
         "  API      {}   (description: /openapi.json)\n  proxy    {}\n  key      export SORTIE_API_KEY_FILE={}   (the \
          operator's: {})\n  logs     {}\n  data     {}\n",
         layout.api(),
         layout.proxy(),
-        quoted(&key),
+        quoted(&key(layout)),
         quoted(&layout.operator_key()),
         layout.folder().join("logs").display(),
         layout.folder().display(),
     )
 }
 
-/// How this `sortie` is called: by its name if a shell would find it, and with the profile if another one is current.
+/// How this `sortie` is called on this cluster: with the profile if another one is current.
 fn sortie(layout: &Layout) -> String {
+    if config::is_current(PROFILE, &layout.api()) {
+        name()
+    } else {
+        format!("{} --profile {PROFILE}", name())
+    }
+}
+
+/// How this `sortie` is called: by its name if a shell would find it.
+fn name() -> String {
     let ours = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("sortie"));
     let path = config::variable("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path)
         .map(|folder| folder.join("sortie"))
         .find(|at| at.is_file());
     let same = found.and_then(|at| at.canonicalize().ok()) == ours.canonicalize().ok();
-    let name = if same {
+    if same {
         "sortie".to_owned()
     } else {
         quoted(&ours)
-    };
-    if config::is_current(PROFILE, &layout.api()) {
-        name
-    } else {
-        format!("{name} --profile {PROFILE}")
     }
 }
 

@@ -1,15 +1,14 @@
 //! Where everything of `sortie dev` stands: folders, ports, and the configuration of both programs.
 //!
-//! Invariants: folders are 0700 (0711 on the way to the database if root starts it) and files 0600; one `sortie dev`
-//! per folder; configuration is written anew at each start, so that it always fits this version.
+//! Invariants: folders are 0700 (0711 on the way to the database if root starts it) and files 0600; configuration is
+//! written anew at each start, so that it always fits this version.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::net::TcpListener;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 
 use crate::config::write_private;
@@ -44,33 +43,21 @@ impl Layout {
         Ok(Self { folder, base })
     }
 
-    /// Keeps a second `sortie dev` out of the folder for as long as it is held.
-    pub(super) fn lock(&self) -> Result<Flock<File>> {
-        let path = self.folder.join("lock");
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|source| Error::file("open", &path, source))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(lock),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(Error::failed(
-                format!("another `sortie dev` uses {}", self.folder.display()),
-                "Stop it, or name another folder and ports: --data-dir DIR --port-base 8300.",
-            )),
-            Err((_, errno)) => Err(Error::file("lock", &path, errno.into())),
+    /// What stands in a folder, without making anything.
+    pub(super) fn find(folder: &Path, base: u16) -> Self {
+        Self {
+            folder: fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()),
+            base,
         }
     }
 
     /// Says which port is taken, before anything is started.
     pub(super) fn check_ports(&self) -> Result<()> {
-        let taken: Vec<_> = [0, 1, 2, 80, 81, 90]
-            .map(|offset| self.port(offset))
+        let taken: Vec<_> = self
+            .ports()
             .into_iter()
-            .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_err())
-            .map(|port| port.to_string())
+            .filter(|(_, port)| TcpListener::bind(("127.0.0.1", *port)).is_err())
+            .map(|(_, port)| port.to_string())
             .collect();
         if taken.is_empty() {
             return Ok(());
@@ -109,6 +96,11 @@ impl Layout {
         write_toml(&self.gateway_config(), &gateway)
     }
 
+    /// The first port.
+    pub(super) const fn base(&self) -> u16 {
+        self.base
+    }
+
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -127,6 +119,20 @@ impl Layout {
 
     pub(super) fn gateway_log(&self) -> PathBuf {
         self.folder.join("logs/gateway.log")
+    }
+
+    /// What `sortie dev` says in the background.
+    pub(super) fn dev_log(&self) -> PathBuf {
+        self.folder.join("logs/dev.log")
+    }
+
+    pub(super) fn postgres_log(&self) -> PathBuf {
+        self.folder.join("control/postgres.log")
+    }
+
+    /// PostgreSQL's own record; its first line is its process id.
+    pub(super) fn postgres_pid(&self) -> PathBuf {
+        self.folder.join("control/postgres/postmaster.pid")
     }
 
     pub(super) fn operator_key(&self) -> PathBuf {
@@ -156,6 +162,18 @@ impl Layout {
 
     pub(super) fn gateway_admin(&self) -> String {
         format!("http://{}", address(self.port(81)))
+    }
+
+    /// Every port by its name.
+    pub(super) const fn ports(&self) -> [(&'static str, u16); 6] {
+        [
+            ("api", self.port(0)),
+            ("feed", self.port(1)),
+            ("control_admin", self.port(2)),
+            ("proxy", self.port(80)),
+            ("gateway_admin", self.port(81)),
+            ("demo_upstream", self.port(90)),
+        ]
     }
 
     pub(super) const fn upstream_port(&self) -> u16 {

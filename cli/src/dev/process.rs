@@ -46,7 +46,8 @@ pub(super) struct Process {
 /// # Errors
 /// [`Error::Failed`] if it is in neither.
 pub(super) fn find(name: &str) -> Result<PathBuf> {
-    let ours = std::env::current_exe().ok();
+    // What is found by a link, as npm makes one, stands beside its target.
+    let ours = std::env::current_exe().and_then(fs::canonicalize).ok();
     let beside = ours
         .as_deref()
         .and_then(Path::parent)
@@ -59,7 +60,7 @@ pub(super) fn find(name: &str) -> Result<PathBuf> {
         .ok_or_else(|| {
             Error::failed(
                 format!("`{name}` is neither beside `sortie` nor in PATH"),
-                "From a clone, `make dev` builds all three programs and starts them.",
+                "They come together: in a release beside each other; from a clone, `make dev` builds all three.",
             )
         })
 }
@@ -107,6 +108,11 @@ impl Process {
     /// What it is called.
     pub(super) const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Its process id, until its end was seen.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// Whether its end has not been seen.
@@ -214,7 +220,7 @@ fn is_clean(status: ExitStatus) -> bool {
 }
 
 /// The log, and how much earlier starts wrote to it.
-fn open_log(path: &Path) -> std::io::Result<(File, u64)> {
+pub(super) fn open_log(path: &Path) -> std::io::Result<(File, u64)> {
     if fs::metadata(path).is_ok_and(|found| found.len() > LOG_BYTES_MAX) {
         fs::rename(path, path.with_extension("log.1"))?;
     }

@@ -12,7 +12,7 @@ fn the_account_holds_what_was_seen_and_how_to_repeat_it() {
         echoed: "Bearer ***".to_owned(),
         echoed_placeholder: "***".to_owned(),
     };
-    let text = tell(&shown, &layout, Output::new(Format::Json));
+    let text = tell(&shown, &layout, true, Output::new(Format::Json));
     for part in [
         "authorization: Bearer sha256:ba7816bf8f01",
         "authorization: Bearer ***",
@@ -20,6 +20,7 @@ fn the_account_holds_what_was_seen_and_how_to_repeat_it() {
         "https://api.demo.test:20090/hello",
         "run -- curl",
         "owner.key",
+        "dev stop --data-dir",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

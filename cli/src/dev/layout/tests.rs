@@ -49,16 +49,6 @@ fn everything_is_private() {
 }
 
 #[test]
-fn a_folder_has_one_cluster() {
-    let folder = tempfile::tempdir().unwrap();
-    let layout = layout(folder.path());
-    let held = layout.lock().unwrap();
-    assert!(matches!(layout.lock(), Err(Error::Failed { .. })));
-    drop(held);
-    drop(layout.lock().unwrap());
-}
-
-#[test]
 fn a_taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
