@@ -3,7 +3,9 @@
 use clap::{Args as Group, Parser, Subcommand};
 
 use crate::dev;
+use crate::manual;
 use crate::output::Format;
+use crate::profile;
 use crate::run;
 use crate::verbs::Verb;
 
@@ -26,7 +28,7 @@ Examples:
 
 The API key comes from SORTIE_API_KEY, from the file that SORTIE_API_KEY_FILE names, or from a profile.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 64 bad configuration, 69 not reachable, 77 refused.
-`sortie run` answers with the exit code of its command.";
+`sortie run` answers with the exit code of its command, `sortie dev status` with 1 if it is not ready.";
 
 /// Where control is. The key is never an argument.
 #[derive(Debug, Group)]
@@ -60,6 +62,15 @@ pub(crate) enum Command {
     Run(run::Options),
     #[command(flatten)]
     Verb(Verb),
+    /// Profiles: several clusters, each by a name
+    #[command(subcommand, after_help = profile::EXAMPLE)]
+    Profile(profile::Act),
+    /// Print what a shell reads to complete the words of this command
+    #[command(after_help = manual::COMPLETIONS_EXAMPLE)]
+    Completions(manual::Completions),
+    /// Write manual pages to a folder
+    #[command(after_help = manual::MAN_EXAMPLE)]
+    Man(manual::Man),
 }
 
 /// Reads `90`, `90s`, `15m`, `12h` or `7d` as seconds.

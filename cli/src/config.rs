@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -105,7 +105,10 @@ pub(crate) fn connect(connection: Connection, out: Output) -> Result<Context> {
     Ok(Context {
         client: Client::new(&api_url, &key, connection.allow_http)?,
         out,
-        tenant: connection.tenant.unwrap_or_else(|| "-".to_owned()),
+        tenant: connection
+            .tenant
+            .or(profile.tenant)
+            .unwrap_or_else(|| "-".to_owned()),
         vault: variable("SORTIE_VAULT")
             .or(profile.vault)
             .unwrap_or_else(|| "default".to_owned()),
@@ -127,11 +130,15 @@ fn pick(mut file: File, named: Option<&str>, path: &Path) -> Result<Profile> {
     };
     match file.profiles.remove(&name) {
         Some(profile) => Ok(profile),
-        None => Err(Error::Config(format!(
-            "there is no profile `{name}` in {}",
-            path.display()
-        ))),
+        None => Err(no_profile(&name, path)),
     }
+}
+
+fn no_profile(name: &str, path: &Path) -> Error {
+    Error::Config(format!(
+        "there is no profile `{name}` in {}: `sortie profile list` lists them",
+        path.display()
+    ))
 }
 
 fn find_key(profile: Option<&Path>) -> Result<Secret> {
@@ -142,8 +149,8 @@ fn find_key(profile: Option<&Path>) -> Result<Secret> {
     match named.as_deref().or(profile) {
         Some(path) => read_key(path),
         None => Err(Error::Config(
-            "there is no API key: set SORTIE_API_KEY_FILE to the file that holds it, or start `sortie dev`, which \
-             writes a profile"
+            "there is no API key: set SORTIE_API_KEY_FILE to the file that holds it, add a profile (`sortie profile \
+             add`), or start `sortie dev`, which adds one"
                 .to_owned(),
         )),
     }
@@ -213,7 +220,71 @@ pub(crate) fn write_profile(path: &Path, name: &str, profile: Profile) -> Result
     let mut file = read_profiles(path)?;
     file.profiles.insert(name.to_owned(), profile);
     file.current.get_or_insert_with(|| name.to_owned());
-    let text = toml::to_string(&file)
+    write_profiles(path, &file)
+}
+
+/// The name of the current profile, and all profiles by name.
+///
+/// # Errors
+/// As [`write_profile`]'s.
+pub(crate) fn profiles(path: &Path) -> Result<(Option<String>, BTreeMap<String, Profile>)> {
+    let file = read_profiles(path)?;
+    Ok((file.current, file.profiles))
+}
+
+/// The profile of a name.
+///
+/// # Errors
+/// As [`write_profile`]'s, and [`Error::Config`] if there is none.
+pub(crate) fn named_profile(path: &Path, name: &str) -> Result<Profile> {
+    pick(read_profiles(path)?, Some(name), path)
+}
+
+/// Makes a profile current.
+///
+/// # Errors
+/// As [`named_profile`]'s.
+pub(crate) fn use_profile(path: &Path, name: &str) -> Result<()> {
+    let mut file = read_profiles(path)?;
+    if !file.profiles.contains_key(name) {
+        return Err(no_profile(name, path));
+    }
+    file.current = Some(name.to_owned());
+    write_profiles(path, &file)
+}
+
+/// Takes a profile out. If it is the current one, none is afterwards.
+///
+/// # Errors
+/// As [`named_profile`]'s.
+pub(crate) fn remove_profile(path: &Path, name: &str) -> Result<Profile> {
+    let mut file = read_profiles(path)?;
+    let removed = file
+        .profiles
+        .remove(name)
+        .ok_or_else(|| no_profile(name, path))?;
+    file.current = file.current.filter(|current| current != name);
+    write_profiles(path, &file)?;
+    Ok(removed)
+}
+
+/// Writes a key to a file of its own, in a folder that only its owner may enter.
+///
+/// # Errors
+/// [`Error::File`].
+pub(crate) fn write_key(path: &Path, key: &Secret) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .map_err(|source| Error::file("make", parent, source))?;
+    }
+    write_private(path, key.expose())
+}
+
+fn write_profiles(path: &Path, file: &File) -> Result<()> {
+    let text = toml::to_string(file)
         .map_err(|error| Error::Config(format!("cannot write a profile: {error}")))?;
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(|source| Error::file("make", parent, source))?;

@@ -24,7 +24,6 @@ use rand::Rng as _;
 use rand::distr::Alphanumeric;
 use serde_json::{Value, json};
 use sortie_proto::secret::Secret;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use self::instance::{Instance, Phase, Record};
@@ -33,14 +32,15 @@ use self::process::Process;
 use crate::client::Client;
 use crate::config;
 use crate::error::{Error, Result};
+use crate::interrupt::Stop;
 use crate::output::Output;
 
 pub(crate) const EXAMPLE: &str = "\
 Examples:
   sortie dev
   sortie dev --data-dir .dev --port-base 8300
-  sortie dev --once                          the demonstration alone; its result is the exit code
-  sortie dev --detach                        in the background, once a request was brokered
+  sortie dev --once            ends after the demonstration, with its result
+  sortie dev --detach          goes on in the background once a request was brokered
   sortie dev status
   sortie dev stop
 
@@ -333,28 +333,5 @@ impl Cluster {
             }
         }
         result
-    }
-}
-
-/// Being asked to stop: Ctrl-C, SIGTERM, or the terminal that goes away.
-struct Stop([tokio::signal::unix::Signal; 3]);
-
-impl Stop {
-    fn catch() -> Result<Self> {
-        let catch = |kind| signal(kind).map_err(|source| Error::system("catch signals", source));
-        Ok(Self([
-            catch(SignalKind::interrupt())?,
-            catch(SignalKind::terminate())?,
-            catch(SignalKind::hangup())?,
-        ]))
-    }
-
-    async fn asked(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
     }
 }

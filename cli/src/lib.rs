@@ -13,14 +13,17 @@ mod client;
 mod config;
 mod dev;
 mod error;
+mod interrupt;
+mod manual;
 mod output;
+mod profile;
 mod run;
 mod tasks;
 mod verbs;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use crate::args::{Args, Command};
 use crate::error::{Error, Result};
@@ -63,6 +66,12 @@ async fn act(args: Args, out: Output) -> Result<ExitCode> {
             let context = config::connect(args.connection, out)?;
             return Box::pin(run::run(options, &context)).await;
         }
+        Command::Profile(act) => profile::run(act, args.connection, out),
+        Command::Completions(options) => {
+            manual::completions(&options, Args::command(), out);
+            Ok(())
+        }
+        Command::Man(options) => manual::man(&options, Args::command(), out),
         Command::Verb(verb) => {
             let context = config::connect(args.connection, out)?;
             Box::pin(verbs::run(verb, &context)).await

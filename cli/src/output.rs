@@ -19,6 +19,8 @@ pub(crate) enum Format {
     Table,
     /// What control answered, for programs.
     Json,
+    /// The same as YAML.
+    Yaml,
 }
 
 /// A column: its title, and where its value stands in an object (RFC 6901).
@@ -41,9 +43,9 @@ impl Output {
         Self { format, colour }
     }
 
-    /// Whether programs read it.
+    /// Whether programs read it: JSON, or YAML, which says the same.
     pub(crate) fn is_json(self) -> bool {
-        self.format == Format::Json
+        self.format != Format::Table
     }
 
     /// A line of the answer.
@@ -116,10 +118,67 @@ impl Output {
         Ok(())
     }
 
+    /// A list that takes the place of the one before; false if nobody reads any more.
+    ///
+    /// For programs each is a document of its own: a line of JSON, or YAML after `---`.
+    pub(crate) fn frame(self, objects: &[Value], columns: &[Column]) -> Result<bool> {
+        if self.is_json() {
+            return Ok(self.offer(&self.document(&Value::from(objects))?));
+        }
+        let table = match objects {
+            [] => "none".to_owned(),
+            _ => table(objects, columns),
+        };
+        // Home, then clear to the end: the terminal keeps what stood above.
+        let begin = if self.colour { "\x1b[2J\x1b[H" } else { "" };
+        Ok(self.offer(&format!("{begin}{table}\n")))
+    }
+
+    /// More rows of one long table; false if nobody reads any more. `widths` holds what its columns need so far; empty
+    /// at its beginning.
+    pub(crate) fn rows(
+        self,
+        objects: &[Value],
+        columns: &[Column],
+        widths: &mut Vec<usize>,
+    ) -> Result<bool> {
+        if self.is_json() {
+            for object in objects {
+                if !self.offer(&self.document(object)?) {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
+        }
+        let mut lines = Vec::new();
+        if widths.is_empty() {
+            *widths = vec![0; columns.len()];
+            let titles = columns.iter().map(|(title, _)| (*title).to_owned());
+            lines.push(aligned(titles, widths));
+        }
+        for object in objects {
+            let cells = columns.iter().map(|(_, pointer)| cell(object, pointer));
+            lines.push(aligned(cells, widths));
+        }
+        Ok(lines.is_empty() || self.offer(&lines.join("\n")))
+    }
+
+    /// One of many: a line of JSON, or YAML after `---`.
+    fn document(self, value: &Value) -> Result<String> {
+        if self.format == Format::Yaml {
+            return Ok(format!("---\n{}", yaml(value)?.trim_end()));
+        }
+        Ok(value.to_string())
+    }
+
     fn json(self, value: &Value) -> Result<()> {
-        let text = serde_json::to_string_pretty(value)
-            .map_err(|source| Error::system("write JSON", source.into()))?;
-        self.line(&text);
+        let text = if self.format == Format::Yaml {
+            yaml(value)?
+        } else {
+            serde_json::to_string_pretty(value)
+                .map_err(|source| Error::system("write JSON", source.into()))?
+        };
+        self.line(text.trim_end());
         Ok(())
     }
 
@@ -160,6 +219,22 @@ pub(crate) fn complain(text: &str) {
 pub(crate) fn prompt(text: &str) {
     let mut stderr = std::io::stderr().lock();
     drop(write!(stderr, "{}", printable(text, false)).and_then(|()| stderr.flush()));
+}
+
+fn yaml(value: &Value) -> Result<String> {
+    serde_norway::to_string(value)
+        .map_err(|error| Error::system("write YAML", std::io::Error::other(error)))
+}
+
+/// A row whose columns begin where those of the row before did, if they still fit.
+fn aligned(cells: impl Iterator<Item = String>, widths: &mut [usize]) -> String {
+    let line = cells
+        .zip(widths)
+        .fold(String::new(), |line, (text, width)| {
+            *width = text.chars().count().max(*width);
+            format!("{line}{text:width$}  ", width = *width)
+        });
+    line.trim_end().to_owned()
 }
 
 fn table(objects: &[Value], columns: &[Column]) -> String {

@@ -11,6 +11,7 @@ mod agent;
 mod grant;
 mod session;
 mod audit;
+mod watch;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;

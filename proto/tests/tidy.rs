@@ -93,7 +93,10 @@ const EXPOSE: &[(&str, &str)] = &[
         "seals what came in, shows what was made, once",
     ),
     ("cli/src/client.rs", "sends the caller's own key to control"),
-    ("cli/src/config.rs", "trims the caller's own key"),
+    (
+        "cli/src/config.rs",
+        "trims the caller's own key, and keeps that of a profile",
+    ),
     (
         "cli/src/dev/demonstration.rs",
         "gives curl the demo session",

@@ -7,45 +7,72 @@ fn the_arguments_fit_together() {
     Args::command().debug_assert();
 }
 
-#[test]
-fn every_help_ends_with_an_example() {
-    fn walk(command: &clap::Command, path: &str) {
-        let name = format!("{path} {}", command.get_name());
-        if command.get_name() == "help" {
-            return;
-        }
-        let help = command.get_after_help().map(ToString::to_string);
-        assert!(
-            help.is_some_and(|text| text.contains("Example")),
-            "`{name} --help` has no example"
-        );
-        for child in command.get_subcommands() {
-            walk(child, &name);
-        }
+/// Every command but `help`, with its name as it is called.
+fn each(command: &clap::Command, path: &str, see: &mut impl FnMut(&clap::Command, &str)) {
+    see(command, path);
+    for child in command
+        .get_subcommands()
+        .filter(|child| child.get_name() != "help")
+    {
+        each(child, &format!("{path} {}", child.get_name()), see);
     }
-    walk(&Args::command(), "");
+}
+
+/// The lines below `Example:` or `Examples:`, up to the first that is not indented.
+fn examples(command: &clap::Command) -> Vec<String> {
+    let help = command.get_after_help().map(ToString::to_string);
+    help.unwrap_or_default()
+        .lines()
+        .skip_while(|line| !matches!(*line, "Example:" | "Examples:"))
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .map(|line| {
+            let line = line.trim();
+            line.split_once("   ")
+                .map_or(line, |(line, _)| line)
+                .to_owned()
+        })
+        .collect()
 }
 
 #[test]
-fn every_example_can_be_parsed() {
-    fn walk(command: &clap::Command, lines: &mut Vec<String>) {
-        if let Some(help) = command.get_after_help() {
-            lines.extend(
-                help.to_string()
-                    .lines()
-                    .filter_map(|line| line.trim().strip_prefix("sortie "))
-                    .map(|line| line.split("   ").next().unwrap_or(line).to_owned()),
+fn every_help_has_examples_that_can_be_parsed() {
+    let mut seen = 0;
+    each(&Args::command(), "sortie", &mut |command, path| {
+        let lines = examples(command);
+        assert!(!lines.is_empty(), "`{path} --help` has no example");
+        // A group shows what its verbs do; a verb shows itself.
+        let own = lines.iter().any(|line| {
+            line.strip_prefix(path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        });
+        assert!(
+            own,
+            "no example of `{path} --help` is one of {path}: {lines:?}"
+        );
+        for line in &lines {
+            let rest = line.strip_prefix("sortie ");
+            check_command(
+                rest.unwrap_or_else(|| panic!("`{line}` of `{path} --help` is not ours")),
             );
         }
-        for child in command.get_subcommands() {
-            walk(child, lines);
-        }
-    }
-    let mut lines = Vec::new();
-    walk(&Args::command(), &mut lines);
-    assert!(lines.len() > 20, "{lines:?}");
-    for line in &lines {
-        check_command(line);
+        seen += 1;
+    });
+    assert!(seen > 40, "{seen} commands");
+}
+
+#[test]
+fn exit_codes_are_told() {
+    let help = Args::command().get_after_help().unwrap().to_string();
+    for code in [
+        "0 done",
+        "1 failed",
+        "2 wrong usage",
+        "64 bad",
+        "69 not reachable",
+        "77 refused",
+    ] {
+        assert!(help.contains(code), "{code}");
     }
 }
 
@@ -54,6 +81,7 @@ fn every_command_of_the_documents_can_be_parsed() {
     let documents = [
         include_str!("../../../README.md"),
         include_str!("../../../docs/services.md"),
+        include_str!("../../../docs/cli.md"),
     ];
     let lines: Vec<_> = documents
         .iter()
@@ -66,6 +94,7 @@ fn every_command_of_the_documents_can_be_parsed() {
 
 fn check_command(line: &str) {
     let line = line.split(" < ").next().unwrap_or(line);
+    let line = line.split(" > ").next().unwrap_or(line);
     let line = line.split("   #").next().unwrap_or(line).trim();
     let arguments = std::iter::once("sortie".to_owned()).chain(words(line));
     let parsed = Args::try_parse_from(arguments);

@@ -16,9 +16,10 @@ use tokio::time::{Instant, sleep};
 use super::instance::{self, Phase, Record};
 use super::layout::Layout;
 use super::logs::Tail;
-use super::{Stop, process, status};
+use super::{process, status};
 use crate::args;
 use crate::error::{Error, Result};
+use crate::interrupt::Stop;
 use crate::output::{Output, printable};
 
 pub(super) const STOP_EXAMPLE: &str = "\

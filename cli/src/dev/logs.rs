@@ -12,9 +12,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::time::sleep;
 
-use super::Stop;
 use super::layout::Layout;
 use crate::error::{Error, Result};
+use crate::interrupt::Stop;
 use crate::output::{Output, printable};
 
 pub(super) const EXAMPLE: &str = "\
@@ -96,6 +96,8 @@ pub(super) async fn run(options: &Options, layout: &Layout, out: Output) -> Resu
             "`sortie dev --detach` starts a cluster; --data-dir names another folder.",
         ));
     }
+    // Before anything is shown: who has read something may press Ctrl-C.
+    let mut stop = Stop::catch()?;
     let many = tails.len() > 1;
     for (name, tail) in &mut tails {
         let lines = tail.read()?;
@@ -107,7 +109,6 @@ pub(super) async fn run(options: &Options, layout: &Layout, out: Output) -> Resu
     if !options.follow {
         return Ok(());
     }
-    let mut stop = Stop::catch()?;
     loop {
         tokio::select! {
             () = stop.asked() => return Ok(()),

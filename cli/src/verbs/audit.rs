@@ -3,6 +3,7 @@
 use clap::{Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+use super::watch::{self, Watch};
 use super::{Limit, in_tenant};
 use crate::args;
 use crate::config::Context;
@@ -24,6 +25,13 @@ const COLUMNS: [Column; 8] = [
     ("STATUS", "/status"),
 ];
 
+const LIST_EXAMPLE: &str = "\
+Examples:
+  sortie audit list --since 1h --kind request --limit 20
+  sortie audit list --watch --limit 5
+
+--watch shows the newest entries, the oldest of them first, and then those that come.";
+
 /// Which entries.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Kind {
@@ -37,7 +45,7 @@ pub(crate) enum Kind {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Act {
     /// List entries
-    #[command(after_help = "Example:\n  sortie audit list --since 1h --kind request --limit 20")]
+    #[command(after_help = LIST_EXAMPLE)]
     List {
         /// Only this vault's
         #[arg(long)]
@@ -55,6 +63,8 @@ pub(crate) enum Act {
         #[arg(long, value_enum)]
         kind: Option<Kind>,
         #[command(flatten)]
+        watch: Watch,
+        #[command(flatten)]
         limit: Limit,
     },
 }
@@ -66,6 +76,7 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
         since,
         until,
         kind,
+        watch,
         limit,
     } = act;
     let kind = kind.map_or("", |kind| match kind {
@@ -76,16 +87,19 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
     let filter = [
         ("vault", vault.unwrap_or_default()),
         ("session", session.unwrap_or_default()),
-        ("since", text(since)),
         ("until", text(until)),
         ("kind", kind.to_owned()),
     ];
     let path = in_tenant(context, &["audit"]);
-    let entries = context
-        .client
-        .list(&path, "entries", &filter, limit.limit)
-        .await?;
-    context.out.list(&entries, &COLUMNS)
+    let ask = async |count: usize, from: Option<Timestamp>| {
+        let mut filter = filter.to_vec();
+        filter.push(("since", text(since.max(from))));
+        context.client.list(&path, "entries", &filter, count).await
+    };
+    if watch.is_on() {
+        return watch::log(limit.limit, &COLUMNS, context, ask).await;
+    }
+    context.out.list(&ask(limit.limit, None).await?, &COLUMNS)
 }
 
 fn moment(text: &str) -> std::result::Result<Timestamp, String> {

@@ -44,7 +44,7 @@ pub(crate) enum Act {
     /// Make a credential, or give it a new value; asks for the value
     #[command(
         after_help = "Examples:\n  sortie credential set GITHUB_TOKEN --to api.github.com\n  \
-                            sortie credential set DEPLOY_KEY --to '*.internal.example.com:8443' --stdin < key.txt"
+                            sortie credential set KEY --to a.example.com --to b.example.com < key.txt"
     )]
     Set {
         /// Its name: letters, digits and `_`

@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Limit;
+use super::watch::{self, Watch};
 use crate::args;
 use crate::config::Context;
 use crate::error::Result;
@@ -27,8 +28,10 @@ const COLUMNS: [Column; 6] = [
 #[derive(Debug, Subcommand)]
 pub(crate) enum Act {
     /// List gateways
-    #[command(after_help = "Example:\n  sortie gateway list")]
+    #[command(after_help = "Examples:\n  sortie gateway list\n  sortie gateway list --watch")]
     List {
+        #[command(flatten)]
+        watch: Watch,
         #[command(flatten)]
         limit: Limit,
     },
@@ -45,12 +48,14 @@ pub(crate) enum Act {
 
 pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
     match act {
-        Act::List { limit } => {
-            let gateways = context
-                .client
-                .list(&["gateways"], "gateways", &[], limit.limit)
-                .await?;
-            context.out.list(&gateways, &COLUMNS)
+        Act::List { watch, limit } => {
+            let client = &context.client;
+            let ask = async || {
+                client
+                    .list(&["gateways"], "gateways", &[], limit.limit)
+                    .await
+            };
+            watch::list(&watch, &COLUMNS, context, ask).await
         }
         Act::Join { name, valid } => {
             let body = json!({"name": name, "valid_seconds": valid});

@@ -72,9 +72,10 @@ pub(crate) enum Act {
 const SET_EXAMPLE: &str = "\
 Examples:
   sortie service set github --host api.github.com --bearer GITHUB_TOKEN
-  sortie service set git --host github.com --basic x-access-token:GITHUB_TOKEN --path '/acme/**'
-  sortie service set legacy --host api.example.com --header 'X-Api-Key: {{ LEGACY_KEY }}' --method GET
-  sortie service set search --host search.example.com --placeholder SEARCH_KEY --in query
+  sortie service set git --host github.com --basic x-access-token:GITHUB_TOKEN
+  sortie service set acme --host github.com --path '/acme/**' --method GET
+  sortie service set legacy --host a.example.com --header 'X-Api-Key: {{ KEY }}'
+  sortie service set search --host b.example.com --placeholder KEY --in query
   sortie service set github --file github.json
 
 docs/services.md describes every field of a file.";

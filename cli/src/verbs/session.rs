@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
+use super::watch::{self, Watch};
 use super::{Limit, in_tenant};
 use crate::args;
 use crate::config::Context;
@@ -55,7 +56,9 @@ pub(crate) enum Act {
         source: Option<String>,
     },
     /// List sessions
-    #[command(after_help = "Example:\n  sortie session list --agent builder")]
+    #[command(
+        after_help = "Examples:\n  sortie session list --agent builder\n  sortie session list --watch"
+    )]
     List {
         /// Only this agent's
         #[arg(long)]
@@ -63,6 +66,8 @@ pub(crate) enum Act {
         /// Those that have ended as well
         #[arg(long)]
         all: bool,
+        #[command(flatten)]
+        watch: Watch,
         #[command(flatten)]
         limit: Limit,
     },
@@ -115,16 +120,19 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
                 .await?;
             print_token(&minted, context)
         }
-        Act::List { agent, all, limit } => {
+        Act::List {
+            agent,
+            all,
+            watch,
+            limit,
+        } => {
             let filter = [
                 ("agent", agent.unwrap_or_default()),
                 ("include_ended", if all { "true" } else { "" }.to_owned()),
             ];
             let path = in_tenant(context, &["sessions"]);
-            out.list(
-                &client.list(&path, "sessions", &filter, limit.limit).await?,
-                &COLUMNS,
-            )
+            let ask = async || client.list(&path, "sessions", &filter, limit.limit).await;
+            watch::list(&watch, &COLUMNS, context, ask).await
         }
         Act::Renew { session, ttl } => {
             let path = in_tenant(context, &["sessions", &session]);

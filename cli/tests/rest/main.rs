@@ -2,6 +2,10 @@
 
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod profiles;
+#[cfg(test)]
+mod watch;
 
 use std::net::TcpListener;
 
@@ -103,6 +107,18 @@ fn pages_are_followed() {
         3,
         "{}",
         text(&done.stdout)
+    );
+}
+
+#[test]
+fn an_answer_is_written_as_yaml() {
+    let listed = json!({"vaults": [{"name": "a", "enabled": true}, {"name": "true"}]}).to_string();
+    let control = Control::start(vec![("GET /v1/tenants/-/vaults", 200, listed)]);
+    let done = control.sortie(&["vault", "list", "--output", "yaml"], "");
+    // What reads like a boolean stays a name.
+    assert_eq!(
+        text(&done.stdout),
+        "- enabled: true\n  name: a\n- name: 'true'\n"
     );
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -28,6 +29,7 @@ pub(crate) type Answers = Vec<(&'static str, u16, String)>;
 pub(crate) struct Control {
     url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
+    answers: Arc<Mutex<Answers>>,
     home: tempfile::TempDir,
 }
 
@@ -36,22 +38,38 @@ impl Control {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (record, answers) = (Arc::clone(&asked), Arc::new(answers));
+        let answers = Arc::new(Mutex::new(answers));
+        let (record, given) = (Arc::clone(&asked), Arc::clone(&answers));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (record, answers) = (Arc::clone(&record), Arc::clone(&answers));
+                let (record, answers) = (Arc::clone(&record), Arc::clone(&given));
                 std::thread::spawn(move || serve(&stream.unwrap(), &record, &answers));
             }
         });
         Self {
             url,
             asked,
+            answers,
             home: tempfile::tempdir().unwrap(),
         }
     }
 
-    pub(crate) fn sortie(&self, arguments: &[&str], input: &str) -> Output {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sortie"))
+    /// Answers otherwise from now on.
+    pub(crate) fn answer(&self, answers: Answers) {
+        *self.answers.lock().unwrap() = answers;
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sortie"));
+        command
             .args(arguments)
             .env("SORTIE_API_URL", &self.url)
             .env("SORTIE_API_KEY", KEY)
@@ -60,12 +78,12 @@ impl Control {
             .env("HTTP_PROXY", "http://127.0.0.1:1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // A command that reads nothing may be gone already.
-        drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
-        child.wait_with_output().unwrap()
+            .stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn sortie(&self, arguments: &[&str], input: &str) -> Output {
+        feed(self.command(arguments), input)
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
@@ -73,7 +91,15 @@ impl Control {
     }
 }
 
-fn serve(stream: &TcpStream, record: &Mutex<Vec<Asked>>, answers: &Answers) {
+/// Runs it to its end with something on standard input.
+pub(crate) fn feed(mut command: Command, input: &str) -> Output {
+    let mut child = command.spawn().unwrap();
+    // A command that reads nothing may be gone already.
+    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+    child.wait_with_output().unwrap()
+}
+
+fn serve(stream: &TcpStream, record: &Mutex<Vec<Asked>>, answers: &Mutex<Answers>) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut head = Vec::new();
@@ -105,8 +131,12 @@ fn serve(stream: &TcpStream, record: &Mutex<Vec<Asked>>, answers: &Answers) {
             body: String::from_utf8(body).unwrap(),
         });
         let missing = (404, json!({"status": 404, "code": "not_found"}).to_string());
-        let found = answers.iter().find(|(start, ..)| line.starts_with(start));
-        let (status, answer) = found.map_or(missing, |(_, status, text)| (*status, text.clone()));
+        let (status, answer) = answers
+            .lock()
+            .unwrap()
+            .iter()
+            .find(|(start, ..)| line.starts_with(start))
+            .map_or(missing, |(_, status, text)| (*status, text.clone()));
         let mut stream = stream;
         let head = format!(
             "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n",
