@@ -33,4 +33,5 @@ pub mod token;
 pub mod key;
 pub mod change;
 pub mod code;
+pub mod environment;
 pub mod wire;

@@ -52,6 +52,10 @@ const EXPOSE: &[(&str, &str)] = &[
     ("proto/src/sealed.rs", "seals and opens"),
     ("proto/src/token.rs", "reads the private key that signs"),
     ("proto/src/key.rs", "makes keys"),
+    (
+        "proto/src/environment.rs",
+        "puts a session into the URL of its proxy",
+    ),
     ("proto/src/wire/", "puts keys and values on the wire"),
     (
         "proto/src/credential.rs",
