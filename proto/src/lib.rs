@@ -29,6 +29,7 @@ pub mod agent;
 pub mod credential;
 pub mod service;
 pub mod matching;
+pub mod catalog;
 pub mod token;
 pub mod key;
 pub mod change;
