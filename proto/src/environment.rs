@@ -179,8 +179,8 @@ const PROXY: [&str; 6] = [
 /// What goes past it.
 const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
 /// What takes a file of all roots: OpenSSL (with Go, Ruby, PHP and uv), Python's requests, curl, git, pip, the AWS
-/// tools, Cargo, npm, Yarn, Bundler, Hex, Nix, Deno, gRPC, gcloud, Codex.
-const BUNDLE: [&str; 16] = [
+/// tools, Cargo, npm, Yarn, Bundler, Hex, Nix, Deno, gRPC, gcloud, Codex, httplib2.
+const BUNDLE: [&str; 17] = [
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
@@ -197,6 +197,7 @@ const BUNDLE: [&str; 16] = [
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
     "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
     "CODEX_CA_CERTIFICATE",
+    "HTTPLIB2_CA_CERTS",
 ];
 /// What adds the roots of a file to those that are built in.
 const NODE_AUTHORITY: &str = "NODE_EXTRA_CA_CERTS";
