@@ -114,6 +114,10 @@ const EXPOSE: &[(&str, &str)] = &[
         "cli/src/run/environment.rs",
         "gives the command its session",
     ),
+    (
+        "cli/src/run/session.rs",
+        "reads what a given session says about itself",
+    ),
     ("cli/src/verbs/credential.rs", "sends the value to control"),
 ];
 

@@ -82,6 +82,7 @@ fn every_command_of_the_documents_can_be_parsed() {
         include_str!("../../../README.md"),
         include_str!("../../../docs/services.md"),
         include_str!("../../../docs/cli.md"),
+        include_str!("../../../docs/run.md"),
     ];
     let lines: Vec<_> = documents
         .iter()

@@ -13,15 +13,16 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::environment::{Surroundings, compose};
-use crate::config;
 use crate::error::{Error, Result};
 
-/// Runs it to its end. 126 if it cannot be executed, 127 if there is no such command, 128 + N if signal N ended it.
+/// Runs it to its end in this environment and no other. 126 if it cannot be executed, 127 if there is no such command, 128 + N if signal N ended it.
 ///
 /// # Errors
 /// [`Error::System`] if it cannot be started for another reason.
-pub(super) async fn run(command: &[OsString], surroundings: &Surroundings<'_>) -> Result<ExitCode> {
+pub(super) async fn run(
+    command: &[OsString],
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<ExitCode> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Error::Usage("no command was given".to_owned()));
     };
@@ -30,7 +31,7 @@ pub(super) async fn run(command: &[OsString], surroundings: &Surroundings<'_>) -
     let started = Command::new(program)
         .args(arguments)
         .env_clear()
-        .envs(compose(config::variables(), surroundings))
+        .envs(environment)
         .spawn();
     let mut child = match started {
         Ok(child) => child,

@@ -1,71 +1,150 @@
-//! What the command may trust: the system's roots and the tenant's authority, in one bundle in a private folder.
+//! What the command may trust: the system's roots and the tenant's authority, as programs want to read them, in a
+//! private folder.
 //!
 //! Invariant: roots are added, never taken away: hosts that the gateway tunnels untouched show their own certificates.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use p12_keystore::{Certificate, KeyStore, KeyStoreEntry};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use sortie_proto::environment::{Files, TRUST_STORE_PASSWORD};
 use tempfile::TempDir;
 
 use crate::config;
 use crate::error::{Error, Result};
 
-/// A private folder with the certificates; it goes when it is dropped.
+/// The tenant's authority alone, in PEM.
+pub(crate) const AUTHORITY: &str = "ca.pem";
+/// The system's roots and the tenant's authority, in PEM.
+pub(crate) const BUNDLE: &str = "bundle.pem";
+/// The same in PKCS#12, for Java.
+pub(crate) const STORE: &str = "trust.p12";
+
+/// How often a password is hashed before it opens the store. There is nothing in it to protect, and every JVM waits.
+const ITERATIONS: u16 = 1024;
+
+/// What a command may trust, in each form.
 #[derive(Debug)]
-pub(crate) struct Folder {
-    folder: TempDir,
+pub(crate) struct Trust {
+    pub(crate) authority: String,
+    pub(crate) bundle: String,
+    pub(crate) store: Vec<u8>,
 }
 
-impl Folder {
-    /// Makes it.
+impl Trust {
+    /// Reads the system's roots and adds the authority, which is in PEM.
     ///
     /// # Errors
-    /// [`Error::Failed`] if the authority is no certificate, and [`Error::File`].
-    pub(crate) fn make(authority: &str) -> Result<Self> {
-        if CertificateDer::from_pem_slice(authority.as_bytes()).is_err() {
+    /// [`Error::Failed`] if the authority is no certificate.
+    pub(crate) fn new(authority: &str) -> Result<Self> {
+        let own: Vec<_> = CertificateDer::pem_slice_iter(authority.as_bytes())
+            .filter_map(std::result::Result::ok)
+            .collect();
+        if own.is_empty() {
             return Err(Error::failed(
                 "control's answer holds no certificate of the tenant's authority",
                 "Is control of the same version?",
             ));
         }
+        // Roots that cannot be read are left out: without them some hosts fail, and fail closed.
+        let roots = rustls_native_certs::load_native_certs().certs;
+        Ok(Self {
+            authority: authority.to_owned(),
+            bundle: bundle(authority, &roots),
+            store: store(own.iter().chain(&roots))?,
+        })
+    }
+
+    /// Where the forms stand in a folder, which need not be on this machine.
+    pub(crate) fn files(folder: &str) -> Files {
+        let file = |name: &str| format!("{}/{name}", folder.trim_end_matches('/'));
+        Files {
+            authority: file(AUTHORITY),
+            bundle: file(BUNDLE),
+            trust_store: Some(file(STORE)),
+        }
+    }
+}
+
+/// A private folder for what a command reads.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// It goes when this is dropped.
+    temporary: Option<TempDir>,
+}
+
+impl Folder {
+    /// Makes one that goes when it is dropped.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub(crate) fn temporary() -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("sortie-run-")
             .permissions(Permissions::from_mode(0o700))
             .tempdir()
             .map_err(|source| Error::system("make a private folder", source))?;
-        let made = Self { folder };
-        config::write_private(&made.authority(), authority.as_bytes())?;
-        config::write_private(&made.bundle(), bundle(authority).as_bytes())?;
-        Ok(made)
+        Ok(Self {
+            path: folder.path().to_owned(),
+            temporary: Some(folder),
+        })
     }
 
-    /// The tenant's authority alone.
-    pub(crate) fn authority(&self) -> PathBuf {
-        self.path().join("ca.pem")
+    /// Where it is.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a path that no variable can hold as text.
+    pub(crate) fn path(&self) -> Result<&str> {
+        self.path.to_str().ok_or_else(|| {
+            Error::Config(format!("{} is not UTF-8: set TMPDIR", self.path.display()))
+        })
     }
 
-    /// The system's roots and the tenant's authority.
-    pub(crate) fn bundle(&self) -> PathBuf {
-        self.path().join("bundle.pem")
+    /// Writes the certificates.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub(crate) fn write(&self, trust: &Trust) -> Result<()> {
+        self.put(AUTHORITY, trust.authority.as_bytes())?;
+        self.put(BUNDLE, trust.bundle.as_bytes())?;
+        self.put(STORE, &trust.store)
     }
 
-    fn path(&self) -> &Path {
-        self.folder.path()
+    /// Writes a file below it, which only its owner may read.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.path.join(name);
+        if let Some(parent) = path.parent() {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(parent)
+                .map_err(|source| Error::file("make", parent, source))?;
+        }
+        config::write_private(&path, bytes)
+    }
+
+    /// Removes it now, if it does not stay.
+    pub(crate) fn close(self) {
+        // Below the system's temporary folder what is left over goes by itself.
+        drop(self.temporary.map(TempDir::close));
     }
 }
 
 /// The tenant's authority stands first: a reader that stops early has at least what the gateway shows.
-fn bundle(authority: &str) -> String {
+fn bundle(authority: &str, roots: &[CertificateDer<'_>]) -> String {
     let mut text = authority.trim_end().to_owned();
     text.push('\n');
-    // Roots that cannot be read are left out: without them some hosts fail, and fail closed.
-    for root in rustls_native_certs::load_native_certs().certs {
-        text.push_str(&pem(&root));
+    for root in roots {
+        text.push_str(&pem(root));
     }
     text
 }
@@ -80,6 +159,32 @@ fn pem(certificate: &CertificateDer<'_>) -> String {
     }
     text.push_str("-----END CERTIFICATE-----\n");
     text
+}
+
+/// Java takes a certificate of a PKCS#12 store for a root only with Oracle's attribute `trustedKeyUsage`, which the
+/// writer gives to entries without a key.
+fn store<'a>(certificates: impl Iterator<Item = &'a CertificateDer<'a>>) -> Result<Vec<u8>> {
+    let mut store = KeyStore::new();
+    for (at, der) in certificates.enumerate() {
+        // One that this reader does not understand is left out, as above.
+        if let Ok(certificate) = Certificate::from_der(der) {
+            store.add_entry(
+                &format!("root-{at}"),
+                KeyStoreEntry::Certificate(certificate),
+            );
+        }
+    }
+    store
+        .writer(TRUST_STORE_PASSWORD)
+        .encryption_iterations(ITERATIONS.into())
+        .mac_iterations(ITERATIONS.into())
+        .write()
+        .map_err(|error| {
+            Error::failed(
+                format!("the trust store for Java cannot be made: {error}"),
+                "Please report this with the system's list of roots.",
+            )
+        })
 }
 
 #[cfg(test)]

@@ -24,3 +24,4 @@ mod echoes;
 mod faults;
 mod refusals;
 mod revocation;
+mod run;

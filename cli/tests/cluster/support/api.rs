@@ -65,6 +65,11 @@ impl Api {
         made["join"].as_str().unwrap().to_owned()
     }
 
+    /// The key of the test's tenant.
+    pub(crate) fn owner(&self) -> &str {
+        &self.owner
+    }
+
     /// The same API at another control.
     pub(crate) fn at(&self, port: u16) -> Self {
         Self {

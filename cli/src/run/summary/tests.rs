@@ -1,0 +1,80 @@
+use super::*;
+
+fn entry(outcome: &str, url: &str, code: &str) -> Value {
+    json!({"outcome": outcome, "url": url, "code": code, "method": "POST", "service": "s"})
+}
+
+fn summary(entries: &[Value], vault: &str) -> Summary {
+    Summary {
+        session: "ses_1".to_owned(),
+        lines: lines(entries, vault),
+        is_complete: true,
+    }
+}
+
+#[test]
+fn hosts_are_counted_by_what_became_of_them() {
+    let entries = [
+        entry("refused", "https://a.test/x", "host_unmatched"),
+        entry("brokered", "https://b.test/x", ""),
+        entry("brokered", "https://b.test/y", ""),
+        entry("refused", "https://a.test/y", "host_unmatched"),
+        entry("refused", "https://b.test:8443/it's", "request_unmatched"),
+        entry("refused", "https://b.test/", "session_revoked"),
+        entry("passed", "http://c.test:8080/", ""),
+    ];
+    let text = summary(&entries, "").text();
+    let sentence = Code::SessionRevoked.text();
+    let expect = [
+        "sortie: 2 brokered, 1 passed, 4 refused (session ses_1)",
+        "  brokered   b.test  2 s",
+        "  passed     c.test:8080  1 s",
+        "             sortie service set c-test --host c.test --port 8080",
+        "  refused    a.test  2 host_unmatched",
+        "             sortie service set a-test --host a.test",
+        "  refused    b.test  1 session_revoked",
+        &format!("             {sentence}"),
+        "  refused    b.test:8443  1 request_unmatched",
+        r"             sortie service set b-test-post --host b.test --port 8443 --method POST --path '/it'\''s'",
+    ];
+    assert_eq!(text, expect);
+}
+
+#[test]
+fn commands_name_the_vault_where_it_is_another() {
+    let entries = [entry("passed", "https://c.test/", "")];
+    let json = summary(&entries, "payments").json();
+    assert_eq!(
+        json.pointer("/hosts/0/command").unwrap(),
+        "sortie service set c-test --host c.test --vault payments"
+    );
+    assert_eq!(json.pointer("/complete").unwrap(), true);
+}
+
+#[test]
+fn what_may_be_missing_is_said_and_long_lists_are_cut() {
+    let mut all: Vec<_> = (0..SHOWN_MAX + 5)
+        .map(|at| entry("passed", &format!("https://h{at}.test/"), ""))
+        .collect();
+    all.push(entry("unknown", "https://x.test/", ""));
+    let mut made = summary(&all, "");
+    made.is_complete = false;
+    let text = made.text();
+    assert!(
+        text.contains(&"  passed     and 5 more".to_owned()),
+        "{text:?}"
+    );
+    assert!(text.last().unwrap().contains("incomplete"));
+    assert_eq!(
+        summary(&[], "").text(),
+        ["sortie: no request (session ses_1)"]
+    );
+}
+
+#[test]
+fn what_an_agent_wrote_stays_one_word() {
+    assert_eq!(quoted("/a/b-c"), "/a/b-c");
+    assert_eq!(quoted("/a;rm -rf /"), "'/a;rm -rf /'");
+    assert_eq!(quoted(""), "''");
+    assert_eq!(service_name("*.Example.COM"), "example-com");
+}

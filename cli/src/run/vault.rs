@@ -1,0 +1,117 @@
+//! What control says about the vaults of a session: placeholders of credentials, and hosts of services.
+
+use serde_json::Value;
+use sortie_proto::host::HostPattern;
+use sortie_proto::service::Scheme;
+
+use crate::config::Context;
+use crate::error::{Error, Result};
+use crate::output::cell;
+use crate::verbs::in_vault;
+
+/// How many credentials and services of a vault are read: as many as it can have.
+const OBJECTS_MAX: usize = 1000;
+
+/// A credential, by what stands for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Credential {
+    /// Its name, and that of the variable.
+    pub(crate) name: String,
+    /// What stands for it in requests.
+    pub(crate) placeholder: String,
+}
+
+/// A service, by where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) name: String,
+    pub(crate) host: HostPattern,
+    pub(crate) port: Option<u16>,
+    pub(crate) scheme: Scheme,
+    pub(crate) enabled: bool,
+}
+
+/// What the vaults hold, in the order in which they are searched.
+#[derive(Debug, Default)]
+pub(crate) struct Vaults {
+    pub(crate) credentials: Vec<Credential>,
+    pub(crate) services: Vec<Service>,
+    /// Whether the key may not list them: an agent's own key may not. Then both are empty, or lack a vault's.
+    pub(crate) hidden: bool,
+}
+
+impl Vaults {
+    /// Asks control. What the key may not list is left out: the command still gets what services inject unasked.
+    ///
+    /// # Errors
+    /// As calls of control.
+    pub(crate) async fn read(names: &[String], context: &Context) -> Result<Self> {
+        let mut all = Self::default();
+        for vault in names {
+            let credentials = list(vault, "credentials", context).await?;
+            let services = list(vault, "services", context).await?;
+            all.hidden |= credentials.is_none() || services.is_none();
+            for credential in credentials.iter().flatten() {
+                let name = cell(credential, "/name");
+                // Vaults are searched in order, so the first one's credential is the one that is meant.
+                if !all.credentials.iter().any(|other| other.name == name) {
+                    let placeholder = cell(credential, "/placeholder");
+                    all.credentials.push(Credential { name, placeholder });
+                }
+            }
+            all.services
+                .extend(services.iter().flatten().filter_map(service));
+        }
+        Ok(all)
+    }
+
+    /// The hosts that must not go past the gateway.
+    pub(crate) fn hosts(&self) -> Vec<HostPattern> {
+        let on = self.services.iter().filter(|service| service.enabled);
+        on.map(|service| service.host.clone()).collect()
+    }
+}
+
+async fn list(vault: &str, what: &str, context: &Context) -> Result<Option<Vec<Value>>> {
+    let path = in_vault(context, vault, &[what]);
+    match context.client.list(&path, what, &[], OBJECTS_MAX).await {
+        Ok(objects) => Ok(Some(objects)),
+        Err(error) if error.is_denied() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a newer control says in other words is left out.
+fn service(object: &Value) -> Option<Service> {
+    let spec = object.get("spec")?;
+    let flag = |name: &str| spec.get(name).and_then(Value::as_bool);
+    let number = spec.get("port").and_then(Value::as_u64);
+    Some(Service {
+        name: cell(object, "/name"),
+        host: HostPattern::parse(spec.get("host")?.as_str()?).ok()?,
+        port: number
+            .filter(|port| *port > 0)
+            .and_then(|port| u16::try_from(port).ok()),
+        scheme: match spec.get("scheme").and_then(Value::as_str) {
+            None | Some("") => Scheme::Https,
+            Some(name) => Scheme::from_name(name)?,
+        },
+        enabled: flag("enabled").unwrap_or(true),
+    })
+}
+
+/// The tenant's authority, in PEM.
+///
+/// # Errors
+/// As calls of control.
+pub(crate) async fn authority(context: &Context) -> Result<String> {
+    let path = ["tenants", &context.tenant, "authority"];
+    let text = context.client.text(&path, "application/x-pem-file").await?;
+    if text.contains("-----BEGIN CERTIFICATE-----") {
+        return Ok(text);
+    }
+    Err(Error::failed(
+        "control's answer holds no certificate of the tenant's authority",
+        "Is control of the same version?",
+    ))
+}
