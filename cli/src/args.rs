@@ -3,6 +3,7 @@
 use clap::{Args as Group, Parser, Subcommand};
 
 use crate::dev;
+use crate::env;
 use crate::manual;
 use crate::output::Format;
 use crate::profile;
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// Run a command behind the gateway, with a session of its own
     #[command(after_help = run::EXAMPLE)]
     Run(run::Options),
+    /// Print the environment of a session, for what is started elsewhere: a shell, a container, a pod
+    #[command(after_help = env::EXAMPLE)]
+    Env(env::Options),
     #[command(flatten)]
     Verb(Verb),
     /// Profiles: several clusters, each by a name

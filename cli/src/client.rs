@@ -59,6 +59,11 @@ impl Client {
         self.base.as_str().trim_end_matches('/')
     }
 
+    /// The host of the API.
+    pub(crate) fn host(&self) -> Option<&str> {
+        self.base.host_str()
+    }
+
     /// GET.
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Value> {
         self.call(Method::GET, self.url(path, "")?, None).await

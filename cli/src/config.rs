@@ -193,6 +193,14 @@ pub(crate) fn dev_folder() -> Result<PathBuf> {
     Ok(folder("XDG_DATA_HOME", ".local/share")?.join("dev"))
 }
 
+/// Where files stand that outlive a command and can be made again.
+///
+/// # Errors
+/// [`Error::Config`] without a home.
+pub(crate) fn state_folder() -> Result<PathBuf> {
+    folder("XDG_STATE_HOME", ".local/state")
+}
+
 fn folder(variable_name: &str, under_home: &str) -> Result<PathBuf> {
     variable(variable_name)
         .map(PathBuf::from)

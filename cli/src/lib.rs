@@ -1,5 +1,5 @@
-//! The `sortie` command: the whole cluster on one machine (`dev`), a command behind it (`run`), and its
-//! administration over REST.
+//! The `sortie` command: the whole cluster on one machine (`dev`), a command behind it (`run`) or what goes
+//! with one that is started elsewhere (`env`), and its administration over REST.
 //!
 //! Invariants: a secret is never an argument, since arguments show in `ps` and in the shell's history: values come
 //! from a prompt, from standard input or from a file. Only `config` reads the environment, only `output` prints,
@@ -12,6 +12,7 @@ mod args;
 mod client;
 mod config;
 mod dev;
+mod env;
 mod error;
 mod interrupt;
 mod manual;
@@ -65,6 +66,10 @@ async fn act(args: Args, out: Output) -> Result<ExitCode> {
         Command::Run(options) => {
             let context = config::connect(args.connection, out)?;
             return Box::pin(run::run(options, &context)).await;
+        }
+        Command::Env(options) => {
+            let context = config::connect(args.connection, out)?;
+            Box::pin(env::run(options, &context)).await
         }
         Command::Profile(act) => profile::run(act, args.connection, out),
         Command::Completions(options) => {

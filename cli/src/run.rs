@@ -8,12 +8,12 @@
 //!
 //! Suggested reading order: [`plan`], [`session`], [`environment`], [`child`], [`summary`].
 
-mod plan;
-mod session;
-mod trust;
-mod environment;
+pub(crate) mod plan;
+pub(crate) mod session;
+pub(crate) mod trust;
+pub(crate) mod environment;
 mod vault;
-mod tools;
+pub(crate) mod tools;
 mod shape;
 mod git;
 mod child;

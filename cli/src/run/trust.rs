@@ -4,8 +4,8 @@
 //! Invariant: roots are added, never taken away: hosts that the gateway tunnels untouched show their own certificates.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -93,6 +93,32 @@ impl Folder {
         Ok(Self {
             path: folder.path().to_owned(),
             temporary: Some(folder),
+        })
+    }
+
+    /// Takes a folder that stays, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::File`], and [`Error::Config`] if others may write to it: they would choose what is trusted.
+    pub(crate) fn lasting(path: &Path) -> Result<Self> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|source| Error::file("make", path, source))?;
+        let path = path
+            .canonicalize()
+            .map_err(|source| Error::file("find", path, source))?;
+        let about = fs::metadata(&path).map_err(|source| Error::file("look at", &path, source))?;
+        if about.uid() != nix::unistd::geteuid().as_raw() || about.mode() & 0o022 != 0 {
+            return Err(Error::Config(format!(
+                "{} is another user's, or others may write to it: name a folder of your own",
+                path.display()
+            )));
+        }
+        Ok(Self {
+            path,
+            temporary: None,
         })
     }
 

@@ -1,4 +1,4 @@
-//! `sortie run` with real clients: what a command finds, what it does not, what is said afterwards.
+//! `sortie run` and `sortie env` with real clients: what a command finds, what it does not, what is said afterwards.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -414,5 +414,74 @@ async fn a_plan_is_shown_without_a_session_and_bundles_bring_their_files() {
         text.ends_with(&format!("{placeholder} {placeholder}\n")),
         "{text}"
     );
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environment_is_printed_for_a_shell_and_a_session_can_be_given() {
+    let cluster = Cluster::start().await;
+    let bearer = format!("Bearer {}", cluster.bearer_service().await);
+    let curl = format!(
+        "curl -sf -o /dev/null -w '%{{http_code}}' {}",
+        cluster.url("/json/env")
+    );
+    let script = format!(
+        "eval \"$({} env --agent runner --ttl 5m)\"; {curl}; printf %s \"$STRAY\"",
+        env!("CARGO_BIN_EXE_sortie")
+    );
+    let own = surroundings(&cluster);
+    let env: Vec<_> = own.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let done = cluster.run("sh", &["-c", &script], &env).await;
+    assert_eq!(done.ok(), "200", "{}", done.seen());
+    assert_eq!(authorization(&cluster, "/json/env"), [bearer.as_str()]);
+    assert!(
+        done.stderr
+            .contains("whoever reads this output is session ses_"),
+        "{}",
+        done.stderr
+    );
+
+    // A file, and the variable; neither ends the session.
+    let printed = sortie(&cluster, &["env", "--agent", "runner", "--format", "json"]).await;
+    let printed: Value = serde_json::from_str(&printed.ok()).unwrap();
+    let bundle = printed["environment"]["SSL_CERT_FILE"].as_str().unwrap();
+    assert!(std::fs::exists(bundle).unwrap(), "the folder stays");
+    let session = cluster.session().await;
+    let file = cluster.path().join("home/token");
+    std::fs::write(&file, format!("{}\n", session.token)).unwrap();
+    let file = file.display().to_string();
+    let command = [
+        "curl",
+        "-sf",
+        "-o",
+        "/dev/null",
+        &cluster.url("/json/given"),
+    ];
+    let given = sortie(
+        &cluster,
+        &[&["run", "--session", &file, "--"], &command[..]].concat(),
+    )
+    .await;
+    given.ok();
+    assert!(
+        given
+            .stderr
+            .contains(&format!("1 brokered (session {})", session.id)),
+        "{}",
+        given.stderr
+    );
+    let more = [("SORTIE_SESSION", session.token.as_str())];
+    let arguments = [&["run", "--quiet", "--"], &command[..]].concat();
+    sortie_with(&cluster, &arguments, &more).await.ok();
+    assert_eq!(
+        authorization(&cluster, "/json/given"),
+        [bearer.as_str(), bearer.as_str()]
+    );
+    let all = sessions(&cluster).await;
+    let same = all
+        .iter()
+        .find(|other| other["id"] == session.id.as_str())
+        .unwrap();
+    assert!(same["revoked_at"].is_null(), "{same}");
     cluster.finish().await;
 }

@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use super::*;
 
 fn authority() -> String {
@@ -32,6 +30,18 @@ fn the_folder_is_private_and_goes() {
     assert!(CertificateDer::pem_slice_iter(&text).any(|found| found.unwrap() == wanted));
     folder.close();
     assert!(!Path::new(&path).exists());
+}
+
+#[test]
+fn a_folder_that_others_may_write_to_is_refused() {
+    let outer = tempfile::tempdir().unwrap();
+    let path = outer.path().join("a/b");
+    Folder::lasting(&path).unwrap().put("x", b"1").unwrap();
+    assert_eq!(mode(&path), 0o700);
+    Folder::lasting(&path).unwrap().close();
+    assert!(path.join("x").exists());
+    fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
+    assert!(matches!(Folder::lasting(&path), Err(Error::Config(_))));
 }
 
 #[test]
