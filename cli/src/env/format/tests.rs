@@ -96,18 +96,25 @@ fn manifest(name: &str) -> Result<String> {
 }
 
 #[test]
-fn the_manifest_holds_secret_and_certificates() {
+fn the_manifest_reads_back_as_a_secret_and_certificates() {
     let text = manifest("agent-7").unwrap();
-    for part in [
-        "kind: Secret\nmetadata:\n  name: agent-7\ntype: Opaque\nstringData:\n  \"V0\": \"plain\"\n",
-        "  \"V3\": \"it's \\\"quoted\\\"\"\n",
-        "  \"V5\": \"line one\\nline 'two'\\n\"\n",
-        "kind: ConfigMap\nmetadata:\n  name: agent-7\ndata:\n  ca.pem: |\n    -----BEGIN-----\n    AA==\n",
-        "  bundle.pem: |\n    one\n    two\nbinaryData:\n  trust.p12: AAEC\n",
-        "secretRef: { name: agent-7 }",
-    ] {
-        assert!(text.contains(part), "{part}\nis not in\n{text}");
+    let (secret, certificates) = text.split_once("---\n").unwrap();
+    let read = |text: &str| serde_norway::from_str::<serde_json::Value>(text).unwrap();
+    let (secret, certificates) = (read(secret), read(certificates));
+    for (object, kind) in [(&secret, "Secret"), (&certificates, "ConfigMap")] {
+        assert_eq!(object["kind"], kind);
+        assert_eq!(object["metadata"]["name"], "agent-7");
     }
+    for (name, value) in hard() {
+        assert_eq!(secret["stringData"][&name], value, "{name}");
+    }
+    assert_eq!(
+        certificates["data"]["ca.pem"],
+        "-----BEGIN-----\nAA==\n-----END-----\n"
+    );
+    assert_eq!(certificates["data"]["bundle.pem"], "one\ntwo\n");
+    assert_eq!(certificates["binaryData"]["trust.p12"], "AAEC");
+    assert!(text.contains("secretRef: { name: agent-7 }"), "{text}");
     for name in ["", "A", "-a", "a-", "a\nb", "a_b"] {
         assert!(manifest(name).is_err(), "{name}");
     }
