@@ -39,10 +39,10 @@ Examples:
   sortie run --print -- claude
   sortie run --quiet -- npx -y @modelcontextprotocol/server-github
 
-The command finds the gateway in HTTPS_PROXY, what to trust in SSL_CERT_FILE and the like, and a placeholder for each
-credential of the vault in a variable of the credential's name. Other secrets that stand in the environment are left
-out. Standard input and output are the command's alone, so an MCP server can be started so. When it has ended, what was
-brokered, passed and refused is listed on standard error. Its exit code is that of `sortie run`.
+The command finds the gateway in HTTPS_PROXY, what to trust in SSL_CERT_FILE and the like, and a placeholder for each \
+credential of the vault in a variable of the credential's name. Other secrets that stand in the environment are left \
+out. Standard input and output are the command's alone, so an MCP server can be started so. When it has ended, what \
+was brokered, passed and refused is listed on standard error. Its exit code is that of `sortie run`.
 
 docs/run.md has the whole of it.";
 

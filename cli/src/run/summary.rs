@@ -24,7 +24,7 @@ const SHOWN_MAX: usize = 20;
 /// How long the log is waited for at most.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it must not have grown: gateways ship ten times a second.
-const CALM: Duration = Duration::from_millis(500);
+const CALM: Duration = Duration::from_millis(750);
 const POLL: Duration = Duration::from_millis(100);
 
 /// What became of requests. In the order in which they are listed.
