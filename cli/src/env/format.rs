@@ -64,7 +64,14 @@ fn line(format: Format, name: &str, value: &str) -> Result<String> {
     Ok(match format {
         Format::Sh => format!("export {name}={}", sh(value)),
         Format::Fish => format!("set -gx {name} {}", fish(value)),
-        Format::Dotenv => format!("{name}={}", dotenv(value)),
+        Format::Dotenv => match dotenv(value) {
+            Some(quoted) => format!("{name}={quoted}"),
+            None => {
+                return cannot(
+                    "has quotes and escapes that readers of such a file take in different ways",
+                );
+            }
+        },
         // Docker takes everything behind the equals sign as it is, quotes too, and ends a value at the line's end.
         Format::Docker if value.contains(['\n', '\r']) => {
             return cannot("has a line break, which `docker run --env-file` cannot hold");
@@ -93,26 +100,19 @@ fn fish(value: &str) -> String {
     format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
-/// Plain where nobody reads it in two ways; else between single quotes, which all readers take as they are; else
-/// between double quotes with the escapes that Docker Compose, Python's and Ruby's readers undo.
-fn dotenv(value: &str) -> String {
+/// Plain, or between the quotes in which every reader takes this value as it is; `None` where there are none. Readers
+/// differ about escapes: Node.js undoes one of them, Python's library some, Docker Compose others, and `$` besides.
+fn dotenv(value: &str) -> Option<String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._/:@%+,=~".contains(c);
     if value.chars().all(is_plain) {
-        return value.to_owned();
+        return Some(value.to_owned());
     }
-    if !value.contains(['\'', '\\', '\n', '\r']) {
-        return format!("'{value}'");
+    let is_escape = value.contains(r"\\") || value.ends_with('\\');
+    if !value.contains(['\'', '\r']) && !is_escape {
+        return Some(format!("'{value}'"));
     }
-    let escaped: String = value
-        .chars()
-        .map(|c| match c {
-            '\n' => r"\n".to_owned(),
-            '\r' => r"\r".to_owned(),
-            '"' | '\\' | '$' => format!("\\{c}"),
-            c => c.to_string(),
-        })
-        .collect();
-    format!("\"{escaped}\"")
+    let is_literal = !value.contains(['"', '\\', '$', '`', '\n', '\r']);
+    is_literal.then(|| format!("\"{value}\""))
 }
 
 /// A string in JSON, which is one in YAML 1.2 too.

@@ -46,16 +46,28 @@ fn fish_has_two_escapes() {
 }
 
 #[test]
-fn dotenv_is_plain_where_it_can_be() {
+fn dotenv_holds_what_all_its_readers_take_in_the_same_way() {
     for (value, expect) in [
-        ("http://x:t@h:1", "http://x:t@h:1"),
-        ("two words", "'two words'"),
-        ("a $b \"c\" #d", "'a $b \"c\" #d'"),
-        ("it's $x", "\"it's \\$x\""),
-        ("a\nb\\", "\"a\\nb\\\\\""),
+        ("http://x:t@h:1", Some("http://x:t@h:1")),
+        ("two words", Some("'two words'")),
+        ("a $b \"c\" #d", Some("'a $b \"c\" #d'")),
+        ("line\nline", Some("'line\nline'")),
+        (r"a\nb", Some(r"'a\nb'")),
+        ("it's", Some("\"it's\"")),
+        ("it's $x", None),
+        ("it's \"x\"", None),
+        (r"a\\b", None),
+        (r"a b\", None),
+        ("a\r\n", None),
     ] {
-        assert_eq!(dotenv(value), expect, "{value}");
+        assert_eq!(dotenv(value).as_deref(), expect, "{value}");
     }
+    let set = [("KEY".to_owned(), "it's $x".to_owned())];
+    let error = lines(Format::Dotenv, &set, &[]).unwrap_err().to_string();
+    assert!(
+        error.starts_with("KEY has") && !error.contains("it's"),
+        "{error}"
+    );
 }
 
 #[test]
