@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use tokio::process::{Child, Command};
 
@@ -188,13 +188,21 @@ pub(crate) async fn run(
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that nobody listens on and no other test of this process was given. It lies below those that Linux gives to
+/// outgoing connections: one of them could take it before the program that it is for.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    const FIRST: u16 = 12_000;
+    const COUNT: u32 = 18_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Another process that tests begins elsewhere.
+    let begin = std::process::id().wrapping_mul(97);
+    loop {
+        let at = begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let port = FIRST + u16::try_from(at).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The body of a 200 from an admin port.
