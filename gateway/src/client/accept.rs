@@ -239,7 +239,7 @@ async fn absolute<B: Behind>(
         };
         return refuse(frontend, tunnel, refusal, Connection::Close).await;
     }
-    let _registered = match frontend.tunnels.register(&caller, tunnel.stream()) {
+    let _registered = match frontend.tunnels.register(&caller, tunnel.line()) {
         Ok(registered) => registered,
         Err(error) => {
             return refuse(frontend, tunnel, refusal(error.code()), Connection::Close).await;
@@ -274,7 +274,7 @@ async fn connect<B: Behind>(
         // Who is refused everything takes no place of the session's, and there is nothing to cut.
         let registered = match caller.wrong() {
             Some(_) => None,
-            None => Some(frontend.tunnels.register(&caller, tunnel.stream())?),
+            None => Some(frontend.tunnels.register(&caller, tunnel.line())?),
         };
         if !head.body().is_empty() {
             return Err(Code::RequestMalformed.into());

@@ -1,14 +1,17 @@
 //! [`Tunnel`]: the IO that everything in front of Pingora and Pingora itself reads and writes.
 //!
-//! It is plain TCP, or TLS over another tunnel. It gives back bytes that were read too early, counts, stops at the end
+//! It is plain TCP, a stream of an HTTP/2 connection, or TLS over another tunnel. It gives back bytes that were read too early, counts, stops at the end
 //! of a request, and ends connections whose framing is odd or whose control frames make no progress. Who calls and
 //! where to rides on it in Pingora's proxy digest, never in the TLS digest: a resumed TLS session says nothing about
 //! the CONNECT of this connection.
 
 pub mod framing;
 pub mod cork;
+mod digests;
 pub mod frames;
+pub mod line;
 pub mod socket;
+pub mod stream;
 
 use std::any::Any;
 use std::io;
@@ -17,22 +20,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
-use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use pingora_core::protocols::SocketDigest;
 use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::tls::{SslDigest, SslStream, TlsRef};
-use pingora_core::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora_core::protocols::tls::SslStream;
 use pingora_http::ResponseHeader;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use cork::Cork;
 use frames::Frames;
 use framing::Framing;
+use line::Line;
 use socket::Socket;
+use stream::H2Stream;
 
 /// The most bytes of a next request that are kept back while one is being answered.
 const AHEAD_BYTES: usize = 4 * 1024;
@@ -40,6 +41,7 @@ const AHEAD_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 enum Layer {
     Plain(Socket),
+    Stream(Box<H2Stream>),
     Tls(Box<SslStream<Tunnel>>),
 }
 
@@ -61,6 +63,14 @@ pub struct Tunnel {
     proxy_digest: Option<Arc<ProxyDigest>>,
     socket_digest: Arc<SocketDigest>,
     stream: Arc<TcpStream>,
+    line: Line,
+}
+
+/// What the tunnels in a connection know of it.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    stream: Arc<TcpStream>,
+    socket_digest: Arc<SocketDigest>,
 }
 
 impl Tunnel {
@@ -71,21 +81,32 @@ impl Tunnel {
         let socket_digest = Arc::new(SocketDigest::from_raw_fd(stream.as_raw_fd()));
         let socket = Socket::new(stream);
         let stream = socket.stream().clone();
-        Self::over(Layer::Plain(socket), stream, socket_digest)
+        let line = Line::Socket(stream.clone());
+        let origin = Origin {
+            stream,
+            socket_digest,
+        };
+        Self::over(Layer::Plain(socket), origin, line)
+    }
+
+    /// Over a stream of an HTTP/2 connection.
+    #[must_use]
+    pub fn stream_of(connection: &Origin, stream: H2Stream) -> Self {
+        let line = Line::Stream(stream.reset().clone());
+        Self::over(Layer::Stream(Box::new(stream)), connection.clone(), line)
     }
 
     /// Over TLS over another tunnel.
     #[must_use]
     pub fn tls(inner: SslStream<Self>) -> Self {
-        let stream = inner.get_ref().stream.clone();
-        let socket_digest = inner.get_ref().socket_digest.clone();
+        let (origin, line) = (inner.get_ref().origin(), inner.get_ref().line.clone());
         let proxy_digest = inner.get_ref().proxy_digest.clone();
-        let mut tunnel = Self::over(Layer::Tls(Box::new(inner)), stream, socket_digest);
+        let mut tunnel = Self::over(Layer::Tls(Box::new(inner)), origin, line);
         tunnel.proxy_digest = proxy_digest;
         tunnel
     }
 
-    fn over(layer: Layer, stream: Arc<TcpStream>, socket_digest: Arc<SocketDigest>) -> Self {
+    fn over(layer: Layer, origin: Origin, line: Line) -> Self {
         Self {
             layer,
             prefix: Bytes::new(),
@@ -97,15 +118,31 @@ impl Tunnel {
             established: SystemTime::now(),
             odd: false,
             proxy_digest: None,
-            socket_digest,
-            stream,
+            socket_digest: origin.socket_digest,
+            stream: origin.stream,
+            line,
         }
     }
 
-    /// The socket at the bottom, for whoever may have to end it.
+    /// The socket at the bottom. It may carry other tunnels too: [`Self::line`] ends this one.
     #[must_use]
     pub fn stream(&self) -> &Arc<TcpStream> {
         &self.stream
+    }
+
+    /// What ends it, for whoever may have to.
+    #[must_use]
+    pub const fn line(&self) -> &Line {
+        &self.line
+    }
+
+    /// What the tunnels in it are to know of it.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin {
+            stream: self.stream.clone(),
+            socket_digest: self.socket_digest.clone(),
+        }
     }
 
     /// Gives bytes back: they are read next.
@@ -125,7 +162,8 @@ impl Tunnel {
     pub fn holds_bytes(&self) -> bool {
         let below = match &self.layer {
             Layer::Plain(socket) => socket.holds_bytes(),
-            Layer::Tls(stream) => stream.get_ref().holds_bytes(),
+            Layer::Stream(stream) => stream.holds_bytes(),
+            Layer::Tls(stream) => stream.ssl().pending() > 0 || stream.get_ref().holds_bytes(),
         };
         below || !self.prefix.is_empty()
     }
@@ -189,6 +227,7 @@ impl Tunnel {
     fn poll_layer(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.layer {
             Layer::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
+            Layer::Stream(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
             Layer::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
         }
     }
@@ -265,6 +304,7 @@ impl AsyncWrite for Tunnel {
         let this = self.get_mut();
         let result = match &mut this.layer {
             Layer::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Layer::Stream(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
             Layer::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
         };
         if let Poll::Ready(Ok(count)) = &result {
@@ -283,6 +323,7 @@ impl AsyncWrite for Tunnel {
         }
         match &mut this.layer {
             Layer::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Layer::Stream(stream) => Pin::new(&mut **stream).poll_flush(cx),
             Layer::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
@@ -290,73 +331,9 @@ impl AsyncWrite for Tunnel {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().layer {
             Layer::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Layer::Stream(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
             Layer::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
-    }
-}
-
-#[async_trait]
-impl Shutdown for Tunnel {
-    async fn shutdown(&mut self) {
-        // It fails only on a connection that has ended already.
-        let _ended = AsyncWriteExt::shutdown(self).await;
-    }
-}
-
-impl UniqueID for Tunnel {
-    fn id(&self) -> UniqueIDType {
-        use std::os::fd::AsRawFd;
-        self.stream.as_raw_fd()
-    }
-}
-
-impl Ssl for Tunnel {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        match &self.layer {
-            Layer::Plain(_) => None,
-            Layer::Tls(stream) => stream.get_ssl(),
-        }
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        match &self.layer {
-            Layer::Plain(_) => None,
-            Layer::Tls(stream) => stream.get_ssl_digest(),
-        }
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        match &self.layer {
-            Layer::Plain(_) => None,
-            Layer::Tls(stream) => stream.selected_alpn_proto(),
-        }
-    }
-}
-
-impl Peek for Tunnel {}
-
-impl GetTimingDigest for Tunnel {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        vec![Some(TimingDigest {
-            established_ts: self.established,
-            ..TimingDigest::default()
-        })]
-    }
-}
-
-impl GetProxyDigest for Tunnel {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.proxy_digest.clone()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.proxy_digest = Some(Arc::new(digest));
-    }
-}
-
-impl GetSocketDigest for Tunnel {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        Some(self.socket_digest.clone())
     }
 }
 

@@ -1,22 +1,22 @@
 //! The live connections of every session, so that a revocation ends them.
 //!
 //! A request that is under way is not asked again whether its session holds; a silent stream never is. Cutting the
-//! socket ends whatever runs on it: HTTP/1 and HTTP/2 requests, event streams, relays. Pingora then sees a client that
-//! went away, and the journal's entries close as they always do.
+//! line (its socket, or its stream of a connection that other tunnels share) ends whatever runs on it: HTTP/1 and HTTP/2
+//! requests, event streams, relays. Pingora then sees a client that went away, and the journal's entries close as they
+//! always do.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use sortie_proto::code::Code;
 use sortie_proto::id::SessionId;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::authenticate::Caller;
-use super::transport::socket;
+use super::transport::line::{Line, WeakLine};
 use crate::error::Result;
 use crate::snapshot::State;
 
@@ -26,7 +26,7 @@ type Shard = HashMap<SessionId, HashMap<u64, Live>>;
 
 #[derive(Debug)]
 struct Live {
-    stream: Weak<TcpStream>,
+    line: WeakLine,
     ended: Arc<Notify>,
     caller: Caller,
 }
@@ -75,11 +75,7 @@ impl Tunnels {
     ///
     /// # Errors
     /// `too_many` for a session that has its share.
-    pub fn register(
-        self: &Arc<Self>,
-        caller: &Caller,
-        stream: &Arc<TcpStream>,
-    ) -> Result<Registered> {
+    pub fn register(self: &Arc<Self>, caller: &Caller, line: &Line) -> Result<Registered> {
         let session = caller.claims().session;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let ended = Arc::new(Notify::new());
@@ -90,7 +86,7 @@ impl Tunnels {
                 return Err(Code::TooMany.into());
             }
             let found = Live {
-                stream: Arc::downgrade(stream),
+                line: line.downgrade(),
                 ended: ended.clone(),
                 caller: caller.clone(),
             };
@@ -130,17 +126,17 @@ impl Tunnels {
     fn cut(&self, ended: impl Fn(&Caller) -> bool) -> usize {
         let mut count = 0;
         for shard in &self.shards {
-            // Sockets are cut behind the lock: shutting one down is a call to the kernel.
+            // They are cut behind the lock: shutting a socket down is a call to the kernel.
             let found: Vec<_> = shard
                 .lock()
                 .values()
                 .flat_map(HashMap::values)
                 .filter(|live| ended(&live.caller))
-                .filter_map(|live| Some((live.stream.upgrade()?, live.ended.clone())))
+                .filter_map(|live| Some((live.line.upgrade()?, live.ended.clone())))
                 .collect();
             count += found.len();
-            for (stream, ended) in found {
-                socket::cut(&stream);
+            for (line, ended) in found {
+                line.cut();
                 ended.notify_one();
             }
         }

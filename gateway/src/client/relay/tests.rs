@@ -41,7 +41,7 @@ impl Setup {
         let tunnels = Arc::new(Tunnels::new(1));
         let mut vault = fixture::vault(&fixture::tenant(), vec![]);
         let caller = Caller::for_test(fixture::session(&mut vault));
-        let registered = tunnels.register(&caller, tunnel.stream()).unwrap();
+        let registered = tunnels.register(&caller, tunnel.line()).unwrap();
         let counts = Counts::default();
         let setup = Self {
             agent,

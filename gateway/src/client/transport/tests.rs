@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 use super::frames::CONTROL_FRAMES_MAX;
