@@ -142,6 +142,8 @@ pub struct Frontend<B: Behind> {
     pub(crate) leaves: Leaves,
     pub(crate) tunnels: Arc<Tunnels>,
     pub(crate) acceptor: SslAcceptor,
+    /// The certificate of the port itself, if it has one.
+    pub(crate) secure: Option<Arc<accept::secure::Secure>>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     /// How many hosts without a service each session has asked for.

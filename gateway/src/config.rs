@@ -9,11 +9,13 @@ mod raw;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sortie_proto::secret::Secret;
 
 use crate::client;
+use crate::client::accept::secure::Secure;
 use crate::decision::limit;
 use crate::exchange::{credential, peer};
 use crate::journal;
@@ -33,6 +35,8 @@ pub struct Config {
     pub name: String,
     /// The proxy's addresses.
     pub listen: Vec<SocketAddr>,
+    /// The proxy's own certificate, if it speaks TLS too.
+    pub tls: Option<Arc<Secure>>,
     /// Worker threads, and proxy instances.
     pub workers: usize,
     /// The address of `/livez`, `/readyz`, `/metrics` and `/state`.

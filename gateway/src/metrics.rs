@@ -26,6 +26,8 @@ pub struct Metrics {
     pub cut: IntCounter,
     /// TLS handshakes with agents that failed.
     pub handshakes_failed: IntCounter,
+    /// TLS connections to the proxy itself that were refused, because it has no certificate.
+    pub tls_refused: IntCounter,
     /// Leaf certificates that were signed.
     pub leaves_minted: IntCounter,
     /// Requests that were answered by an upstream.
@@ -66,6 +68,10 @@ impl Metrics {
             handshakes_failed: counter(
                 "handshakes_failed_total",
                 "Agent TLS handshakes that failed",
+            )?,
+            tls_refused: counter(
+                "tls_refused_total",
+                "TLS connections to a proxy without a certificate",
             )?,
             leaves_minted: counter("leaves_minted_total", "Leaf certificates signed")?,
             requests: counter("requests_total", "Requests answered by an upstream")?,

@@ -131,6 +131,26 @@ impl Answer {
         wire
     }
 
+    /// As HTTP/2, without the body.
+    #[must_use]
+    pub fn to_h2(&self) -> Option<http::Response<()>> {
+        let start = http::Response::builder().status(self.status);
+        let head = self
+            .headers
+            .iter()
+            .fold(start, |head, (name, value)| head.header(*name, value));
+        // Names, values and status are ours: they build.
+        head.header(http::header::CONTENT_LENGTH, self.body.len())
+            .body(())
+            .ok()
+    }
+
+    /// The body, in JSON.
+    #[must_use]
+    pub const fn body(&self) -> &Bytes {
+        &self.body
+    }
+
     /// Writes it as the answer of a Pingora session. The connection is closed behind it unless the request's body is
     /// read: whatever followed would be taken for the next request.
     ///

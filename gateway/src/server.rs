@@ -15,10 +15,11 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::broker::Broker;
-use crate::client::accept::{self, Sources};
+use crate::client::accept::{self, Sources, secure};
 use crate::client::authenticate::Authenticator;
 use crate::client::leaf::Leaves;
 use crate::client::tunnels::Tunnels;
@@ -136,6 +137,8 @@ impl Server {
         let mut cutting =
             tasks::spawn("cut", cut(frontend.tunnels.clone(), state, metrics.clone()));
         let expiring = tasks::spawn("expire", expire(stages));
+        let following = config.tls.clone().map(secure::follow);
+        let following = following.map(|following| tasks::spawn("certificate", following));
         let sources = Arc::new(Sources::default());
         for listener in self.listeners {
             let listener = TcpListener::from_std(listener).map_err(system("a listener"))?;
@@ -160,6 +163,7 @@ impl Server {
         drain(&metrics, &frontend.tunnels, config.drain).await;
         cutting.abort();
         expiring.abort();
+        following.inspect(JoinHandle::abort);
         control.stop().await;
         Ok(())
     }
@@ -173,6 +177,7 @@ fn frontend(config: &Config, stages: &Arc<Stages>) -> Result<Frontend<Broker>, E
         leaves: Leaves::new(&config.leaf, link.clone(), metrics.leaves_minted.clone()),
         tunnels: Arc::new(Tunnels::new(config.limits.connections_per_session_max)),
         acceptor: intercept::acceptor()?,
+        secure: config.tls.clone(),
         limits: config.limits.clone(),
         metrics: metrics.clone(),
         refused_hosts: Cache::builder()

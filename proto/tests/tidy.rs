@@ -84,6 +84,10 @@ const EXPOSE: &[(&str, &str)] = &[
         "gateway/src/snapshot/replica.rs",
         "shows control the session that a vault is for",
     ),
+    (
+        "gateway/src/client/accept/secure.rs",
+        "hands the port's key to BoringSSL",
+    ),
     ("gateway/src/fixture.rs", "seals what the tests inject"),
     ("gateway/src/p256.rs", "hands the node's keys to BoringSSL"),
     ("control/src/authority.rs", "signs with the cluster's key"),

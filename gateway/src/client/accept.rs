@@ -1,7 +1,11 @@
 //! Sockets in: caps before anything is read, then requests to the proxy itself, one after the other, until one opens a
 //! tunnel.
 //!
-//! The port speaks CONNECT and absolute-form `http://`. Deadlines run from the first byte.
+//! The port speaks CONNECT and absolute-form `http://`, plain or in TLS: the first byte of a connection says which
+//! ([`secure`]). In TLS it speaks HTTP/2, too ([`streams`]). Deadlines run from the first byte.
+
+pub mod secure;
+mod streams;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use pingora_core::protocols::{ALPN, Ssl as _};
 use pingora_core::server::ShutdownWatch;
 use sortie_proto::code::Code;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,8 +21,11 @@ use tokio::net::{TcpListener, TcpStream};
 use super::authenticate::Caller;
 use super::connect::Target;
 use super::head::{self, Head};
+use super::leaf::Leaf;
 use super::transport::framing::Framing;
+use super::transport::line::Line;
 use super::transport::{Tunnel, read_head, socket};
+use super::tunnels::Registered;
 use super::{Behind, Frontend, Inbound, Refusal, Way, relay, requests};
 use crate::clock;
 use crate::error::Result;
@@ -126,7 +134,20 @@ pub(super) async fn serve<B: Behind>(
 ) {
     socket::tune(&stream, frontend.limits.write_timeout);
     let mut tunnel = Box::new(Tunnel::plain(stream));
-    while requests::wait(&mut tunnel, frontend.limits.idle, &shutdown).await {
+    let idle = frontend.limits.idle;
+    if !requests::wait(&mut tunnel, idle, &shutdown).await {
+        return;
+    }
+    if requests::opens_tls(&mut tunnel).await {
+        match Box::pin(secure::accept(frontend, *tunnel)).await {
+            Some(accepted) => tunnel = accepted,
+            None => return,
+        }
+        if matches!(tunnel.selected_alpn_proto(), Some(ALPN::H2)) {
+            return Box::pin(streams::serve(frontend, tunnel, source, &shutdown)).await;
+        }
+    }
+    while requests::wait(&mut tunnel, idle, &shutdown).await {
         match Box::pin(request(frontend, tunnel, source, &shutdown)).await {
             Next::Keep(kept) => tunnel = kept,
             Next::Close => return,
@@ -260,36 +281,22 @@ async fn absolute<B: Behind>(
     }
 }
 
-/// Opens a tunnel. The caller is known, so that what is refused is refused inside it, where the agent can read why;
-/// only what cannot be opened is refused here.
+/// A CONNECT over HTTP/1.
 async fn connect<B: Behind>(
     frontend: &Arc<Frontend<B>>,
-    tunnel: Box<Tunnel>,
+    mut tunnel: Box<Tunnel>,
     head: &Head,
     caller: Caller,
     shutdown: &ShutdownWatch,
 ) {
-    let opened = async {
-        let target = Target::of_connect(head.target())?;
-        // Who is refused everything takes no place of the session's, and there is nothing to cut.
-        let registered = match caller.wrong() {
-            Some(_) => None,
-            None => Some(frontend.tunnels.register(&caller, tunnel.line())?),
-        };
-        if !head.body().is_empty() {
-            return Err(Code::RequestMalformed.into());
-        }
-        let way = match caller.wrong() {
-            Some(code) => Err(code.into()),
-            None => frontend.behind.way(&caller, &target).await,
-        };
-        let leaf = leaf_for(frontend, &caller, &target, &way).await?;
-        Ok((target, registered, way, leaf))
+    let opened = if head.body().is_empty() {
+        open(frontend, &caller, head.target(), tunnel.line()).await
+    } else {
+        Err(Code::RequestMalformed.into())
     };
-    let (target, registered, way, leaf) = match opened.await {
+    let opened = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            let error: crate::error::Error = error;
             let refusal = Refusal {
                 caller: Some(&caller),
                 target: None,
@@ -300,12 +307,57 @@ async fn connect<B: Behind>(
             return;
         }
     };
-    let mut tunnel = tunnel;
     let established = b"HTTP/1.1 200 Connection Established\r\n\r\n";
-    if !requests::send(&mut tunnel, established, frontend.limits.head_deadline).await {
-        return;
+    if requests::send(&mut tunnel, established, frontend.limits.head_deadline).await {
+        enter(frontend, tunnel, caller, opened, shutdown).await;
     }
-    let (known, refused) = match (way, &registered) {
+}
+
+/// A tunnel that may be opened.
+struct Opened {
+    target: Target,
+    /// None for who is refused everything.
+    registered: Option<Registered>,
+    way: Result<Way>,
+    leaf: Option<Arc<Leaf>>,
+}
+
+/// Finds out what becomes of a tunnel. The caller is known, so that what is refused is refused inside it, where the agent
+/// can read why; only what cannot be opened is refused here.
+async fn open<B: Behind>(
+    frontend: &Frontend<B>,
+    caller: &Caller,
+    authority: &str,
+    line: &Line,
+) -> Result<Opened> {
+    let target = Target::of_connect(authority)?;
+    // Who is refused everything takes no place of the session's, and there is nothing to cut.
+    let registered = match caller.wrong() {
+        Some(_) => None,
+        None => Some(frontend.tunnels.register(caller, line)?),
+    };
+    let way = match caller.wrong() {
+        Some(code) => Err(code.into()),
+        None => frontend.behind.way(caller, &target).await,
+    };
+    let leaf = leaf_for(frontend, caller, &target, &way).await?;
+    Ok(Opened {
+        target,
+        registered,
+        way,
+        leaf,
+    })
+}
+
+/// Serves a tunnel that was opened: the client has its 200.
+async fn enter<B: Behind>(
+    frontend: &Arc<Frontend<B>>,
+    tunnel: Box<Tunnel>,
+    caller: Caller,
+    opened: Opened,
+    shutdown: &ShutdownWatch,
+) {
+    let (known, refused) = match (opened.way, &opened.registered) {
         (Ok(Way::Untouched(passage)), Some(registered)) => {
             let silence = frontend.limits.idle;
             return relay::relay(tunnel, passage, registered, silence).await;
@@ -316,13 +368,13 @@ async fn connect<B: Behind>(
     };
     let inbound = Inbound {
         caller,
-        target,
+        target: opened.target,
         tunnelled: true,
         agreed: true,
         known,
         refused,
     };
-    requests::tunnel(frontend, tunnel, inbound, leaf, shutdown).await;
+    requests::tunnel(frontend, tunnel, inbound, opened.leaf, shutdown).await;
 }
 
 /// The leaf of a tunnel that will be opened, before it is: without one there is nothing to say inside it. Where plain
@@ -332,7 +384,7 @@ async fn leaf_for<B: Behind>(
     caller: &Caller,
     target: &Target,
     way: &Result<Way>,
-) -> Result<Option<Arc<super::leaf::Leaf>>> {
+) -> Result<Option<Arc<Leaf>>> {
     let known = match way {
         Ok(Way::Untouched(_)) => return Ok(None),
         Ok(Way::Intercept { known }) => *known,

@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use boring::error::ErrorStack;
 use boring::ssl::{
-    AlpnError, NameType, SslAcceptor, SslMethod, SslRef, SslSessionCacheMode, SslVersion,
-    select_next_proto,
+    AlpnError, NameType, SslAcceptor, SslAcceptorBuilder, SslMethod, SslRef, SslSessionCacheMode,
+    SslVersion, select_next_proto,
 };
 use pingora_core::listeners::TlsAccept;
 use pingora_core::protocols::tls::server::handshake_with_callback;
@@ -40,13 +40,21 @@ pub enum Failed {
 /// # Errors
 /// What BoringSSL reports.
 pub fn acceptor() -> Result<SslAcceptor, ErrorStack> {
+    Ok(builder()?.build())
+}
+
+/// The server side of TLS, before it has a certificate.
+///
+/// # Errors
+/// What BoringSSL reports.
+pub fn builder() -> Result<SslAcceptorBuilder, ErrorStack> {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls())?;
     builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
     builder.set_alpn_select_callback(|_, offered| {
         select_next_proto(b"\x02h2\x08http/1.1", offered).ok_or(AlpnError::NOACK)
     });
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
-    Ok(builder.build())
+    Ok(builder)
 }
 
 /// A tunnel that is TLS.

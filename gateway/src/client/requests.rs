@@ -58,6 +58,11 @@ pub async fn wait(tunnel: &mut Tunnel, idle: Duration, shutdown: &ShutdownWatch)
     }
 }
 
+/// Whether the first byte, which [`wait`] has waited for, opens a TLS handshake.
+pub async fn opens_tls(tunnel: &mut Tunnel) -> bool {
+    matches!(tunnel.first_byte().await, Ok(Some(TLS_HANDSHAKE)))
+}
+
 /// Sends bytes of ours. False when the client does not take them.
 pub async fn send(tunnel: &mut Tunnel, bytes: &[u8], deadline: Duration) -> bool {
     let sending = async {
@@ -272,7 +277,14 @@ fn options(streams: u32) -> H2Options {
 }
 
 /// Counts a stream while it is being answered.
-struct Active(Arc<AtomicUsize>);
+pub(super) struct Active(Arc<AtomicUsize>);
+
+impl Active {
+    pub(super) fn count(active: &Arc<AtomicUsize>) -> Self {
+        let _count = active.fetch_add(1, Ordering::Relaxed);
+        Self(active.clone())
+    }
+}
 
 impl Drop for Active {
     fn drop(&mut self) {
@@ -292,7 +304,11 @@ fn digest(tunnel: &Tunnel) -> Digest {
 
 /// Polls a connection's own future. It also sends what the streams have written, and is woken by each of them: while
 /// several run it lets those that are ready go first, so that their frames leave in one call.
-async fn gather<F: Future>(connection: F, cork: &Cork, active: &AtomicUsize) -> F::Output {
+pub(super) async fn gather<F: Future>(
+    connection: F,
+    cork: &Cork,
+    active: &AtomicUsize,
+) -> F::Output {
     let mut connection = pin!(connection);
     let mut once = async || poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx))).await;
     loop {
@@ -390,8 +406,7 @@ fn answer<B: Behind>(
     active: &Arc<AtomicUsize>,
     shutdown: &ShutdownWatch,
 ) {
-    let _count = active.fetch_add(1, Ordering::Relaxed);
-    let running = Active(active.clone());
+    let running = Active::count(active);
     let app = frontend.behind.app(&inbound.caller).clone();
     let shutdown = shutdown.clone();
     let mut session = ServerSession::new_http2(session);

@@ -9,6 +9,8 @@ use sortie_proto::token::{Claims, SigningKey, VerifyingKey, VerifyingKeys};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+mod ways;
+
 use super::transport::Tunnel;
 use super::*;
 use crate::fixture;
@@ -115,6 +117,7 @@ fn frontend(state: &State) -> Arc<Frontend<Recorder>> {
         leaves: Leaves::new(&leaves, Link::for_test(state.clone()), counter),
         tunnels: Arc::new(Tunnels::new(8)),
         acceptor: intercept::acceptor().unwrap(),
+        secure: None,
         limits: limits(),
         metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
         refused_hosts: Cache::new(8),
@@ -190,6 +193,12 @@ async fn an_upgrade_to_anything_but_a_websocket_is_an_ordinary_request() {
 
 /// A node that knows a key, and a token that it signed.
 fn signed() -> (State, String) {
+    let (state, mut tokens) = signed_until(&[i64::from(u32::MAX)]);
+    (state, tokens.remove(0))
+}
+
+/// A node that knows a key, and tokens of so many sessions that it signed, each with an end.
+fn signed_until(ends: &[i64]) -> (State, Vec<String>) {
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let pkcs8 = Secret::new(pair.serialize_der());
     let key = VerifyingKey {
@@ -197,14 +206,18 @@ fn signed() -> (State, String) {
         public: pair.public_key_raw().try_into().unwrap(),
         not_after: i64::MAX,
     };
-    let mut claims = claims();
-    claims.exp = i64::from(u32::MAX);
     let state = State::new();
-    state.set_epoch(claims.epoch);
     state.set_keys(VerifyingKeys::new([key]));
-    let token = SigningKey::from_pkcs8("k".to_owned(), &pkcs8).mint(&claims);
-    let token = String::from_utf8(token.unwrap().expose().to_vec()).unwrap();
-    (state, token)
+    let signing = SigningKey::from_pkcs8("k".to_owned(), &pkcs8);
+    let mint = |end: &i64| {
+        let mut claims = claims();
+        claims.exp = *end;
+        state.set_epoch(claims.epoch);
+        let token = signing.mint(&claims).unwrap();
+        String::from_utf8(token.expose().to_vec()).unwrap()
+    };
+    let tokens = ends.iter().map(mint).collect();
+    (state, tokens)
 }
 
 /// What an agent sees that asks with a vault hint: opens a tunnel, and sends a request in it.

@@ -1,6 +1,7 @@
 //! The file's shape, with its defaults, and the way from it to a [`Config`].
 
 mod overlay;
+mod tls;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use sortie_proto::secret::Secret;
 use toml::{Table, Value};
 
 use self::overlay::overlay;
+use self::tls::RawTls;
 use self::upstream::RawUpstream;
 use super::limits::Limits;
 use super::{Config, Log, PREFIX};
@@ -58,6 +60,8 @@ struct Proxy {
     workers: usize,
     /// Seconds for requests under way when the process stops; then they are cut.
     drain_seconds: u64,
+    /// The port's own certificate.
+    tls: RawTls,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -127,6 +131,7 @@ impl Default for Proxy {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 7380))],
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             drain_seconds: 30,
+            tls: RawTls::default(),
         }
     }
 }
@@ -224,6 +229,7 @@ impl Raw {
             join,
             name,
             listen: self.proxy.listen,
+            tls: self.proxy.tls.check(problems),
             workers: self.proxy.workers,
             admin: self.admin.listen,
             upstream: self.upstream.check(own, problems),

@@ -52,6 +52,33 @@ fn the_environment_goes_over_the_file() {
 }
 
 #[test]
+fn the_ports_certificate_is_read_before_a_port_is_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = rcgen::generate_simple_self_signed(vec!["gateway.test".to_owned()]).unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("c.pem"), pair.cert.pem()).unwrap();
+    std::fs::write(path("k.pem"), pair.signing_key.serialize_pem()).unwrap();
+    let both = |certificate: &str, key: &str| {
+        let (certificate, key) = (path(certificate), path(key));
+        read(
+            "",
+            &[
+                ("PROXY__TLS__CERTIFICATE", &certificate),
+                ("PROXY__TLS__KEY", &key),
+            ],
+        )
+    };
+    let config = both("c.pem", "k.pem").unwrap();
+    assert!(config.tls.is_some() && config.text.contains("c.pem"));
+    assert!(!config.text.contains("PRIVATE") && !format!("{config:?}").contains("PRIVATE"));
+    let problems = both("none.pem", "neither.pem").unwrap_err();
+    assert!(problems[0].contains("none.pem") && problems[1].contains("neither.pem"));
+    let problems = read("[proxy.tls]\ncertificate = 'c.pem'\n", &[]).unwrap_err();
+    assert_eq!(problems, ["proxy.tls.certificate needs proxy.tls.key"]);
+    assert!(read("", &[]).unwrap().tls.is_none());
+}
+
+#[test]
 fn every_problem_is_named_at_once() {
     let problems = read(
         "nmae = 'x'\n[proxy]\nworkers = 0\n[admin]\nlisten = 'nowhere'\n[limits]\nidle_seconds = 0\nstreams_max = 0\nwrite_timeout_ms = 0\n[journal]\nsegment_bytes = 1\n[upstream]\nhosts = { 'a b' = ['::1'] }\n",
