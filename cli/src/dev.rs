@@ -4,6 +4,7 @@
 //! Invariants: what was started is stopped and waited for, whatever fails in between; a second start finds what the
 //! first one made; everything listens on loopback; no key is printed; who runs is known from a lock, not from a file.
 
+mod authority;
 mod layout;
 mod instance;
 mod process;
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 use sortie_proto::secret::Secret;
 use tokio::time::Instant;
 
+use self::authority::Authority;
 use self::instance::{Instance, Phase, Record};
 use self::layout::Layout;
 use self::process::Process;
@@ -217,8 +219,9 @@ async fn live(
     instance: &mut Instance,
     out: Output,
 ) -> Result<()> {
-    let authority = upstream::Authority::make()?;
+    let authority = Authority::make("Sortie demo upstream authority", &[layout::HOST])?;
     layout.write_configs(authority.pem())?;
+    layout.secure_proxy()?;
     out.note(&format!("data in {}", layout.folder().display()));
 
     let operator = start_control(layout, cluster, out).await?;

@@ -110,6 +110,10 @@ const EXPOSE: &[(&str, &str)] = &[
         "gives curl the demo session",
     ),
     (
+        "cli/src/dev/layout.rs",
+        "writes the key of the proxy's certificate",
+    ),
+    (
         "cli/src/dev/process.rs",
         "gives the gateway its join string",
     ),

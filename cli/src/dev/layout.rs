@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::authority::Authority;
 use crate::config::write_private;
 use crate::error::{Error, Result};
 
@@ -83,8 +84,12 @@ impl Layout {
         let gateway = GatewayFile {
             data_dir: self.folder.join("gateway"),
             name: "dev",
-            proxy: ListenMany {
+            proxy: Proxy {
                 listen: [address(self.port(80))],
+                tls: Tls {
+                    certificate: self.proxy_certificate(),
+                    key: self.proxy_key(),
+                },
             },
             admin: Listen::at(self.port(81)),
             upstream: Upstream {
@@ -99,6 +104,20 @@ impl Layout {
     /// The first port.
     pub(super) const fn base(&self) -> u16 {
         self.base
+    }
+
+    /// Makes the certificate with which the proxy speaks TLS, unless an earlier start has: who trusts that one goes on.
+    pub(super) fn secure_proxy(&self) -> Result<()> {
+        let (ca, certificate, key) = (self.proxy_ca(), self.proxy_certificate(), self.proxy_key());
+        if [&ca, &certificate, &key].iter().all(|file| file.is_file()) {
+            return Ok(());
+        }
+        let hosts = ["localhost", "127.0.0.1", "::1"];
+        let made = Authority::make("Sortie dev proxy authority", &hosts)?;
+        write_private(&key, made.key_pem().expose())?;
+        write_private(&certificate, made.certificate_pem().as_bytes())?;
+        // It comes last: where it stands, the pair that it is for stands too.
+        write_private(&ca, made.pem().as_bytes())
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -146,6 +165,19 @@ impl Layout {
 
     pub(super) fn upstream_ca(&self) -> PathBuf {
         self.demo("upstream-ca.pem")
+    }
+
+    /// The authority of the proxy's own certificate, for clients that speak TLS to it.
+    pub(super) fn proxy_ca(&self) -> PathBuf {
+        self.folder.join("proxy-ca.pem")
+    }
+
+    pub(super) fn proxy_certificate(&self) -> PathBuf {
+        self.folder.join("gateway/proxy.pem")
+    }
+
+    pub(super) fn proxy_key(&self) -> PathBuf {
+        self.folder.join("gateway/proxy.key")
     }
 
     pub(super) fn api(&self) -> String {
@@ -227,7 +259,7 @@ struct ControlFile {
 struct GatewayFile {
     data_dir: PathBuf,
     name: &'static str,
-    proxy: ListenMany,
+    proxy: Proxy,
     admin: Listen,
     upstream: Upstream,
 }
@@ -249,8 +281,15 @@ impl Listen {
 }
 
 #[derive(Serialize)]
-struct ListenMany {
+struct Proxy {
     listen: [String; 1],
+    tls: Tls,
+}
+
+#[derive(Serialize)]
+struct Tls {
+    certificate: PathBuf,
+    key: PathBuf,
 }
 
 #[derive(Serialize)]

@@ -2,7 +2,7 @@
 //!
 //! It tells what it received, with each credential as the fingerprint of its value only; `/echo` is the careless API
 //! that sends everything back, so that redaction shows; `/sse` streams.
-//! Invariants: it listens on loopback; its authority's key lives in memory and lasts as long as the process.
+//! Invariants: it listens on loopback; its key lives in memory and lasts as long as the process.
 
 mod answer;
 
@@ -13,13 +13,12 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::PrivateKeyDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::layout::HOST;
+use super::authority::Authority;
 use crate::error::{Error, Result};
 use crate::tasks::Tasks;
 
@@ -29,55 +28,6 @@ pub(super) use answer::fingerprint;
 const CONNECTIONS_MAX: usize = 256;
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// An authority and the certificate that it signed for the demo upstream.
-pub(super) struct Authority {
-    pem: String,
-    certificate: CertificateDer<'static>,
-    key: KeyPair,
-}
-
-impl Authority {
-    /// Makes both.
-    pub(super) fn make() -> Result<Self> {
-        make_authority().map_err(|error| {
-            Error::failed(
-                format!("the demo upstream's certificate cannot be made: {error}"),
-                "This is a defect; `sortie dev --no-demo` does without.",
-            )
-        })
-    }
-
-    /// The authority's certificate, which the gateway must trust.
-    pub(super) fn pem(&self) -> &str {
-        &self.pem
-    }
-}
-
-fn make_authority() -> std::result::Result<Authority, rcgen::Error> {
-    let mut root = CertificateParams::new(Vec::new())?;
-    root.distinguished_name
-        .push(DnType::CommonName, "Sortie demo upstream authority");
-    root.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    root.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
-    let root_key = KeyPair::generate()?;
-    let pem = root.self_signed(&root_key)?.pem();
-
-    let mut leaf = CertificateParams::new(vec![HOST.to_owned()])?;
-    leaf.distinguished_name.push(DnType::CommonName, HOST);
-    leaf.use_authority_key_identifier_extension = true;
-    leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-    let key = KeyPair::generate()?;
-    let certificate = leaf.signed_by(&key, &Issuer::new(root, root_key))?;
-    Ok(Authority {
-        pem,
-        certificate: certificate.der().clone(),
-        key,
-    })
-}
 
 /// The server; it stops when it is dropped.
 #[derive(Debug)]
@@ -99,10 +49,10 @@ impl Upstream {
 }
 
 fn tls(authority: &Authority) -> Result<TlsAcceptor> {
-    let key = PrivateKeyDer::Pkcs8(authority.key.serialize_der().into());
+    let key = PrivateKeyDer::Pkcs8(authority.key().into());
     let mut config = rustls::ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(vec![authority.certificate.clone()], key)
+        .with_single_cert(vec![authority.certificate().clone()], key)
         .map_err(|error| {
             Error::failed(
                 format!("the demo upstream's certificate cannot be used: {error}"),

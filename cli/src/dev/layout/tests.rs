@@ -38,6 +38,32 @@ fn configuration_has_the_ports_and_the_upstream() {
 }
 
 #[test]
+fn the_proxys_certificate_outlives_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = layout(folder.path());
+    layout.write_configs("pem").unwrap();
+    layout.secure_proxy().unwrap();
+    let gateway: toml::Table = fs::read_to_string(layout.gateway_config())
+        .unwrap()
+        .parse()
+        .unwrap();
+    let tls = &gateway["proxy"]["tls"];
+    for (name, label) in [("certificate", "CERTIFICATE"), ("key", "PRIVATE KEY")] {
+        let text = fs::read_to_string(tls[name].as_str().unwrap()).unwrap();
+        assert!(text.contains(label), "{name}");
+    }
+    let mode = fs::metadata(layout.proxy_key()).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    let first = fs::read(layout.proxy_ca()).unwrap();
+    layout.secure_proxy().unwrap();
+    assert_eq!(fs::read(layout.proxy_ca()).unwrap(), first);
+    // Without its authority the pair is of no use.
+    fs::remove_file(layout.proxy_ca()).unwrap();
+    layout.secure_proxy().unwrap();
+    assert_ne!(fs::read(layout.proxy_ca()).unwrap(), first);
+}
+
+#[test]
 fn everything_is_private() {
     let folder = tempfile::tempdir().unwrap();
     let layout = layout(folder.path());

@@ -2,12 +2,13 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
 
+use super::super::layout::HOST;
 use super::*;
 
 /// Sends one request and reads the whole answer.
 async fn exchange(request: &str) -> String {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    let authority = Authority::make().unwrap();
+    let authority = Authority::make("Demo authority", &[HOST]).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut tasks = Tasks::default();
