@@ -25,3 +25,4 @@ mod faults;
 mod refusals;
 mod revocation;
 mod run;
+mod ways;
