@@ -33,7 +33,7 @@ use crate::metrics::Metrics;
 use authenticate::{Authenticator, Caller};
 use connect::Target;
 use leaf::{Leaf, Leaves};
-use tunnels::Tunnels;
+use tunnels::{Lease, Tunnels};
 
 /// What rides on a connection to every request on it: who calls, and where to.
 #[derive(Debug)]
@@ -50,6 +50,8 @@ pub struct Inbound {
     pub known: bool,
     /// Why every request is refused, if the tunnel was opened only to say so.
     pub refused: Option<Code>,
+    /// What the connection may be bound to.
+    pub lease: Arc<Lease>,
 }
 
 /// A request that goes no further than this stage.

@@ -12,6 +12,7 @@ use crate::decision::policy::Permit;
 use crate::error::{Error, Result};
 use crate::exchange::inject::Injection;
 use crate::exchange::redact::Redactor;
+use crate::exchange::redact::messages::Messages;
 use crate::journal::entry::Entry;
 use crate::reply::Place;
 
@@ -43,8 +44,8 @@ pub struct Exchange {
     pub injection: Injection,
     /// Whether the answer is masked.
     pub redact: bool,
-    /// The protocol that the client asked to change to.
-    pub upgrade: Option<http::HeaderValue>,
+    /// Whether the client asks for a WebSocket.
+    pub upgrade: bool,
 }
 
 /// The masking of one answer.
@@ -73,6 +74,8 @@ pub enum Ends {
         /// Bytes of the message to come.
         left: u64,
     },
+    /// At the end of each message of a WebSocket, whose headers are no part of what is masked.
+    WebSocket(Box<Messages>),
 }
 
 impl Ends {
@@ -88,7 +91,7 @@ impl Ends {
     /// Follows a chunk; says whether something ends with its last byte.
     pub fn after(&mut self, chunk: &[u8]) -> bool {
         match self {
-            Self::Stream => false,
+            Self::Stream | Self::WebSocket(_) => false,
             Self::Length(left) => {
                 *left = left.saturating_sub(chunk.len() as u64);
                 *left == 0
@@ -125,9 +128,27 @@ fn messages_after(prefix: &mut Vec<u8>, left: &mut u64, mut chunk: &[u8]) -> boo
 
 impl Masking {
     /// Masks a chunk; at an end nothing stays held back.
-    pub fn chunk(&mut self, chunk: Bytes, end: bool) -> Bytes {
+    ///
+    /// # Errors
+    /// `upstream_protocol` for a WebSocket's frame that is not well-formed: nothing more of the answer may leave.
+    pub fn chunk(&mut self, chunk: Bytes, end: bool) -> Result<Bytes> {
+        if let Ends::WebSocket(messages) = &mut self.ends {
+            return messages
+                .mask(&mut self.redactor, chunk, end)
+                .map_err(|bad| Error::because(Code::UpstreamProtocol, bad));
+        }
         let ends = self.ends.after(&chunk);
-        self.redactor.body(chunk, end || ends)
+        Ok(self.redactor.body(chunk, end || ends))
+    }
+
+    /// How many times something was masked.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        let beside = match &self.ends {
+            Ends::WebSocket(messages) => messages.count(),
+            Ends::Stream | Ends::Length(_) | Ends::Messages { .. } => 0,
+        };
+        self.redactor.count().saturating_add(beside)
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod mask;
 pub mod outcome;
 pub mod stages;
+mod upgrade;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -121,19 +122,19 @@ impl ProxyHttp for Phases {
         answer: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        mask::mask_head(answer, context, &self.0.credentials).map_err(|error| stop(context, &error))
+        mask::mask_head(answer, context, &self.0.credentials)
+            .and_then(|()| upgrade::bind_to_lease(answer, context))
+            .map_err(|error| stop(context, &error))
     }
 
     fn response_body_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         context: &mut Context,
     ) -> Result<Option<Duration>> {
-        if !session.was_upgraded() {
-            mask::mask_body(body, end, context);
-        }
+        mask::mask_body(body, end, context).map_err(|error| stop(context, &error))?;
         Ok(None)
     }
 

@@ -245,7 +245,7 @@ async fn drain(metrics: &Metrics, tunnels: &Tunnels, deadline: Duration) {
     tracing::info!(duration_ms, cut, "connections are drained");
 }
 
-/// Cuts connections whose session was revoked or has ended.
+/// Cuts connections whose session was revoked or has ended, and endless ones whose vault's lease has ended.
 async fn cut(tunnels: Arc<Tunnels>, state: State, metrics: Metrics) {
     let mut revocations = state.revocations();
     let mut tick = tokio::time::interval(TICK);
@@ -257,7 +257,7 @@ async fn cut(tunnels: Arc<Tunnels>, state: State, metrics: Metrics) {
                 }
                 tunnels.cut_ended(&state, clock::seconds())
             }
-            _ = tick.tick() => tunnels.cut_expired(clock::seconds()),
+            _ = tick.tick() => tunnels.cut_expired(&state, clock::seconds()),
         };
         if count > 0 {
             metrics.cut.inc_by(count as u64);

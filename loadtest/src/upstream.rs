@@ -13,6 +13,7 @@ pub mod git;
 pub mod listen;
 pub mod raw;
 pub mod record;
+pub mod websocket;
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

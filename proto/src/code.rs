@@ -95,7 +95,7 @@ codes! {
         "The path has dot segments, double encoding, a backslash or control character, or // or ; that changes its service. Send the plain path.";
     /// An upgrade that cannot be brokered.
     UpgradeUnsupported = "upgrade_unsupported", 501, Unimplemented,
-        "Protocol upgrades are not brokered. Use plain HTTP requests for this API.";
+        "The upgrade is not a whole WebSocket handshake (RFC 6455: GET over HTTP/1.1, one key, version 13). Use a standard WebSocket client.";
     /// Too many connections or requests at once.
     TooMany = "too_many", 429, ResourceExhausted,
         "Too many connections or requests at once for this session. Close some, wait, and try again.";

@@ -26,3 +26,4 @@ mod refusals;
 mod revocation;
 mod run;
 mod ways;
+mod websocket;

@@ -260,7 +260,7 @@ async fn absolute<B: Behind>(
         };
         return refuse(frontend, tunnel, refusal, Connection::Close).await;
     }
-    let _registered = match frontend.tunnels.register(&caller, tunnel.line()) {
+    let registered = match frontend.tunnels.register(&caller, tunnel.line()) {
         Ok(registered) => registered,
         Err(error) => {
             return refuse(frontend, tunnel, refusal(error.code()), Connection::Close).await;
@@ -274,6 +274,7 @@ async fn absolute<B: Behind>(
         agreed: true,
         known: true,
         refused: None,
+        lease: registered.lease().clone(),
     }));
     match requests::hand_on(frontend, &caller, tunnel, (head, bytes), shutdown).await {
         Some(tunnel) => Next::Keep(tunnel),
@@ -373,6 +374,11 @@ async fn enter<B: Behind>(
         agreed: true,
         known,
         refused,
+        lease: opened
+            .registered
+            .as_ref()
+            .map(|registered| registered.lease().clone())
+            .unwrap_or_default(),
     };
     requests::tunnel(frontend, tunnel, inbound, opened.leaf, shutdown).await;
 }

@@ -254,6 +254,10 @@ pub async fn hand_on<B: Behind>(
     });
     let mut session = ServerSession::new_http1(tunnel);
     session.set_keepalive(head.keeps_alive().then_some(KEEPALIVE_SECONDS));
+    if head.upgrades() {
+        // An agent may only listen: how long both may be silent is the upstream's to end.
+        session.set_read_timeout(None);
+    }
     session.set_write_timeout(Some(frontend.limits.write_timeout));
     session.set_pipelined_prefix(bytes);
     let app = frontend.behind.app(caller);

@@ -144,6 +144,7 @@ fn inbound(url: &str, known: bool) -> Inbound {
         agreed: true,
         known,
         refused: None,
+        lease: Arc::default(),
     }
 }
 

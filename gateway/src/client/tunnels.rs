@@ -4,11 +4,14 @@
 //! line (its socket, or its stream of a connection that other tunnels share) ends whatever runs on it: HTTP/1 and HTTP/2
 //! requests, event streams, relays. Pingora then sees a client that went away, and the journal's entries close as they
 //! always do.
+//!
+//! What is endless by its nature, a WebSocket, ends with the lease of its vault too ([`Lease`]).
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use sortie_proto::code::Code;
@@ -29,6 +32,39 @@ struct Live {
     line: WeakLine,
     ended: Arc<Notify>,
     caller: Caller,
+    lease: Arc<Lease>,
+}
+
+/// For how long without a word from control a connection may go on.
+#[derive(Debug)]
+pub struct Lease {
+    /// Milliseconds: the least of the vaults that something endless on it belongs to.
+    staleness: AtomicU64,
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Self {
+            staleness: AtomicU64::new(u64::MAX),
+        }
+    }
+}
+
+impl Lease {
+    /// From here on the connection ends with the lease of a vault of this staleness.
+    pub fn bind(&self, staleness: Duration) {
+        let millis = u64::try_from(staleness.as_millis()).unwrap_or(u64::MAX);
+        let _before = self.staleness.fetch_min(millis, Ordering::Relaxed);
+    }
+
+    /// Whether it holds, or is none.
+    #[must_use]
+    pub fn holds(&self, state: &State) -> bool {
+        match self.staleness.load(Ordering::Relaxed) {
+            u64::MAX => true,
+            millis => state.lease_holds(Duration::from_millis(millis)),
+        }
+    }
 }
 
 /// The live connections, by session.
@@ -48,9 +84,16 @@ pub struct Registered {
     session: SessionId,
     number: u64,
     ended: Arc<Notify>,
+    lease: Arc<Lease>,
 }
 
 impl Registered {
+    /// What the connection may be bound to.
+    #[must_use]
+    pub const fn lease(&self) -> &Arc<Lease> {
+        &self.lease
+    }
+
     /// Waits until the connection was cut: for what does not see that from the socket.
     pub async fn cut(&self) {
         self.ended.notified().await;
@@ -79,6 +122,7 @@ impl Tunnels {
         let session = caller.claims().session;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let ended = Arc::new(Notify::new());
+        let lease = Arc::new(Lease::default());
         {
             let mut shard = self.shard(session).lock();
             let live = shard.entry(session).or_default();
@@ -89,6 +133,7 @@ impl Tunnels {
                 line: line.downgrade(),
                 ended: ended.clone(),
                 caller: caller.clone(),
+                lease: lease.clone(),
             };
             // Numbers are never reused, so nothing was there.
             let _nothing = live.insert(number, found);
@@ -99,6 +144,7 @@ impl Tunnels {
             session,
             number,
             ended,
+            lease,
         })
     }
 
@@ -110,12 +156,12 @@ impl Tunnels {
 
     /// Cuts what no longer holds, at a time in seconds since the Unix epoch. Says how many.
     pub fn cut_ended(&self, state: &State, now: i64) -> usize {
-        self.cut(|caller| caller.check(state, now).is_err())
+        self.cut(|live| live.caller.check(state, now).is_err())
     }
 
-    /// Cuts what has expired. Cheaper than asking about revocations.
-    pub fn cut_expired(&self, now: i64) -> usize {
-        self.cut(|caller| caller.claims().exp <= now)
+    /// Cuts what has expired, and what is bound to a lease that has ended. Cheaper than asking about revocations.
+    pub fn cut_expired(&self, state: &State, now: i64) -> usize {
+        self.cut(|live| live.caller.claims().exp <= now || !live.lease.holds(state))
     }
 
     /// Cuts everything: the end of the drain.
@@ -123,7 +169,7 @@ impl Tunnels {
         self.cut(|_| true)
     }
 
-    fn cut(&self, ended: impl Fn(&Caller) -> bool) -> usize {
+    fn cut(&self, ended: impl Fn(&Live) -> bool) -> usize {
         let mut count = 0;
         for shard in &self.shards {
             // They are cut behind the lock: shutting a socket down is a call to the kernel.
@@ -131,7 +177,7 @@ impl Tunnels {
                 .lock()
                 .values()
                 .flat_map(HashMap::values)
-                .filter(|live| ended(&live.caller))
+                .filter(|live| ended(live))
                 .filter_map(|live| Some((live.line.upgrade()?, live.ended.clone())))
                 .collect();
             count += found.len();

@@ -6,10 +6,12 @@
 //! while they may be the start of an occurrence, so at most as many as the longest pattern has, less one.
 //! A header's name cannot be masked: what is found in one, in any case, is for the caller to remove.
 //!
-//! Not here: decoding compressed answers, which answers are scanned, and what flushes at a message's end.
+//! [`messages`] follows the frames of a WebSocket. Not here: decoding compressed answers, which answers are scanned, and
+//! what flushes at the end of a gRPC message.
 
 mod encodings;
 mod machine;
+pub mod messages;
 
 use std::sync::Arc;
 
@@ -102,6 +104,12 @@ impl Redactor {
             covered: Run { len: 0, mask: 0 },
             count: 0,
         }
+    }
+
+    /// Another one for the same answer, with a stream of its own.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self::new(Arc::clone(&self.finder))
     }
 
     /// Whether a header's name holds something that must be hidden, in any case. It cannot be masked: the header has to

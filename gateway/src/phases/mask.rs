@@ -2,7 +2,7 @@
 //!
 //! **Invariants.** Where something was injected and the service asks for masking, nothing of an answer leaves unsearched:
 //! values and bodies are masked at their length; a name that holds a value is removed, and the reason phrase, which no
-//! client needs, is dropped whatever it says. It holds for 1xx answers too.
+//! client needs, is dropped whatever it says. It holds for 1xx answers too, and for a WebSocket's frames.
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 use crate::exchange::credential::Credentials;
 use crate::exchange::inject::Injection;
 use crate::exchange::redact::Redactor;
+use crate::exchange::redact::messages::Messages;
+use crate::phases::upgrade;
 
 /// Whether the answers of an exchange are masked.
 pub(super) fn masks(exchange: &Exchange) -> bool {
@@ -44,7 +46,14 @@ pub(super) fn mask_head(
     // HTTP/2 has none, and an upstream may write anything into it.
     answer.set_reason_phrase(None).or(Err(Code::Internal))?;
     mask_headers(answer, &mut redactor)?;
-    if answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS {
+    if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+        upgrade::check_switch(answer)?;
+        let messages = Messages::new(redactor.beside());
+        let ends = Ends::WebSocket(Box::new(messages));
+        context.masking = Some(Masking { redactor, ends });
+        return Ok(());
+    }
+    if answer.status.is_informational() {
         return Ok(());
     }
     let encoded = answer
@@ -114,16 +123,20 @@ fn mask_headers(answer: &mut ResponseHeader, redactor: &mut Redactor) -> Result<
 }
 
 /// Masks a chunk of an answer's body.
-pub(super) fn mask_body(body: &mut Option<Bytes>, end: bool, context: &mut Context) {
+///
+/// # Errors
+/// `upstream_protocol` for a WebSocket's frame that is not well-formed.
+pub(super) fn mask_body(body: &mut Option<Bytes>, end: bool, context: &mut Context) -> Result<()> {
     let Some(masking) = &mut context.masking else {
-        return;
+        return Ok(());
     };
     let had_body = body.is_some();
-    let masked = masking.chunk(body.take().unwrap_or_default(), end);
+    let masked = masking.chunk(body.take().unwrap_or_default(), end)?;
     // An empty chunk is kept: `None` before the end is skipped by Pingora, and at the end it ends the body.
     if had_body || !masked.is_empty() {
         *body = Some(masked);
     }
+    Ok(())
 }
 
 /// Masks trailers. What is still held back takes their place: losing bytes of the body would be worse.

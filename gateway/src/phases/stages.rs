@@ -30,7 +30,7 @@ use crate::exchange::peer::{self, Peers};
 use crate::journal::Journal;
 use crate::journal::entry::{Entry, Request};
 use crate::metrics::Metrics;
-use crate::phases::mask;
+use crate::phases::{mask, upgrade};
 use crate::snapshot::link::Link;
 use crate::snapshot::{State, VaultState};
 
@@ -101,9 +101,8 @@ impl Stages {
             .service
             .as_ref()
             .is_some_and(|service| !service.inject.is_empty() || service.placeholders.is_some());
-        // The client stage hands on an `Upgrade` that asks for a WebSocket as it should, and no other.
-        let upgrade = request.headers.get(UPGRADE).cloned();
-        if upgrade.is_some() && injects {
+        let upgrade = upgrade::is_asked(request);
+        if upgrade && injects && !upgrade::is_handshake(request) {
             return Err(Code::UpgradeUnsupported.into());
         }
         let permit = policy::decide(&self.state, caller, found, entry.decision(), now)?;
@@ -135,12 +134,9 @@ impl Stages {
             left => left.to_vec(),
         };
         let address = *addresses.first().ok_or(Code::DnsFailed)?;
-        let peer = self.peers.peer(
-            &exchange.permit,
-            &inbound.target,
-            address,
-            exchange.upgrade.is_some(),
-        )?;
+        let peer = self
+            .peers
+            .peer(&exchange.permit, &inbound.target, address, exchange.upgrade)?;
         if let (Some(entry), Some(exchange)) = (&mut context.entry, &context.exchange) {
             entry.leave(&exchange.permit, Some(&exchange.injection))?;
         }
@@ -176,9 +172,16 @@ impl Stages {
         error: Option<&pingora_error::Error>,
         context: &mut Context,
     ) {
-        if error.is_some() && context.failed.is_none() {
-            // It broke off behind the answer's head, where `fail_to_proxy` can say nothing any more.
-            context.fail(Code::UpstreamProtocol);
+        if context.failed.is_none() {
+            let ended = if session.was_upgraded() {
+                upgrade::ending(error, context, &self.state)
+            } else {
+                // It broke off behind the answer's head, where `fail_to_proxy` can say nothing any more.
+                error.map(|_| Code::UpstreamProtocol)
+            };
+            if let Some(code) = ended {
+                context.fail(code);
+            }
         }
         match context.failed {
             Some(code) => self.metrics.refused(code),
@@ -189,7 +192,7 @@ impl Stages {
             .map_or(0, |answer| answer.status.as_u16());
         if let Some(entry) = &mut context.entry {
             if let Some(masking) = &context.masking {
-                let count = masking.redactor.count();
+                let count = masking.count();
                 self.metrics.redactions.inc_by(u64::from(count));
                 entry.redacted(count);
             }
@@ -268,13 +271,17 @@ pub(super) fn rewrite(request: &mut RequestHeader, context: &Context) -> Result<
     request
         .insert_header(HOST, inbound.target.authority())
         .map_err(unusable)?;
-    if let Some(protocol) = &exchange.upgrade {
+    if exchange.upgrade {
         request
-            .insert_header(UPGRADE, protocol.clone())
+            .insert_header(UPGRADE, "websocket")
             .map_err(unusable)?;
         request
             .insert_header(CONNECTION, "upgrade")
             .map_err(unusable)?;
+        if !exchange.injection.used.is_empty() {
+            // Frames that an extension has changed could not be searched.
+            let _removed = request.remove_header(&SEC_WEBSOCKET_EXTENSIONS);
+        }
     }
     exchange.injection.apply(request)?;
     if mask::masks(exchange) {
@@ -286,7 +293,7 @@ pub(super) fn rewrite(request: &mut RequestHeader, context: &Context) -> Result<
                 .insert_header("grpc-accept-encoding", "identity")
                 .map_err(unusable)?;
         }
-        for name in [RANGE, IF_RANGE, SEC_WEBSOCKET_EXTENSIONS] {
+        for name in [RANGE, IF_RANGE] {
             let _removed = request.remove_header(&name);
         }
     }

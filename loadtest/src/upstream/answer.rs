@@ -11,6 +11,7 @@
 //! | `/status/N` | that status |
 //! | `/close` | breaks off in the middle |
 //! | `/upload` | how many bytes came |
+//! | `/websocket` | a WebSocket, see [`websocket`] |
 //! | `/git/…` | `git http-backend` |
 
 use std::time::Duration;
@@ -26,7 +27,7 @@ use hyper::{Request, Response, StatusCode};
 use super::body::{self, Body, Received};
 use super::listen::Upstream;
 use super::record::{self, Connection};
-use super::{echo, git};
+use super::{echo, git, websocket};
 
 /// What `/bytes/N` is cut from.
 static FIXED: &[u8] = &[b'x'; 64 * 1024];
@@ -87,6 +88,9 @@ async fn try_answer(
     on: Connection,
     request: Request<Incoming>,
 ) -> Result<Response<Body>> {
+    if request.uri().path() == "/websocket" {
+        return websocket::answer(upstream, on, request);
+    }
     let (head, incoming) = request.into_parts();
     let path = head.uri.path();
     let keep = if path.starts_with("/git/") {

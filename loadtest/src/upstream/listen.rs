@@ -146,7 +146,7 @@ where
         .max_concurrent_streams(1000);
     // How a connection ends is the client's affair.
     let ended = builder
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection_with_upgrades(TokioIo::new(stream), service)
         .await;
     drop(ended);
 }

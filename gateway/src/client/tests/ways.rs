@@ -224,7 +224,7 @@ async fn a_session_that_ends_takes_its_own_tunnels_along_and_no_others() {
     let client = dial_h2(&frontend).await;
     let (mut ended, _sending) = client.tunnel(&tokens[0]).await;
     let lasting = client.tunnel(&tokens[1]).await;
-    assert_eq!(frontend.tunnels.cut_expired(end), 1);
+    assert_eq!(frontend.tunnels.cut_expired(&state, end), 1);
     let error = ended.data().await.unwrap().unwrap_err();
     assert_eq!(error.reason(), Some(Reason::CANCEL));
     pass(lasting).await;

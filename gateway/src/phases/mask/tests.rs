@@ -46,7 +46,7 @@ fn context(values: &[&str], redact: bool) -> (Context, Credentials) {
             permit,
             injection,
             redact,
-            upgrade: None,
+            upgrade: false,
         }),
         ..Context::default()
     };

@@ -95,6 +95,7 @@ impl Setup {
             agreed: true,
             known: true,
             refused: None,
+            lease: Arc::default(),
         }
     }
 
