@@ -12,6 +12,7 @@ use sortie_proto::service::Scheme;
 use tokio::net::TcpStream;
 
 use crate::client::authenticate::Caller;
+use crate::client::base::Named;
 use crate::client::connect::Target;
 use crate::client::transport::socket;
 use crate::client::{Behind, Passage, Passed, Refusal, Way};
@@ -149,6 +150,16 @@ impl Behind for Broker {
         entry.fail(code);
         entry.end(code.status(), 0, 0);
         entry.decision()
+    }
+
+    async fn named(&self, caller: &Caller, service: &str) -> Result<Named> {
+        let vaults = self.stages.vaults(caller).await?;
+        // A vault was named with the service, so that there is one.
+        let vault = vaults.first().ok_or(Code::VaultMismatch)?;
+        // Whoever has no role here does not learn what there is.
+        let role = vault.role(caller.claims().agent, clock::seconds());
+        let _any = role.ok_or(Code::RoleMissing)?;
+        matching::named(vault, service)
     }
 
     async fn way(&self, caller: &Caller, target: &Target) -> Result<Way> {

@@ -1,11 +1,12 @@
 //! From the socket to a decrypted stream with a known caller, and to the requests on it.
 //!
 //! [`accept`] takes connections, [`authenticate`] says who calls, [`connect`] where to, [`intercept`] decrypts, and
-//! [`requests`] reads each request strictly and hands it on; [`relay`] passes on what is not decrypted. What stands behind is [`Behind`]: this stage knows neither
-//! decisions nor the exchange.
+//! [`requests`] reads each request strictly and hands it on; [`relay`] passes on what is not decrypted. [`base`] is for
+//! clients that use no proxy. What stands behind is [`Behind`]: this stage knows neither decisions nor the exchange.
 
 pub mod accept;
 pub mod authenticate;
+pub mod base;
 pub mod connect;
 pub mod head;
 pub mod intercept;
@@ -31,6 +32,7 @@ use tokio::net::TcpStream;
 use crate::error::Result;
 use crate::metrics::Metrics;
 use authenticate::{Authenticator, Caller};
+use base::{Base, Named};
 use connect::Target;
 use leaf::{Leaf, Leaves};
 use tunnels::{Lease, Tunnels};
@@ -52,6 +54,8 @@ pub struct Inbound {
     pub refused: Option<Code>,
     /// What the connection may be bound to.
     pub lease: Arc<Lease>,
+    /// What was asked for in the base-URL form, if it was.
+    pub base: Option<Base>,
 }
 
 /// A request that goes no further than this stage.
@@ -106,6 +110,9 @@ pub trait Behind: Send + Sync + 'static {
     /// Takes down a refusal of this stage, and gives it an id.
     fn refused(&self, refusal: Refusal<'_>) -> DecisionId;
 
+    /// Finds the service that a request in the base-URL form names in the caller's vault.
+    async fn named(&self, caller: &Caller, service: &str) -> Result<Named>;
+
     /// Decides what happens to a tunnel. An error opens it too: it is answered inside, whatever is asked.
     async fn way(&self, caller: &Caller, target: &Target) -> Result<Way>;
 }
@@ -147,6 +154,8 @@ pub struct Frontend<B: Behind> {
     /// The certificate of the port itself, if it has one.
     pub(crate) secure: Option<Arc<accept::secure::Secure>>,
     pub(crate) limits: Limits,
+    /// Whether the base-URL form is taken in the clear from other machines.
+    pub(crate) cleartext_base_url: bool,
     pub(crate) metrics: Metrics,
     /// How many hosts without a service each session has asked for.
     pub(crate) refused_hosts: Cache<SessionId, Arc<AtomicU32>>,

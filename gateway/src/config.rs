@@ -37,6 +37,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// The proxy's own certificate, if it speaks TLS too.
     pub tls: Option<Arc<Secure>>,
+    /// Whether the base-URL form is taken in the clear from other machines.
+    pub cleartext_base_url: bool,
     /// Worker threads, and proxy instances.
     pub workers: usize,
     /// The address of `/livez`, `/readyz`, `/metrics` and `/state`.

@@ -177,6 +177,7 @@ impl Context {
     #[must_use]
     pub fn place(&self) -> Place {
         match &self.inbound {
+            Some(inbound) if inbound.base.is_some() => Place::Base,
             Some(inbound) if !inbound.tunnelled => Place::Proxy,
             _ => Place::Tunnel,
         }

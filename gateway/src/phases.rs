@@ -6,6 +6,7 @@
 pub mod mask;
 pub mod outcome;
 pub mod stages;
+mod location;
 mod upgrade;
 
 use std::os::fd::RawFd;
@@ -124,6 +125,7 @@ impl ProxyHttp for Phases {
     ) -> Result<()> {
         mask::mask_head(answer, context, &self.0.credentials)
             .and_then(|()| upgrade::bind_to_lease(answer, context))
+            .and_then(|()| location::rewrite(answer, context))
             .map_err(|error| stop(context, &error))
     }
 

@@ -14,6 +14,8 @@ use sortie_proto::id::DecisionId;
 pub enum Place {
     /// The client of this proxy.
     Proxy,
+    /// A client that takes us for the API itself, and its token for a key.
+    Base,
     /// The client inside a tunnel, which takes a 407 for an answer of another proxy.
     Tunnel,
 }
@@ -52,11 +54,10 @@ impl Answer {
     /// The answer for a code.
     #[must_use]
     pub fn new(code: Code, decision: Option<DecisionId>, place: Place) -> Self {
-        let challenge = code.is_authentication() && place == Place::Proxy;
-        let status = if code.is_authentication() && place == Place::Tunnel {
-            403
-        } else {
-            code.status()
+        let status = match place {
+            Place::Tunnel if code.is_authentication() => 403,
+            Place::Base if code.is_authentication() => 401,
+            Place::Proxy | Place::Base | Place::Tunnel => code.status(),
         };
         let decision = decision.map(|id| id.to_string());
         let body = serde_json::json!({
@@ -79,9 +80,14 @@ impl Answer {
             ),
         ];
         headers.extend(decision.map(|id| ("X-Sortie-Decision", id)));
-        if challenge {
-            headers.push(("Proxy-Authenticate", "Basic realm=\"sortie\"".to_owned()));
-            headers.push(("Proxy-Authenticate", "Bearer realm=\"sortie\"".to_owned()));
+        let challenge = match status {
+            407 => Some("Proxy-Authenticate"),
+            401 => Some("WWW-Authenticate"),
+            _ => None,
+        };
+        if let Some(name) = challenge {
+            headers.push((name, "Basic realm=\"sortie\"".to_owned()));
+            headers.push((name, "Bearer realm=\"sortie\"".to_owned()));
         }
         if matches!(status, 429 | 503) {
             headers.push(("Retry-After", RETRY_AFTER_SECONDS.to_owned()));

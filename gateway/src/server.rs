@@ -179,6 +179,7 @@ fn frontend(config: &Config, stages: &Arc<Stages>) -> Result<Frontend<Broker>, E
         acceptor: intercept::acceptor()?,
         secure: config.tls.clone(),
         limits: config.limits.clone(),
+        cleartext_base_url: config.cleartext_base_url,
         metrics: metrics.clone(),
         refused_hosts: Cache::builder()
             .max_capacity(REFUSED_SESSIONS_MAX)

@@ -64,9 +64,12 @@ codes! {
     /// Revoked by id or by a generation.
     SessionRevoked = "session_revoked", 407, Unauthenticated,
         "The session was revoked. Ask whoever started this run; a new session may be refused too.";
-    /// The vault hint is not a vault of the session.
+    /// A request in the base-URL form without a token.
+    KeyMissing = "key_missing", 401, Unauthenticated,
+        "This base URL needs a session token (sortie_ses_…) where the API's own key would stand: Authorization, x-api-key or api-key.";
+    /// The vault that was named is not a vault of the session.
     VaultMismatch = "vault_mismatch", 403, PermissionDenied,
-        "The vault named in the proxy credentials is not a vault of this session. Leave it out, or ask for a session with that vault.";
+        "The vault that was named is not a vault of this session. Name one of the session's, or ask for a session with that vault.";
     /// The agent's address is outside the session's CIDR.
     SourceRefused = "source_refused", 403, PermissionDenied,
         "This session may not be used from this network address. Use it where it was meant to run, or ask for a session without a source restriction.";
@@ -101,6 +104,12 @@ codes! {
         "Too many connections or requests at once for this session. Close some, wait, and try again.";
 
     // The decision.
+    /// No service of that name.
+    ServiceUnknown = "service_unknown", 404, NotFound,
+        "The vault has no service of that name. A base URL is /r/VAULT/SERVICE/…; ask for the service to be added with `sortie service set`.";
+    /// A service that no one base URL can stand for.
+    BaseUrlUnsupported = "base_url_unsupported", 403, FailedPrecondition,
+        "This service has no base URL: it covers several hosts, or is passed on untouched. Use the proxy, or ask for a service of one host.";
     /// No service for this host.
     HostUnmatched = "host_unmatched", 403, PermissionDenied,
         "No service of this vault covers this host. Ask for one to be added: `sortie service set NAME --host HOST`.";

@@ -19,6 +19,7 @@
 )]
 
 mod support;
+mod base_url;
 mod clients;
 mod echoes;
 mod faults;

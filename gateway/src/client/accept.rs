@@ -1,8 +1,8 @@
 //! Sockets in: caps before anything is read, then requests to the proxy itself, one after the other, until one opens a
 //! tunnel.
 //!
-//! The port speaks CONNECT and absolute-form `http://`, plain or in TLS: the first byte of a connection says which
-//! ([`secure`]). In TLS it speaks HTTP/2, too ([`streams`]). Deadlines run from the first byte.
+//! The port speaks CONNECT, absolute-form `http://`, and the base-URL form ([`base`]), plain or in TLS: the first byte of
+//! a connection says which ([`secure`]). In TLS it speaks HTTP/2, too ([`streams`]). Deadlines run from the first byte.
 
 pub mod secure;
 mod streams;
@@ -26,7 +26,7 @@ use super::transport::framing::Framing;
 use super::transport::line::Line;
 use super::transport::{Tunnel, read_head, socket};
 use super::tunnels::Registered;
-use super::{Behind, Frontend, Inbound, Refusal, Way, relay, requests};
+use super::{Behind, Frontend, Inbound, Refusal, Way, base, relay, requests};
 use crate::clock;
 use crate::error::Result;
 use crate::reply::{Answer, Connection, Place};
@@ -121,7 +121,7 @@ pub async fn accept<B: Behind>(
 }
 
 /// What the proxy does with the connection after a request.
-enum Next {
+pub(super) enum Next {
     Keep(Box<Tunnel>),
     Close,
 }
@@ -182,6 +182,9 @@ async fn request<B: Behind>(
             return refuse(frontend, tunnel, refusal, Connection::Close).await;
         }
     };
+    if head.target().starts_with(base::PREFIX) {
+        return base::request(frontend, tunnel, source, &head, shutdown).await;
+    }
     let values = head.values("proxy-authorization");
     let caller = frontend
         .authenticator
@@ -266,7 +269,7 @@ async fn absolute<B: Behind>(
             return refuse(frontend, tunnel, refusal(error.code()), Connection::Close).await;
         }
     };
-    let bytes = head.origin_form(&target.authority(), path);
+    let bytes = head.origin_form(&target.authority(), path, |_, _| false);
     tunnel.attach(Arc::new(Inbound {
         caller: caller.clone(),
         target,
@@ -275,6 +278,7 @@ async fn absolute<B: Behind>(
         known: true,
         refused: None,
         lease: registered.lease().clone(),
+        base: None,
     }));
     match requests::hand_on(frontend, &caller, tunnel, (head, bytes), shutdown).await {
         Some(tunnel) => Next::Keep(tunnel),
@@ -379,6 +383,7 @@ async fn enter<B: Behind>(
             .as_ref()
             .map(|registered| registered.lease().clone())
             .unwrap_or_default(),
+        base: None,
     };
     requests::tunnel(frontend, tunnel, inbound, opened.leaf, shutdown).await;
 }

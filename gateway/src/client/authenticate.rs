@@ -193,8 +193,45 @@ impl Authenticator {
         if values.next().is_some() {
             return Err(Code::TokenMalformed.into());
         }
-        let result = Presented::read(value)
-            .ok_or_else(|| Code::TokenMalformed.into())
+        let presented = Presented::read(value).ok_or(Code::TokenMalformed);
+        self.counted(presented, source, now)
+    }
+
+    /// Reads the values of the headers in which APIs take keys, and verifies the token that stands for one, for a vault.
+    ///
+    /// # Errors
+    /// `key_missing` where none holds a token; `token_malformed` where two hold different ones; otherwise as
+    /// [`Self::authenticate`].
+    pub fn authenticate_key<'h>(
+        &self,
+        values: impl Iterator<Item = &'h [u8]>,
+        vault: &str,
+        source: IpAddr,
+        now: i64,
+    ) -> Result<Caller> {
+        let mut found = values.filter_map(Presented::read_key);
+        let first = found.next().ok_or(Code::KeyMissing)?;
+        let alone = found.all(|other| *other.token == *first.token);
+        let presented = if alone {
+            Ok(Presented {
+                hint: vault.to_owned(),
+                ..first
+            })
+        } else {
+            Err(Code::TokenMalformed)
+        };
+        self.counted(presented, source, now)
+    }
+
+    /// Verifies what was presented, and counts a failure.
+    fn counted(
+        &self,
+        presented: std::result::Result<Presented, Code>,
+        source: IpAddr,
+        now: i64,
+    ) -> Result<Caller> {
+        let result = presented
+            .map_err(crate::error::Error::from)
             .and_then(|presented| self.verify(&presented, source, now));
         let failed = match &result {
             Ok(caller) => caller.wrong.is_some(),
@@ -252,6 +289,12 @@ const fn code_of(refused: RefusedToken) -> Code {
     }
 }
 
+/// Whether a session's token stands in a value, by itself or in a scheme.
+#[must_use]
+pub fn holds_token(value: &[u8]) -> bool {
+    Presented::read_key(value).is_some()
+}
+
 /// What stands in a `Proxy-Authorization`.
 struct Presented {
     token: Zeroizing<String>,
@@ -284,6 +327,12 @@ impl Presented {
         } else {
             Self::of(password, "")
         }
+    }
+
+    /// Reads a token that stands where an API's key would, by itself or in a scheme.
+    fn read_key(value: &[u8]) -> Option<Self> {
+        let bare = std::str::from_utf8(value).ok()?;
+        Self::of(bare, "").or_else(|| Self::read(value))
     }
 
     fn of(token: &str, hint: &str) -> Option<Self> {

@@ -281,9 +281,15 @@ impl Head {
     }
 
     /// The head in origin form, for a host: what Pingora is given for a request in absolute form. Its `Host` is ours
-    /// and what was for this proxy is gone (RFC 9112, 3.2.2), as is an `Upgrade` that is not handed on.
+    /// and what was for this proxy is gone (RFC 9112, 3.2.2), as is an `Upgrade` that is not handed on, and each header
+    /// for whose name and value `leaves_out` says so.
     #[must_use]
-    pub fn origin_form(&self, authority: &str, path: &str) -> BytesMut {
+    pub fn origin_form(
+        &self,
+        authority: &str,
+        path: &str,
+        leaves_out: impl Fn(&[u8], &[u8]) -> bool,
+    ) -> BytesMut {
         let mut head = BytesMut::with_capacity(self.bytes.len() + authority.len());
         head.put_slice(self.method.of(&self.bytes));
         head.put_u8(b' ');
@@ -297,8 +303,9 @@ impl Head {
         head.put_slice(b"\r\n");
         let upgrades = self.upgrades();
         for (name, value) in &self.headers {
-            let name = name.of(&self.bytes);
-            let ours = name.eq_ignore_ascii_case(b"host")
+            let (name, value) = (name.of(&self.bytes), value.of(&self.bytes));
+            let ours = leaves_out(name, value)
+                || name.eq_ignore_ascii_case(b"host")
                 || (!upgrades && name.eq_ignore_ascii_case(b"upgrade"))
                 || name
                     .get(..6)
@@ -306,7 +313,7 @@ impl Head {
             if !ours {
                 head.put_slice(name);
                 head.put_slice(b": ");
-                head.put_slice(value.of(&self.bytes));
+                head.put_slice(value);
                 head.put_slice(b"\r\n");
             }
         }

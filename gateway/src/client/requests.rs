@@ -235,7 +235,7 @@ fn clean(head: &Head, inbound: &Inbound) -> Result<BytesMut> {
     if head.host().is_some_and(|host| !inbound.target.agrees(host)) {
         return Err(Code::AuthorityMismatch.into());
     }
-    Ok(head.origin_form(&inbound.target.authority(), path))
+    Ok(head.origin_form(&inbound.target.authority(), path, |_, _| false))
 }
 
 /// Gives a clean request to Pingora. The connection comes back when it can carry another.

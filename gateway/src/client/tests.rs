@@ -4,6 +4,7 @@ use parking_lot::Mutex;
 use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
+use sortie_proto::id::ServiceId;
 use sortie_proto::secret::Secret;
 use sortie_proto::token::{Claims, SigningKey, VerifyingKey, VerifyingKeys};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,12 +18,16 @@ use crate::fixture;
 use crate::snapshot::State;
 use crate::snapshot::link::Link;
 
+mod base_url;
+
 /// A proxy that takes down what it is given, and answers nothing.
 #[derive(Debug, Default)]
 struct Given {
     write_timeouts: Mutex<Vec<Option<Duration>>>,
     /// Whether there is an `Upgrade`, and what was read of the body.
     requests: Mutex<Vec<(bool, Vec<u8>)>>,
+    /// The paths of the requests, and what they name as base URL.
+    paths: Mutex<Vec<(String, Option<String>)>>,
     /// What the tunnels were opened to say.
     refused: Mutex<Vec<Option<Code>>>,
 }
@@ -46,6 +51,9 @@ impl HttpServerApp for Given {
         let data = digest.user_data.as_ref().unwrap();
         let inbound = data.downcast_ref::<Arc<Inbound>>().unwrap();
         self.refused.lock().push(inbound.refused);
+        let prefix = inbound.base.as_ref().map(|base| base.prefix.clone());
+        let path = session.req_header().uri.to_string();
+        self.paths.lock().push((path, prefix));
         None
     }
 }
@@ -57,6 +65,8 @@ struct Recorder {
     codes: Mutex<Vec<Code>>,
     /// How many tunnels were decided about.
     ways: AtomicU32,
+    /// The one service that there is.
+    named: ServiceId,
 }
 
 #[async_trait]
@@ -70,6 +80,16 @@ impl Behind for Recorder {
     fn refused(&self, refusal: Refusal<'_>) -> DecisionId {
         self.codes.lock().push(refusal.code);
         DecisionId::generate()
+    }
+
+    async fn named(&self, _caller: &Caller, service: &str) -> Result<Named> {
+        if service != "api" {
+            return Err(Code::ServiceUnknown.into());
+        }
+        Ok(Named {
+            service: self.named,
+            target: fixture::target("https://a.test/").0,
+        })
     }
 
     async fn way(&self, _caller: &Caller, _target: &Target) -> Result<Way> {
@@ -112,6 +132,7 @@ fn frontend(state: &State) -> Arc<Frontend<Recorder>> {
             app: Arc::default(),
             codes: Mutex::default(),
             ways: AtomicU32::default(),
+            named: ServiceId::generate(),
         },
         authenticator: Authenticator::new(&authenticate, state.clone()),
         leaves: Leaves::new(&leaves, Link::for_test(state.clone()), counter),
@@ -119,6 +140,7 @@ fn frontend(state: &State) -> Arc<Frontend<Recorder>> {
         acceptor: intercept::acceptor().unwrap(),
         secure: None,
         limits: limits(),
+        cleartext_base_url: false,
         metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
         refused_hosts: Cache::new(8),
     })
@@ -145,6 +167,7 @@ fn inbound(url: &str, known: bool) -> Inbound {
         known,
         refused: None,
         lease: Arc::default(),
+        base: None,
     }
 }
 

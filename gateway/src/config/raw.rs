@@ -56,6 +56,8 @@ struct Node {
 struct Proxy {
     /// Addresses, one or more.
     listen: Vec<SocketAddr>,
+    /// Whether requests in the base-URL form are taken in the clear from other machines: their token travels with them.
+    cleartext_base_url: bool,
     /// Worker threads, 1 to 1,024; as many as the machine has by default.
     workers: usize,
     /// Seconds for requests under way when the process stops; then they are cut.
@@ -129,6 +131,7 @@ impl Default for Proxy {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 7380))],
+            cleartext_base_url: false,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             drain_seconds: 30,
             tls: RawTls::default(),
@@ -230,6 +233,7 @@ impl Raw {
             name,
             listen: self.proxy.listen,
             tls: self.proxy.tls.check(problems),
+            cleartext_base_url: self.proxy.cleartext_base_url,
             workers: self.proxy.workers,
             admin: self.admin.listen,
             upstream: self.upstream.check(own, problems),

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use sortie_proto::code::Code;
-use sortie_proto::host::CanonicalPath;
+use sortie_proto::host::{CanonicalPath, HostPattern};
 use sortie_proto::matching::Query;
 use sortie_proto::service::{Intercept, Scheme, Service};
 use sortie_proto::vault::VaultMode;
 
+use crate::client::base::Named;
 use crate::client::connect::Target;
 use crate::error::{Error, Result};
 use crate::snapshot::VaultState;
@@ -70,6 +71,30 @@ pub fn find(
         vault: Arc::clone(vault),
         service: Some(Arc::clone(service)),
     })
+}
+
+/// The service of a vault that has a name, and where it leads: what a base URL stands for.
+///
+/// # Errors
+/// `service_unknown`; `base_url_unsupported` for one of several hosts, or whose tunnels are passed on untouched.
+pub fn named(vault: &VaultState, name: &str) -> Result<Named> {
+    let mut services = vault.index.iter();
+    let service = services
+        .find(|service| service.name == name)
+        .ok_or(Code::ServiceUnknown)?;
+    match (&service.host, service.intercept) {
+        (HostPattern::Exact(host), Intercept::Always) => Ok(Named {
+            service: service.id,
+            target: Target {
+                scheme: service.scheme,
+                host: host.clone(),
+                port: service.effective_port(),
+            },
+        }),
+        (HostPattern::Wildcard(_), _) | (_, Intercept::Never) => {
+            Err(Code::BaseUrlUnsupported.into())
+        }
+    }
 }
 
 /// Whether a tunnel to the target is passed on untouched: some vault has an enabled `intercept: never` service for it,

@@ -97,6 +97,7 @@ impl Stages {
         }
         let (method, path) = (request.method.as_str(), request.uri.path());
         let found = matching::find(&vaults, target, method, path)?;
+        check_named(&found, &inbound)?;
         let injects = found
             .service
             .as_ref()
@@ -233,6 +234,17 @@ fn is_untouched(vaults: &[Arc<VaultState>], inbound: &Inbound) -> bool {
     inbound.tunnelled
         && target.scheme == Scheme::Https
         && matching::passes_untouched(vaults, target).is_some()
+}
+
+/// Whoever names a service gets that one, or none.
+fn check_named(found: &matching::Match, inbound: &Inbound) -> Result<()> {
+    let Some(base) = &inbound.base else {
+        return Ok(());
+    };
+    match &found.service {
+        Some(service) if service.id == base.service => Ok(()),
+        _ => Err(Code::RequestUnmatched.into()),
+    }
 }
 
 /// Every name that a request gives its host must be the target's.

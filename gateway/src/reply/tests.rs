@@ -22,6 +22,17 @@ fn inside_a_tunnel_there_is_no_407() {
 }
 
 #[test]
+fn a_client_that_takes_us_for_the_api_is_asked_for_a_key_and_not_for_a_proxy_s() {
+    for code in [Code::KeyMissing, Code::TokenExpired] {
+        let text = wire(code, Place::Base);
+        assert!(text.starts_with("HTTP/1.1 401 Unauthorized ("), "{text}");
+        assert!(text.contains("WWW-Authenticate: Bearer realm=\"sortie\"\r\n"));
+        assert!(!text.contains("Proxy-Authenticate"));
+    }
+    assert!(wire(Code::RoleMissing, Place::Base).starts_with("HTTP/1.1 403 "));
+}
+
+#[test]
 fn every_code_has_a_well_formed_answer() {
     for &code in Code::ALL {
         let text = wire(code, Place::Proxy);

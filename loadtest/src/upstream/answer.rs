@@ -9,6 +9,7 @@
 //! | `/slow?ms=` | after a wait |
 //! | `/drip?n=&ms=` | n bytes, one at a time |
 //! | `/status/N` | that status |
+//! | `/redirect?to=` | 302 to that place, as it stands |
 //! | `/close` | breaks off in the middle |
 //! | `/upload` | how many bytes came |
 //! | `/websocket` | a WebSocket, see [`websocket`] |
@@ -20,7 +21,7 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use futures_util::stream;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 
@@ -142,6 +143,12 @@ async fn by_name(on: Connection, head: &Parts, received: &Received) -> Result<Re
             text("slow\n")
         }
         "drip" => drip(query)?,
+        "redirect" => {
+            let mut answer = status(StatusCode::FOUND, "over there\n");
+            let to = query.text("to").context("to where")?;
+            answer.headers_mut().insert(LOCATION, to.parse()?);
+            answer
+        }
         "status" => status(rest.parse().context("not a status")?, "as you asked\n"),
         "close" => {
             let mut answer = typed("text/plain", body::broken(&b"the beginning "[..]));

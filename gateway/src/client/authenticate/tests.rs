@@ -44,6 +44,19 @@ fn claims() -> Claims {
 }
 
 #[test]
+fn a_token_is_found_where_an_api_s_key_would_stand() {
+    let key = |value: &[u8]| Presented::read_key(value).map(|found| found.token.to_string());
+    let found = Some("sortie_ses_abc".to_owned());
+    assert_eq!(key(b"sortie_ses_abc"), found);
+    assert_eq!(key(b"Bearer sortie_ses_abc"), found);
+    assert_eq!(key(&basic("sortie_ses_abc:whatever")), found);
+    assert_eq!(key(&basic("whoever:sortie_ses_abc")), found);
+    for other in [&b"sk-abc"[..], b"Bearer sk-abc", b"", b"\xff"] {
+        assert_eq!(key(other), None, "{other:?}");
+    }
+}
+
+#[test]
 fn every_form_of_credentials_is_read() {
     let token = "sortie_ses_abc";
     let found = |hint: &str| Some((token.to_owned(), hint.to_owned()));

@@ -101,7 +101,7 @@ fn origin_form_drops_what_was_for_this_proxy() {
         "GET http://x.test/p HTTP/1.1\r\nHost: other\r\nProxy-Authorization: Basic abc\r\nProxy-Connection: close\r\nA: b\r\n\r\n",
     );
     assert_eq!(
-        head.origin_form("x.test", "/p"),
+        head.origin_form("x.test", "/p", |_, _| false),
         &b"GET /p HTTP/1.1\r\nHost: x.test\r\nA: b\r\n\r\n"[..]
     );
 }
@@ -111,7 +111,7 @@ fn only_a_websocket_is_an_upgrade() {
     let websocket = "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
     let head = accepted(websocket);
     assert!(head.upgrades() && !head.upgrades_oddly());
-    let written = head.origin_form("x", "/").freeze();
+    let written = head.origin_form("x", "/", |_, _| false).freeze();
     assert!(parse(written).unwrap().upgrades());
     for (from, to) in [
         ("WebSocket", "h2c"),
@@ -127,7 +127,7 @@ fn only_a_websocket_is_an_upgrade() {
             continue;
         };
         assert!(!head.upgrades() && head.upgrades_oddly(), "{to}");
-        let written = parse(head.origin_form("x", "/").freeze()).unwrap();
+        let written = parse(head.origin_form("x", "/", |_, _| false).freeze()).unwrap();
         assert_eq!(written.values("upgrade").count(), 0, "{to}");
         assert_eq!(written.body(), head.body());
     }

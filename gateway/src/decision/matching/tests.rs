@@ -20,6 +20,28 @@ fn check(vaults: &[Arc<VaultState>], request: &str, expect: std::result::Result<
 }
 
 #[test]
+fn a_name_leads_to_the_one_host_of_its_service() {
+    let mut wide = service("wide", "https://a.test/**");
+    wide.host = HostPattern::parse("*.b.test").unwrap();
+    let mut untouched = service("untouched", "https://c.test/**");
+    untouched.intercept = Intercept::Never;
+    let mut plain = service("plain", "http://d.test:8080/x/**");
+    plain.port = Some(8080);
+    let id = plain.id;
+    let vault = vault(VaultMode::Observe, vec![wide, untouched, plain]);
+    let found = named(&vault, "plain").unwrap();
+    assert_eq!(found.service, id);
+    assert_eq!(found.target, fixture::target("http://d.test:8080/").0);
+    for (name, code) in [
+        ("wide", Code::BaseUrlUnsupported),
+        ("untouched", Code::BaseUrlUnsupported),
+        ("none", Code::ServiceUnknown),
+    ] {
+        assert_eq!(named(&vault, name).unwrap_err().code(), code, "{name}");
+    }
+}
+
+#[test]
 fn a_request_is_matched_or_refused_with_the_reason() {
     let disabled = Service {
         enabled: false,

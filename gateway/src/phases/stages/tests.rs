@@ -10,11 +10,13 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::client::base::Base;
 use crate::client::transport::Tunnel;
 use crate::decision::limit;
 use crate::exchange::{credential, peer};
 use crate::fixture;
 use crate::journal;
+use crate::reply::Place;
 use crate::snapshot::whereabouts::Whereabouts;
 
 /// Stages with one vault in memory, and a session that may use it.
@@ -96,6 +98,7 @@ impl Setup {
             known: true,
             refused: None,
             lease: Arc::default(),
+            base: None,
         }
     }
 
@@ -130,6 +133,30 @@ async fn a_request_to_a_service_is_permitted() {
         .await;
     decided.unwrap();
     assert!(context.exchange.is_some());
+}
+
+#[tokio::test]
+async fn a_service_that_was_named_takes_the_request_or_nothing_does() {
+    let (api, admin) = (
+        fixture::service("api", "https://a.test/**"),
+        fixture::service("admin", "https://a.test/admin/**"),
+    );
+    let id = api.id;
+    let setup = Setup::new(vec![api, admin]);
+    for (request, expect) in [
+        ("GET /x", None),
+        ("GET /admin/x", Some(Code::RequestUnmatched)),
+    ] {
+        let mut inbound = setup.inbound("https://a.test/");
+        inbound.tunnelled = false;
+        inbound.base = Some(Base {
+            service: id,
+            prefix: "/r/main/api".to_owned(),
+        });
+        let (decided, context) = setup.decide(inbound, request).await;
+        assert_eq!(decided.err().map(|error| error.code()), expect, "{request}");
+        assert_eq!(context.place(), Place::Base);
+    }
 }
 
 #[tokio::test]

@@ -87,6 +87,7 @@ fn an_ending_has_the_code_of_what_cut_it() {
                 known: true,
                 refused: None,
                 lease: Arc::new(lease),
+                base: None,
             })),
             ..Context::default()
         }

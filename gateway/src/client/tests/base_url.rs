@@ -1,0 +1,102 @@
+//! The base-URL form: what a client that knows no proxy sees.
+
+use std::net::IpAddr;
+
+use super::*;
+
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+/// What a client at an address reads for a request.
+async fn asked(frontend: &Arc<Frontend<Recorder>>, source: IpAddr, request: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let (mut client, server) = (client.unwrap(), server.unwrap().0);
+    let agent = async {
+        client.write_all(request.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let (_stop, stopping) = tokio::sync::watch::channel(false);
+    let serving = Box::pin(accept::serve(frontend, server, source, stopping));
+    tokio::join!(agent, serving).0
+}
+
+fn get(path: &str, key: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: gateway.test\r\n{key}\r\n\r\n")
+}
+
+#[tokio::test]
+async fn a_token_is_all_that_a_request_needs() {
+    let (state, token) = signed();
+    let frontend = frontend(&state);
+    let basic = STANDARD.encode(format!("{token}:"));
+    for key in [
+        format!("Authorization: Bearer {token}"),
+        format!("x-api-key: {token}"),
+        format!("Api-Key: {token}\r\nAuthorization: Bearer something-else"),
+        format!("Authorization: Basic {basic}\r\nx-api-key: {token}"),
+    ] {
+        asked(&frontend, HERE, &get("/r/main/api/v1?x", &key)).await;
+    }
+    let expect = ("/v1?x".to_owned(), Some("/r/main/api".to_owned()));
+    assert_eq!(*frontend.behind.app.paths.lock(), vec![expect; 4]);
+    assert!(frontend.behind.codes.lock().is_empty());
+}
+
+#[tokio::test]
+async fn each_refusal_says_what_is_wrong() {
+    let (state, token) = signed();
+    let frontend = frontend(&state);
+    let key = format!("x-api-key: {token}");
+    let two = format!("{key}\r\napi-key: sortie_ses_another");
+    for (path, key, status, code) in [
+        ("/r/main/api/", "x-api-key: sk-mine", 401, "key_missing"),
+        ("/r/main/api/", "Accept: */*", 401, "key_missing"),
+        ("/r/main/api/", &two, 401, "token_malformed"),
+        ("/r/main/none/", &key, 404, "service_unknown"),
+        ("/r/main", &key, 400, "target_invalid"),
+        ("/r/other/api/", &key, 403, "vault_mismatch"),
+    ] {
+        let answer = asked(&frontend, HERE, &get(path, key)).await;
+        let start = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&start), "{path}: {answer}");
+        let named = format!("X-Sortie-Code: {code}\r\n");
+        assert!(answer.contains(&named), "{path}: {answer}");
+        let challenged = answer.contains("WWW-Authenticate: Bearer");
+        assert_eq!(challenged, status == 401, "{answer}");
+    }
+    assert!(frontend.behind.app.paths.lock().is_empty());
+    assert_eq!(frontend.tunnels.open(), 0);
+}
+
+#[tokio::test]
+async fn a_body_that_is_still_coming_does_not_take_the_answer_away() {
+    let frontend = frontend(&State::new());
+    let body = "x".repeat(200_000);
+    let request = format!(
+        "POST /r/main/api/x HTTP/1.1\r\nHost: g\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = asked(&frontend, HERE, &request).await;
+    assert!(
+        answer.ends_with('}') && answer.contains("key_missing"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn in_the_clear_it_is_for_this_machine_unless_the_operator_says_otherwise() {
+    let (state, token) = signed();
+    let mut frontend = frontend(&state);
+    let request = get("/r/main/api/x", &format!("x-api-key: {token}"));
+    let answer = asked(&frontend, ELSEWHERE, &request).await;
+    assert!(answer.contains("cleartext_refused"), "{answer}");
+    assert!(frontend.behind.app.paths.lock().is_empty());
+    Arc::get_mut(&mut frontend).unwrap().cleartext_base_url = true;
+    asked(&frontend, ELSEWHERE, &request).await;
+    assert_eq!(frontend.behind.app.paths.lock().len(), 1);
+}
