@@ -20,8 +20,8 @@ use crate::clock;
 use crate::decision::{matching, policy};
 use crate::error::{Error, Result};
 use crate::journal::entry::{Entry, Request};
-use crate::phases::Phases;
 use crate::phases::stages::Stages;
+use crate::phases::{Phases, guide};
 
 /// How long connecting to the upstream of a tunnel that is passed on may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -163,6 +163,9 @@ impl Behind for Broker {
     }
 
     async fn way(&self, caller: &Caller, target: &Target) -> Result<Way> {
+        if guide::is_here(target) {
+            return Ok(Way::Intercept { known: true });
+        }
         let vaults = self.stages.vaults(caller).await?;
         // What is spoken in the tunnel is not known yet: an untouched service is asked for as TLS.
         let target = Target {

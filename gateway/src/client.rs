@@ -148,7 +148,7 @@ pub struct Limits {
 pub struct Frontend<B: Behind> {
     pub(crate) behind: B,
     pub(crate) authenticator: Authenticator,
-    pub(crate) leaves: Leaves,
+    pub(crate) leaves: Arc<Leaves>,
     pub(crate) tunnels: Arc<Tunnels>,
     pub(crate) acceptor: SslAcceptor,
     /// The certificate of the port itself, if it has one.

@@ -3,6 +3,7 @@
 //! A stage's error becomes one code and one answer here. A panic in a stage is `internal` for that request and nothing
 //! else. Pingora's errors are looked at by type and source only: their text may hold bytes of a head.
 
+pub mod guide;
 pub mod mask;
 pub mod outcome;
 pub mod stages;
@@ -50,8 +51,15 @@ impl ProxyHttp for Phases {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let decided = self.0.guarded(self.0.decide(session, context)).await;
-        let Err(error) = decided else {
-            return Ok(false);
+        let error = match decided {
+            Ok(None) => return Ok(false),
+            Ok(Some(page)) => {
+                if page.send(session).await.is_err() {
+                    tracing::debug!("the client left before it was answered");
+                }
+                return Ok(true);
+            }
+            Err(error) => error,
         };
         context.fail(error.code());
         let decision = context

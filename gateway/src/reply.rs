@@ -89,6 +89,9 @@ impl Answer {
             headers.push((name, "Basic realm=\"sortie\"".to_owned()));
             headers.push((name, "Bearer realm=\"sortie\"".to_owned()));
         }
+        if code == Code::MethodNotAllowed {
+            headers.push(("Allow", "GET, HEAD".to_owned()));
+        }
         if matches!(status, 429 | 503) {
             headers.push(("Retry-After", RETRY_AFTER_SECONDS.to_owned()));
         }
@@ -101,6 +104,21 @@ impl Answer {
             reason: format!("{phrase} ({})", code.name()),
             headers,
             body: Bytes::from(body.to_string()),
+        }
+    }
+
+    /// A page of the gateway's own.
+    #[must_use]
+    pub fn page(content_type: &'static str, body: Bytes) -> Self {
+        Self {
+            status: 200,
+            reason: "OK".to_owned(),
+            headers: vec![
+                ("Content-Type", content_type.to_owned()),
+                ("Cache-Control", "no-store".to_owned()),
+                ("X-Content-Type-Options", "nosniff".to_owned()),
+            ],
+            body,
         }
     }
 

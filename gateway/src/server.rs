@@ -21,7 +21,6 @@ use tokio::time::Instant;
 use crate::broker::Broker;
 use crate::client::accept::{self, Sources, secure};
 use crate::client::authenticate::Authenticator;
-use crate::client::leaf::Leaves;
 use crate::client::tunnels::Tunnels;
 use crate::client::{Frontend, intercept};
 use crate::config::Config;
@@ -170,11 +169,11 @@ impl Server {
 }
 
 fn frontend(config: &Config, stages: &Arc<Stages>) -> Result<Frontend<Broker>, Error> {
-    let (state, link, metrics) = (&stages.state, &stages.link, &stages.metrics);
+    let (state, metrics) = (&stages.state, &stages.metrics);
     Ok(Frontend {
         behind: broker(config, stages.clone())?,
         authenticator: Authenticator::new(&config.authenticate, state.clone()),
-        leaves: Leaves::new(&config.leaf, link.clone(), metrics.leaves_minted.clone()),
+        leaves: stages.leaves.clone(),
         tunnels: Arc::new(Tunnels::new(config.limits.connections_per_session_max)),
         acceptor: intercept::acceptor()?,
         secure: config.tls.clone(),

@@ -8,6 +8,7 @@ use sortie_proto::id::BootId;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::client::leaf::Leaves;
 use crate::config::Config;
 use crate::decision::limit::Limits;
 use crate::exchange::credential::Credentials;
@@ -59,14 +60,17 @@ pub(crate) async fn start(
     let journal = Arc::new(Journal::open(config.journal.clone(), boot, registry)?);
     let whereabouts = identity.whereabouts().clone();
     let control = ControlSide::start(follow, &journal, identity, ready.clone())?;
+    let metrics = Metrics::new(registry)?;
+    let leaves = Leaves::new(&config.leaf, link.clone(), metrics.leaves_minted.clone());
     let stages = Stages {
         state: state.clone(),
         link,
+        leaves: Arc::new(leaves),
         credentials: Credentials::new(&config.credentials),
         peers: Peers::new(config.upstream.peers.clone(), whereabouts),
         limits: Limits::new(config.requests.clone()),
         journal,
-        metrics: Metrics::new(registry)?,
+        metrics,
     };
     Ok((Arc::new(stages), control))
 }

@@ -23,6 +23,7 @@ mod base_url;
 mod clients;
 mod echoes;
 mod faults;
+mod guide;
 mod refusals;
 mod revocation;
 mod run;

@@ -219,6 +219,7 @@ fn outcome_name(outcome: i16) -> &'static str {
         Ok(v1::Outcome::Passed) => "passed",
         Ok(v1::Outcome::Tunnelled) => "tunnelled",
         Ok(v1::Outcome::Refused) => "refused",
+        Ok(v1::Outcome::Answered) => "answered",
         Ok(v1::Outcome::Unspecified) | Err(_) => "unknown",
     }
 }

@@ -199,7 +199,8 @@ fn read_use(event: &v1::Use, lane: i32, sequence: i64) -> Result<Use, &'static s
         known @ (v1::Outcome::Brokered
         | v1::Outcome::Passed
         | v1::Outcome::Tunnelled
-        | v1::Outcome::Refused) => i16::try_from(i32::from(known)).or(Err("outcome"))?,
+        | v1::Outcome::Refused
+        | v1::Outcome::Answered) => i16::try_from(i32::from(known)).or(Err("outcome"))?,
     };
     let names: Vec<String> = event
         .credentials

@@ -75,6 +75,8 @@ pub struct Leaf {
 struct Issuer {
     certificate: X509,
     signer: rcgen::Issuer<'static, P256Key>,
+    /// The tenant's root, DER.
+    root: Vec<u8>,
     /// One key for all leaves of the tenant: minting is then one signature.
     leaf_key: P256Key,
     /// Seconds since the Unix epoch.
@@ -151,6 +153,17 @@ impl Leaves {
             .map_err(|failed| Error::because(Code::Internal, failed))
     }
 
+    /// The root that a caller's clients have to trust, as PEM.
+    ///
+    /// # Errors
+    /// `vault_unavailable` when control has signed nothing for the tenant here, and does not now; `internal`.
+    pub async fn root_pem(&self, caller: &Caller) -> Result<Vec<u8>> {
+        let issuer = self.issuer(caller, clock::seconds()).await?;
+        X509::from_der(&issuer.root)
+            .and_then(|root| root.to_pem())
+            .map_err(|error| Error::because(Code::Internal, error))
+    }
+
     async fn issuer(&self, caller: &Caller, now: i64) -> Result<Arc<Issuer>> {
         let tenant = caller.claims().tenant;
         if let Some(issuer) = self.issuers.get(&tenant).await {
@@ -219,6 +232,7 @@ impl Issuer {
         Ok(Self {
             certificate,
             signer: rcgen::Issuer::from_ca_cert_der(&der, key)?,
+            root: signed.root.clone(),
             leaf_key: P256Key::generate()?,
             not_after,
             renew_at: AtomicI64::new(renew_at),

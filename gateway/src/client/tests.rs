@@ -135,7 +135,7 @@ fn frontend(state: &State) -> Arc<Frontend<Recorder>> {
             named: ServiceId::generate(),
         },
         authenticator: Authenticator::new(&authenticate, state.clone()),
-        leaves: Leaves::new(&leaves, Link::for_test(state.clone()), counter),
+        leaves: Arc::new(Leaves::new(&leaves, Link::for_test(state.clone()), counter)),
         tunnels: Arc::new(Tunnels::new(8)),
         acceptor: intercept::acceptor().unwrap(),
         secure: None,

@@ -121,6 +121,20 @@ impl Entry {
         Ok(())
     }
 
+    /// Writes down that the gateway itself answers: nothing leaves.
+    ///
+    /// # Errors
+    /// `journal_full`: it must not be answered.
+    pub fn answer(&mut self) -> Result<()> {
+        let Some(record) = &mut self.record else {
+            return Ok(());
+        };
+        record.set_outcome(Outcome::Answered);
+        self.journal.append(record, false)?;
+        self.record = None;
+        Ok(())
+    }
+
     /// Takes down why the request was refused, or what went wrong with it. The first reason stands.
     pub fn fail(&mut self, code: Code) {
         if self.completion.code.is_empty() {

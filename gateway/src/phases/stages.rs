@@ -19,6 +19,7 @@ use sortie_proto::service::Scheme;
 use crate::client::Inbound;
 use crate::client::authenticate::Caller;
 use crate::client::head::METHOD_BYTES_MAX;
+use crate::client::leaf::Leaves;
 use crate::clock;
 use crate::context::{Context, Exchange};
 use crate::decision::limit::Limits;
@@ -30,7 +31,8 @@ use crate::exchange::peer::{self, Peers};
 use crate::journal::Journal;
 use crate::journal::entry::{Entry, Request};
 use crate::metrics::Metrics;
-use crate::phases::{mask, upgrade};
+use crate::phases::{guide, mask, upgrade};
+use crate::reply::Answer;
 use crate::snapshot::link::Link;
 use crate::snapshot::{State, VaultState};
 
@@ -43,6 +45,8 @@ pub struct Stages {
     pub link: Link,
     /// Opened credentials.
     pub credentials: Credentials,
+    /// Certificates for the hosts that agents reach.
+    pub leaves: Arc<Leaves>,
     /// Addresses and pools.
     pub peers: Peers,
     /// How many requests are open.
@@ -67,8 +71,12 @@ impl Stages {
             })
     }
 
-    /// Whether the request may be exchanged, and what it gets.
-    pub(super) async fn decide(&self, session: &Session, context: &mut Context) -> Result<()> {
+    /// Whether the request may be exchanged, and what it gets; or what the gateway itself answers to it.
+    pub(super) async fn decide(
+        &self,
+        session: &Session,
+        context: &mut Context,
+    ) -> Result<Option<Answer>> {
         let inbound = inbound(session)?;
         context.inbound = Some(inbound.clone());
         let Inbound { caller, target, .. } = &*inbound;
@@ -92,6 +100,14 @@ impl Stages {
         }
         check_authority(request, &inbound)?;
         let vaults = self.vaults(caller).await?;
+        if guide::is_here(target) {
+            let asked = (&request.method, request.uri.path());
+            // Boxed: its place would be in the future of every request.
+            let page = guide::answer(self, caller, &vaults, entry.decision(), asked);
+            let page = Box::pin(page).await?;
+            entry.answer()?;
+            return Ok(Some(page));
+        }
         if is_untouched(&vaults, &inbound) {
             return Err(Code::UpstreamConnect.into());
         }
@@ -119,7 +135,7 @@ impl Stages {
             redact,
             upgrade,
         });
-        Ok(())
+        Ok(None)
     }
 
     /// Resolves the host, and writes the record: behind this the request leaves.

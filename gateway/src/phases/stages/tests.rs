@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::client::base::Base;
+use crate::client::leaf;
 use crate::client::transport::Tunnel;
 use crate::decision::limit;
 use crate::exchange::{credential, peer};
@@ -53,8 +54,17 @@ impl Setup {
             sync_interval: Duration::from_millis(5),
             completions_max: 64,
         };
+        let leaves = leaf::Config {
+            leaves_max: 8,
+            tenants_max: 8,
+            renew_after: Duration::from_secs(60),
+        };
+        let metrics = Metrics::new(&registry).unwrap();
+        let minted = metrics.leaves_minted.clone();
+        let link = Link::for_test(state.clone());
         let stages = Stages {
-            link: Link::for_test(state.clone()),
+            leaves: Arc::new(Leaves::new(&leaves, link.clone(), minted)),
+            link,
             state,
             credentials: Credentials::new(&credential::Config {
                 open_max: 8,
@@ -80,7 +90,7 @@ impl Setup {
                 vault_requests_max: one,
             }),
             journal: Arc::new(Journal::open(journal, BootId::generate(), &registry).unwrap()),
-            metrics: Metrics::new(&registry).unwrap(),
+            metrics,
         };
         Self {
             stages,
@@ -103,7 +113,7 @@ impl Setup {
     }
 
     /// Decides about a request, and gives the context back.
-    async fn decide(&self, inbound: Inbound, request: &str) -> (Result<()>, Context) {
+    async fn decide(&self, inbound: Inbound, request: &str) -> (Result<Option<Answer>>, Context) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
@@ -157,6 +167,41 @@ async fn a_service_that_was_named_takes_the_request_or_nothing_does() {
         assert_eq!(decided.err().map(|error| error.code()), expect, "{request}");
         assert_eq!(context.place(), Place::Base);
     }
+}
+
+#[tokio::test]
+async fn the_gateway_s_own_host_is_answered_here_and_recorded_as_that() {
+    // Not even a service for it, or a vault that observes, would let it leave.
+    let setup = Setup::new(vec![
+        fixture::service("mine", "http://sortie.internal/**"),
+        fixture::service("api", "https://a.test/**"),
+    ]);
+    for (request, expect) in [
+        ("GET /skill", None),
+        ("HEAD /services", None),
+        ("GET /", None),
+        ("POST /skill", Some(Code::MethodNotAllowed)),
+        ("GET /other", Some(Code::NotFound)),
+        // There is no control to ask.
+        ("GET /ca.pem", Some(Code::VaultUnavailable)),
+    ] {
+        let inbound = setup.inbound("http://sortie.internal/");
+        let (decided, mut context) = setup.decide(inbound, request).await;
+        assert!(context.exchange.is_none(), "{request}");
+        match expect {
+            None => assert_eq!(decided.unwrap().unwrap().status(), 200, "{request}"),
+            Some(code) => {
+                assert_eq!(decided.unwrap_err().code(), code, "{request}");
+                context.fail(code);
+            }
+        }
+    }
+    let outcomes: Vec<_> = setup.uses().iter().map(v1::Use::outcome).collect();
+    let (answered, refused) = (v1::Outcome::Answered, v1::Outcome::Refused);
+    assert_eq!(
+        outcomes,
+        [answered, answered, answered, refused, refused, refused]
+    );
 }
 
 #[tokio::test]
