@@ -40,18 +40,19 @@ pub enum Failed {
 /// # Errors
 /// What BoringSSL reports.
 pub fn acceptor() -> Result<SslAcceptor, ErrorStack> {
-    Ok(builder()?.build())
+    Ok(builder(b"\x02h2\x08http/1.1")?.build())
 }
 
-/// The server side of TLS, before it has a certificate.
+/// The server side of TLS, before it has a certificate. `protocols` is what it speaks, the best first, in the form of the
+/// ALPN extension (RFC 7301, 3.1).
 ///
 /// # Errors
 /// What BoringSSL reports.
-pub fn builder() -> Result<SslAcceptorBuilder, ErrorStack> {
+pub fn builder(protocols: &'static [u8]) -> Result<SslAcceptorBuilder, ErrorStack> {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls())?;
     builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
-    builder.set_alpn_select_callback(|_, offered| {
-        select_next_proto(b"\x02h2\x08http/1.1", offered).ok_or(AlpnError::NOACK)
+    builder.set_alpn_select_callback(move |_, offered| {
+        select_next_proto(protocols, offered).ok_or(AlpnError::NOACK)
     });
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
     Ok(builder)
