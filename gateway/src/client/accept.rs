@@ -215,7 +215,26 @@ async fn request<B: Behind>(
         connect(frontend, tunnel, &head, caller, shutdown).await;
         return Next::Close;
     }
+    if is_probe(&head) {
+        return probe(frontend, tunnel, &head).await;
+    }
     absolute(frontend, tunnel, &head, caller, shutdown).await
+}
+
+/// `OPTIONS *` (RFC 9110, 9.3.7): asks nothing of anybody but this proxy. A relay shows a renewed token with it, so that
+/// what the session has open goes on, and finds out whether the session holds.
+fn is_probe(head: &Head) -> bool {
+    head.method() == "OPTIONS" && head.target() == "*" && head.body().is_empty()
+}
+
+async fn probe<B: Behind>(frontend: &Frontend<B>, mut tunnel: Box<Tunnel>, head: &Head) -> Next {
+    const HOLDS: &[u8] = b"HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\n\r\n";
+    let sent = requests::send(&mut tunnel, HOLDS, frontend.limits.head_deadline).await;
+    if sent && head.keeps_alive() && !tunnel.holds_bytes() {
+        Next::Keep(tunnel)
+    } else {
+        Next::Close
+    }
 }
 
 /// Answers for the proxy itself.

@@ -4,6 +4,9 @@
 //! asked on every request and costs one atomic load while nothing is revoked. Failures are counted by source address:
 //! past a budget, tokens that are not in the cache are refused without looking at them.
 //!
+//! A session is renewed by signing a later token for the same id: what an earlier one opened goes on until the end of the
+//! latest one that was shown here. Nothing new is opened with a token that has ended.
+//!
 //! Invariant: [`Caller`] is made only here, from a token that this cluster signed.
 
 use std::net::IpAddr;
@@ -11,12 +14,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant as StdInstant};
 
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use sortie_proto::code::Code;
-use sortie_proto::id::VaultId;
+use sortie_proto::id::{SessionId, VaultId};
 use sortie_proto::secret::Secret;
 use sortie_proto::token::{self, Claims, RefusedToken};
 use zeroize::Zeroizing;
@@ -40,10 +44,52 @@ pub struct Caller {
 struct Verified {
     /// What the token says.
     claims: Arc<Claims>,
-    /// The token itself: control asks for it when a vault is subscribed to.
-    token: Arc<Secret>,
     /// One more than the revocation version at which it was last found good; 0 before the first time.
     good_at: AtomicU64,
+    /// What all tokens of the session share.
+    known: Arc<Known>,
+}
+
+/// A session that tokens were shown of.
+#[derive(Debug)]
+struct Known {
+    latest: ArcSwap<Latest>,
+}
+
+/// The token of a session that ends last, of those that were shown here.
+#[derive(Debug, Clone)]
+pub struct Latest {
+    /// What it says.
+    pub claims: Arc<Claims>,
+    /// The token itself, for the subscription to a vault and for the intermediate of its tenant.
+    pub token: Arc<Secret>,
+}
+
+impl Known {
+    fn new(claims: &Arc<Claims>, token: &Arc<Secret>) -> Arc<Self> {
+        let latest = Latest {
+            claims: claims.clone(),
+            token: token.clone(),
+        };
+        Arc::new(Self {
+            latest: ArcSwap::from_pointee(latest),
+        })
+    }
+
+    /// Two at once: the later end wins, whichever comes first.
+    fn note(&self, claims: &Arc<Claims>, token: &Arc<Secret>) {
+        let shown = Arc::new(Latest {
+            claims: claims.clone(),
+            token: token.clone(),
+        });
+        let _before = self.latest.rcu(|known| {
+            if known.claims.exp < shown.claims.exp {
+                shown.clone()
+            } else {
+                known.clone()
+            }
+        });
+    }
 }
 
 impl Caller {
@@ -53,10 +99,16 @@ impl Caller {
         &self.verified.claims
     }
 
-    /// The token, for the subscription to a vault and for the intermediate of its tenant.
+    /// The session's token that ends last.
     #[must_use]
-    pub fn token(&self) -> &Arc<Secret> {
-        &self.verified.token
+    pub fn latest(&self) -> Arc<Latest> {
+        self.verified.known.latest.load_full()
+    }
+
+    /// When the session ends, as far as is known here, in seconds since the Unix epoch: a renewed one goes on.
+    #[must_use]
+    pub fn end(&self) -> i64 {
+        self.verified.known.latest.load().claims.exp
     }
 
     /// The agent's address.
@@ -86,7 +138,7 @@ impl Caller {
     /// # Errors
     /// `token_expired`, `session_revoked`.
     pub fn check(&self, state: &State, now: i64) -> Result<()> {
-        if self.claims().exp <= now {
+        if self.end() <= now {
             return Err(Code::TokenExpired.into());
         }
         // The version is read first: a revocation that comes in between makes the next check ask again.
@@ -104,10 +156,12 @@ impl Caller {
     /// A caller for the tests of later stages.
     #[cfg(test)]
     pub(crate) fn for_test(claims: Claims) -> Self {
+        let claims = Arc::new(claims);
+        let token = Arc::new(Secret::new(b"sortie_ses_test".to_vec()));
         Self {
             verified: Arc::new(Verified {
-                claims: Arc::new(claims),
-                token: Arc::new(Secret::new(b"sortie_ses_test".to_vec())),
+                known: Known::new(&claims, &token),
+                claims,
                 good_at: AtomicU64::new(0),
             }),
             hint: None,
@@ -141,6 +195,8 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Authenticator {
     tokens: Cache<[u8; 32], Arc<Verified>>,
+    /// One that is forgotten is only not prolonged: what it has open ends with its own token.
+    sessions: Cache<SessionId, Arc<Known>>,
     failures: Cache<IpAddr, Arc<AtomicU32>>,
     failures_max: u32,
     state: State,
@@ -169,6 +225,7 @@ impl Authenticator {
                 .max_capacity(config.tokens_max)
                 .expire_after(UntilEnd)
                 .build(),
+            sessions: Cache::builder().max_capacity(config.tokens_max).build(),
             failures: Cache::builder()
                 .max_capacity(config.sources_max)
                 .time_to_live(Duration::from_secs(60))
@@ -246,7 +303,9 @@ impl Authenticator {
     fn verify(&self, presented: &Presented, source: IpAddr, now: i64) -> Result<Caller> {
         let key: [u8; 32] = Sha256::digest(presented.token.as_bytes()).into();
         let verified = match self.tokens.get(&key) {
-            Some(known) => known,
+            // The cache forgets what has ended, but not at once.
+            Some(found) if found.claims.exp <= now => return Err(Code::TokenExpired.into()),
+            Some(found) => found,
             None => {
                 if self.failures_of(source).load(Ordering::Relaxed) >= self.failures_max {
                     return Err(Code::TooMany.into());
@@ -256,11 +315,17 @@ impl Authenticator {
                     .keys()
                     .verify(&presented.token, now)
                     .map_err(|refused| crate::error::Error::from(code_of(refused)))?;
+                let claims = Arc::new(claims);
+                let token = Arc::new(Secret::new(presented.token.as_bytes().to_vec()));
+                let known = self
+                    .sessions
+                    .get_with(claims.session, || Known::new(&claims, &token));
                 let verified = Arc::new(Verified {
-                    claims: Arc::new(claims),
-                    token: Arc::new(Secret::new(presented.token.as_bytes().to_vec())),
+                    claims: claims.clone(),
                     good_at: AtomicU64::new(0),
+                    known: known.clone(),
                 });
+                known.note(&claims, &token);
                 self.tokens.insert(key, verified.clone());
                 verified
             }

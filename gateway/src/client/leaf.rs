@@ -207,7 +207,7 @@ impl Leaves {
         let (key, request) = key_and_request().map_err(internal)?;
         let signed = self
             .link
-            .sign_intermediate(caller.claims().tenant, caller.token(), request)
+            .sign_intermediate(caller.claims().tenant, &caller.latest().token, request)
             .await?;
         Issuer::new(&signed, key, now + self.renew_after)
             .map(Arc::new)

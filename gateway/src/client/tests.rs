@@ -283,3 +283,34 @@ async fn a_wrong_vault_hint_is_answered_inside_the_tunnel_and_opens_nothing() {
     assert_eq!(ask(&frontend, &token, "other").await, "HTTP/1.1 429");
     assert_eq!(ask(&frontend, &token, "main").await, "HTTP/1.1 200");
 }
+
+/// What is answered to `OPTIONS *`.
+async fn probe(frontend: &Arc<Frontend<Recorder>>, token: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let (mut client, (server, source)) = (client.unwrap(), server.unwrap());
+    let request = format!("OPTIONS * HTTP/1.1\r\nProxy-Authorization: Bearer {token}\r\n\r\n");
+    let agent = async {
+        client.write_all(request.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let (_stop, stopping) = tokio::sync::watch::channel(false);
+    let serving = Box::pin(accept::serve(frontend, server, source.ip(), stopping));
+    tokio::join!(agent, serving).0
+}
+
+#[tokio::test]
+async fn a_session_is_asked_about_without_a_request_to_anybody() {
+    let (state, token) = signed();
+    let frontend = frontend(&state);
+    let answer = probe(&frontend, &token).await;
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    assert!(frontend.behind.codes.lock().is_empty());
+    let answer = probe(&frontend, "sortie_ses_abc").await;
+    assert!(answer.starts_with("HTTP/1.1 407"), "{answer}");
+    assert_eq!(frontend.behind.ways.load(Ordering::Relaxed), 0);
+}

@@ -161,7 +161,7 @@ impl Tunnels {
 
     /// Cuts what has expired, and what is bound to a lease that has ended. Cheaper than asking about revocations.
     pub fn cut_expired(&self, state: &State, now: i64) -> usize {
-        self.cut(|live| live.caller.claims().exp <= now || !live.lease.holds(state))
+        self.cut(|live| live.caller.end() <= now || !live.lease.holds(state))
     }
 
     /// Cuts everything: the end of the drain.

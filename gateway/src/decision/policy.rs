@@ -96,7 +96,7 @@ fn judge(caller: &Caller, found: &Match, known: &Known<'_>) -> std::result::Resu
             .is_some_and(|service| claims.scope.contains(&service.id));
     // Who calls comes first, so that a revoked caller learns nothing about what it asked for.
     let checks = [
-        (claims.exp > known.now, Code::TokenExpired),
+        (caller.end() > known.now, Code::TokenExpired),
         (!known.revoked, Code::SessionRevoked),
         (
             caller.wrong().is_none(),

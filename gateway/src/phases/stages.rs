@@ -226,8 +226,10 @@ impl Stages {
     /// The vaults of a caller, in order: from memory, but for the first request.
     pub(crate) async fn vaults(&self, caller: &Caller) -> Result<Vec<Arc<VaultState>>> {
         let mut vaults = Vec::with_capacity(caller.claims().vaults.len());
+        let latest = caller.latest();
         for id in caller.vaults() {
-            vaults.push(self.link.vault(id, caller.claims(), caller.token()).await?);
+            let vault = self.link.vault(id, &latest.claims, &latest.token);
+            vaults.push(vault.await?);
         }
         Ok(vaults)
     }

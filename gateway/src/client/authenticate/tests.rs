@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use sortie_proto::id::{AgentId, SessionId, TenantId};
-use sortie_proto::token::VaultClaim;
+use sortie_proto::token::{SigningKey, VaultClaim, VerifyingKey, VerifyingKeys};
 
 use super::*;
 
@@ -126,4 +126,54 @@ fn a_hint_narrows_and_never_retargets() {
     assert_eq!(caller.vaults().count(), 2);
     caller.hint = Some(claims.vaults[1].id);
     assert_eq!(caller.vaults().collect::<Vec<_>>(), [claims.vaults[1].id]);
+}
+
+#[test]
+fn what_a_renewed_session_has_open_goes_on_and_its_old_token_opens_nothing() {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let signer = SigningKey::from_pkcs8("k".to_owned(), &Secret::new(pair.serialize_der()));
+    let state = State::new();
+    state.set_epoch(1);
+    state.set_keys(VerifyingKeys::new([VerifyingKey {
+        kid: "k".to_owned(),
+        public: pair.public_key_raw().try_into().unwrap(),
+        not_after: i64::MAX,
+    }]));
+    let config = Config {
+        tokens_max: 8,
+        sources_max: 8,
+        failures_per_minute: 8,
+    };
+    let authenticator = Authenticator::new(&config, state.clone());
+    // The cache forgets what has ended by the real clock.
+    let start = crate::clock::seconds();
+    let mut claims = claims();
+    let mut show = |session: SessionId, end: i64, now: i64| {
+        (claims.session, claims.exp) = (session, start + end);
+        let token = signer.mint(&claims).unwrap();
+        let value = [b"Bearer ".as_slice(), token.expose()].concat();
+        authenticator.authenticate(
+            std::iter::once(value.as_slice()),
+            [127, 0, 0, 1].into(),
+            start + now,
+        )
+    };
+    let session = SessionId::generate();
+    let opened = show(session, 100, 0).unwrap();
+    let stranger = show(SessionId::generate(), 400, 0).unwrap();
+    assert!(opened.check(&state, start + 99).is_ok());
+    assert!(opened.check(&state, start + 100).is_err());
+
+    let renewed = show(session, 200, 50).unwrap();
+    assert_eq!((opened.end(), renewed.end()), (start + 200, start + 200));
+    assert!(opened.check(&state, start + 199).is_ok());
+    assert!(opened.check(&state, start + 200).is_err());
+    assert_eq!(opened.latest().claims, *renewed.claims());
+    assert_eq!(stranger.end(), start + 400);
+
+    let late = show(session, 100, 150).map(|_caller| ()).unwrap_err();
+    assert_eq!(late.code(), Code::TokenExpired);
+    // The earlier one, shown again, shortens nothing.
+    assert!(show(session, 100, 60).is_ok());
+    assert_eq!(opened.end(), start + 200);
 }
