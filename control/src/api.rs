@@ -13,6 +13,12 @@ use axum::routing::get;
 
 pub use crate::command::Context as State;
 
+/// The description of REST, as it is served at `/openapi.json`.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    openapi::complete(rest::routes().1)
+}
+
 /// The API: REST under `/v1`, its description at `/openapi.json`, and gRPC as `sortie.v1.Admin`.
 pub fn router(state: State) -> Router {
     let (routes, document) = rest::routes();

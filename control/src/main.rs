@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use nix::sys::resource::{Resource, setrlimit};
+use sortie_control::api;
 use sortie_control::config::{Config, Log, LogFormat};
 use sortie_control::error::Chain;
 use sortie_control::server::Server;
@@ -24,15 +25,22 @@ struct Arguments {
     /// Print the effective configuration and exit.
     #[arg(long)]
     check: bool,
+    /// Print the description of the REST API (OpenAPI 3.1) and exit.
+    #[arg(long)]
+    openapi: bool,
 }
 
 #[expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "--check prints; a bad configuration has no log yet"
+    reason = "--check and --openapi print; a bad configuration has no log yet"
 )]
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.openapi {
+        println!("{}", api::document().to_pretty_json().unwrap_or_default());
+        return ExitCode::SUCCESS;
+    }
     let config = match Config::load(arguments.config.as_deref()) {
         Ok(config) => config,
         Err(invalid) => {
