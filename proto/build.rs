@@ -7,7 +7,7 @@ const JSON: &str = "#[derive(serde::Serialize, serde::Deserialize)] \
     #[cfg_attr(feature = \"openapi\", derive(utoipa::ToSchema))]";
 
 /// Messages that control answers with.
-const ANSWERS: [&str; 28] = [
+const ANSWERS: [&str; 29] = [
     "Deleted",
     "Revoked",
     "CreateTenantResponse",
@@ -32,6 +32,7 @@ const ANSWERS: [&str; 28] = [
     "GrantView",
     "MintSessionsResponse",
     "MintedSession",
+    "EnvironmentFile",
     "SessionView",
     "ListSessionsResponse",
     "AuditEntry",
@@ -39,16 +40,17 @@ const ANSWERS: [&str; 28] = [
 ];
 
 /// Those that callers send too: what is left out has its default, and what is not known is refused.
-const SPECS: [&str; 5] = [
+const SPECS: [&str; 6] = [
     "DestinationSpec",
     "ServiceSpec",
     "InjectionSpec",
     "PlaceholderSpec",
     "SessionSpec",
+    "EnvironmentSpec",
 ];
 
 /// Fields that JSON leaves out when they say nothing.
-const OPTIONAL: [&str; 44] = [
+const OPTIONAL: [&str; 51] = [
     "Deleted.revision",
     "ListTenantsResponse.next_page_token",
     "ListGatewaysResponse.next_page_token",
@@ -70,6 +72,13 @@ const OPTIONAL: [&str; 44] = [
     "InjectionSpec.username",
     "InjectionSpec.name",
     "InjectionSpec.template",
+    "MintSessionsResponse.environment",
+    "MintSessionsResponse.proxy_variables",
+    "MintSessionsResponse.files",
+    "MintedSession.proxy_url",
+    "MintedSession.environment",
+    "MintedSession.files",
+    "EnvironmentFile.encoding",
     "SessionView.user",
     "SessionView.parent",
     "SessionView.revoked_at",

@@ -16,12 +16,15 @@ pub mod sessions;
 pub mod api_keys;
 pub mod gateways;
 pub mod audit;
+mod environment;
 mod fields;
 mod mint;
 mod page;
+mod require;
 mod reveal;
 mod spec;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -38,6 +41,8 @@ use crate::feed::sequence::Sequencer;
 use crate::fleet::Fleet;
 use crate::seal::Keys;
 
+pub use self::environment::AgentSide;
+
 /// What commands work with. Cloning it is cheap: all parts are handles.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -51,6 +56,8 @@ pub struct Context {
     pub fleet: Fleet,
     /// The cluster's epoch, for tokens.
     pub epoch: u64,
+    /// What agents find around them.
+    pub agents: Arc<AgentSide>,
 }
 
 /// The longest that a session may last.

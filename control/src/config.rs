@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sortie_proto::environment::Proxy;
 use sortie_proto::secret::Secret;
 
 /// What the environment's names start with.
@@ -29,6 +30,9 @@ pub struct Config {
     pub database: Option<DatabaseUrl>,
     /// How many connections each of the two pools may hold; callers beyond it wait. Default 32, 4 to 500.
     pub database_connections: usize,
+    /// The gateways as agents reach them, for callers who ask for an agent's environment. No default: where agents run
+    /// is not known here.
+    pub proxy: Option<Proxy>,
     /// The administration API.
     pub api: Api,
     /// What gateways talk to.

@@ -51,6 +51,13 @@ impl Error {
         }
     }
 
+    /// Says the same for a code that is not about the form of a field.
+    #[must_use]
+    pub const fn with_code(mut self, code: Code) -> Self {
+        self.code = code;
+        self
+    }
+
     /// A defect of ours, with what caused it.
     #[must_use]
     pub fn internal(cause: impl Into<Box<dyn Cause + Send + Sync>>) -> Self {

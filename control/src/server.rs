@@ -9,6 +9,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sortie_proto::wire::v1::feed_server::FeedServer;
@@ -20,6 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::api;
 use crate::api::grpc::feed::FeedService;
 use crate::api::grpc::journal::JournalService;
+use crate::command::AgentSide;
 use crate::config::{Config, SHUTDOWN_MAX};
 use crate::database::private::{Binaries, Cluster};
 use crate::database::{Connector, Database, changes, cluster, migrate};
@@ -142,6 +144,7 @@ impl Server {
             keys,
             fleet,
             epoch,
+            agents: Arc::new(AgentSide::new(config.proxy.clone())),
         };
         let server = Self {
             api: listeners.api.local_addr().map_err(io("api.listen"))?,

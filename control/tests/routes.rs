@@ -2,6 +2,7 @@
 
 mod agents;
 mod credentials;
+mod environment;
 mod grpc;
 mod openapi;
 mod services;

@@ -211,6 +211,9 @@ codes! {
     /// The state of things does not allow it.
     FailedPrecondition = "failed_precondition", 412, FailedPrecondition,
         "The current state does not allow that; `detail` says why.";
+    /// A service that a session requires cannot be used.
+    RequirementUnmet = "requirement_unmet", 412, FailedPrecondition,
+        "A service that the session requires cannot be used, so nothing was minted; `errors` names each, with the command that mends it.";
     /// The body is larger than allowed.
     BodyTooLarge = "body_too_large", 413, InvalidArgument,
         "The body is too large.";

@@ -6,9 +6,11 @@
 
 mod java;
 mod no_proxy;
+mod reserved;
 
 pub use java::TRUST_STORE_PASSWORD;
 pub use no_proxy::NoProxy;
+pub use reserved::is_reserved;
 
 use std::fmt;
 

@@ -74,6 +74,7 @@ impl Layout {
         write_private(&self.upstream_ca(), upstream_ca.as_bytes())?;
         let control = ControlFile {
             data_dir: self.folder.join("control"),
+            proxy_url: format!("http://{}", address(self.port(80))),
             api: Listen::at(self.port(0)),
             feed: Listen {
                 advertise: Some(address(self.port(1))),
@@ -250,6 +251,7 @@ fn write_toml(path: &Path, value: &impl Serialize) -> Result<()> {
 #[derive(Serialize)]
 struct ControlFile {
     data_dir: PathBuf,
+    proxy_url: String,
     api: Listen,
     feed: Listen,
     admin: Listen,

@@ -53,7 +53,8 @@ pub async fn root_pem(tx: &Transaction, tenant: TenantId) -> Result<Root> {
     })
 }
 
-fn to_pem(der: &[u8]) -> String {
+/// A certificate as PEM.
+pub(crate) fn to_pem(der: &[u8]) -> String {
     use base64::Engine;
     let text = base64::engine::general_purpose::STANDARD.encode(der);
     let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");

@@ -11,6 +11,7 @@ use sortie_proto::wire::v1;
 use uuid::Uuid;
 
 use super::fields::{self, Problems, is_text};
+use super::require;
 use crate::access::{Authorized, Sessions};
 use crate::database::services::{self, ServiceName};
 use crate::database::sessions::{self as rows, Mintable};
@@ -24,25 +25,27 @@ const SCOPE_MAX: usize = 32;
 #[derive(Debug)]
 pub(super) struct Wanted {
     /// What the paths of its fields begin with.
-    at: String,
+    pub(super) at: String,
     agent: String,
     vaults: Vec<String>,
     services: Vec<String>,
+    /// Names or ids of services, at most 32.
+    pub(super) require: Vec<String>,
     user: Option<String>,
     labels: BTreeMap<String, String>,
     source: Option<IpNet>,
     ttl: i64,
 }
 
-/// Checks the form of what is asked for, each with the path of its fields.
+/// Checks the form of what is asked for, each with the path of its fields, on top of the problems that are known.
 ///
 /// # Errors
 /// `invalid_argument` with all problems of all of them.
 pub(super) fn read(
+    mut problems: Problems,
     by: &Authorized<Sessions>,
     specs: Vec<(String, v1::SessionSpec)>,
 ) -> Result<Vec<Wanted>> {
-    let mut problems = Problems::default();
     let wanted = specs
         .into_iter()
         .filter_map(|(at, spec)| read_one(&mut problems, by, at, spec))
@@ -74,8 +77,16 @@ fn read_one(
     if !(1..=VAULTS_MAX).contains(&spec.vaults.len()) || vaults.len() != spec.vaults.len() {
         problems.add(format!("{at}vaults"), "must be 1 to 8 different vaults");
     }
-    if spec.services.len() > SCOPE_MAX {
-        problems.add(format!("{at}services"), "must be at most 32 services");
+    for (field, services) in [("services", &spec.services), ("require", &spec.require)] {
+        if services.len() > SCOPE_MAX {
+            problems.add(format!("{at}{field}"), "must be at most 32 services");
+        }
+    }
+    for (index, service) in spec.require.iter().enumerate() {
+        if fields::name(service).is_err() && service.parse::<ServiceId>().is_err() {
+            let field = format!("{at}require[{index}]");
+            problems.add(field, "must be a service's name or id");
+        }
     }
     let user = Some(spec.user).filter(|user| !user.is_empty());
     if user
@@ -98,6 +109,7 @@ fn read_one(
         agent,
         vaults: spec.vaults,
         services: spec.services,
+        require: spec.require,
         user,
         labels: spec.labels.into_iter().collect(),
         source: source?,
@@ -132,13 +144,13 @@ struct Holder {
 
 /// References to objects of one kind, split for `= ANY`.
 #[derive(Default)]
-struct Split<'a> {
-    ids: Vec<Uuid>,
-    names: Vec<&'a str>,
+pub(super) struct Split<'a> {
+    pub(super) ids: Vec<Uuid>,
+    pub(super) names: Vec<&'a str>,
 }
 
 impl<'a> Split<'a> {
-    fn new(mut texts: Vec<&'a str>, read: impl Fn(&'a str) -> Reference<'a>) -> Self {
+    pub(super) fn new(mut texts: Vec<&'a str>, read: impl Fn(&'a str) -> Reference<'a>) -> Self {
         texts.sort_unstable();
         texts.dedup();
         let mut split = Self::default();
@@ -155,7 +167,7 @@ impl<'a> Split<'a> {
 ///
 /// # Errors
 /// `role_missing` if an agent has no role on a vault or the vault does not exist; `tenant_disabled`;
-/// `invalid_argument`; or as the database's.
+/// `invalid_argument`; `requirement_unmet`; or as the database's.
 pub(super) async fn resolve(
     tx: &Transaction,
     by: &Authorized<Sessions>,
@@ -209,6 +221,7 @@ pub(super) async fn resolve(
         claims.push(one);
     }
     problems.finish()?;
+    require::check(tx, by.tenant(), wanted, &claims).await?;
     Ok(claims)
 }
 

@@ -10,6 +10,7 @@ use sortie_proto::id::{AgentId, SessionId, VaultId};
 use sortie_proto::token::{Claims, NotMinted, SigningKey, VaultClaim};
 use sortie_proto::wire::v1;
 
+use super::environment::{self, Asked, Made};
 use super::fields::{self, Problems, show};
 use super::mint::{self, Wanted};
 use super::page::Page;
@@ -29,22 +30,33 @@ const SIGNED_AT_ONCE: usize = 32;
 /// Mints a session.
 ///
 /// # Errors
-/// `invalid_argument`, `role_missing`, `tenant_disabled`, `permission_denied`, or as the database's.
+/// `invalid_argument`, `role_missing`, `tenant_disabled`, `permission_denied`, `requirement_unmet`, or as the database's.
 pub async fn mint(
     cx: &Context,
     by: &Authorized<Sessions>,
     request: v1::MintSessionRequest,
 ) -> Result<v1::MintedSession> {
     let spec = request.session.unwrap_or_default();
-    let wanted = mint::read(by, vec![(String::new(), spec)])?;
-    let mut minted = mint_all(cx, by, wanted).await?;
-    minted.pop().ok_or_else(|| Error::new(Code::Internal))
+    let mut problems = Problems::default();
+    let asked = environment::read(&mut problems, &cx.agents, request.environment);
+    let wanted = mint::read(problems, by, vec![(String::new(), spec)])?;
+    let (mut minted, made) = mint_all(cx, by, wanted, asked).await?;
+    let mut session = minted.pop().ok_or_else(|| Error::new(Code::Internal))?;
+    if let Some(made) = made {
+        session.environment = made.environment;
+        for name in made.proxy_variables {
+            session.environment.insert(name, session.proxy_url.clone());
+        }
+        session.files = made.files;
+    }
+    Ok(session)
 }
 
 /// Mints many sessions: all of them, or none.
 ///
 /// # Errors
-/// As [`mint`]; the fields say which session they are about.
+/// As [`mint`]; the fields say which session they are about. `invalid_argument` also for sessions of different vaults, if
+/// an environment is asked for: there is one for all.
 pub async fn mint_batch(
     cx: &Context,
     by: &Authorized<Sessions>,
@@ -55,20 +67,33 @@ pub async fn mint_batch(
     }
     let specs = request.sessions.into_iter().enumerate();
     let specs = specs.map(|(at, spec)| (format!("sessions[{at}]."), spec));
-    let wanted = mint::read(by, specs.collect())?;
-    let sessions = mint_all(cx, by, wanted).await?;
-    Ok(v1::MintSessionsResponse { sessions })
+    let mut problems = Problems::default();
+    let asked = environment::read(&mut problems, &cx.agents, request.environment);
+    let wanted = mint::read(problems, by, specs.collect())?;
+    let (sessions, made) = mint_all(cx, by, wanted, asked).await?;
+    let made = made.unwrap_or_default();
+    Ok(v1::MintSessionsResponse {
+        sessions,
+        environment: made.environment,
+        proxy_variables: made.proxy_variables,
+        files: made.files,
+    })
 }
 
 async fn mint_all(
     cx: &Context,
     by: &Authorized<Sessions>,
     wanted: Vec<Wanted>,
-) -> Result<Vec<v1::MintedSession>> {
+    asked: Option<Asked>,
+) -> Result<(Vec<v1::MintedSession>, Option<Made>)> {
     by.may_mint()?;
     let signer = cx.keys.signer().await?;
     let tx = cx.database.tenant(by.tenant()).await?;
     let claims = mint::resolve(&tx, by, &wanted, cx.epoch).await?;
+    let made = match &asked {
+        Some(asked) => Some(environment::make(&tx, by.tenant(), &cx.agents, asked, &claims).await?),
+        None => None,
+    };
     let new = claims.iter().map(to_row).collect::<Result<Vec<_>>>()?;
     rows::insert(&tx, by.tenant(), &new).await?;
     let ids: Vec<_> = claims.iter().map(|claims| claims.session).collect();
@@ -91,10 +116,10 @@ async fn mint_all(
         if at % SIGNED_AT_ONCE == SIGNED_AT_ONCE - 1 {
             tokio::task::yield_now().await;
         }
-        minted.push(sign(&signer, claims)?);
+        minted.push(sign(&signer, claims, asked.as_ref())?);
     }
     tx.commit().await?;
-    Ok(minted)
+    Ok((minted, made))
 }
 
 fn to_row(claims: &Claims) -> Result<NewSession<'_>> {
@@ -115,7 +140,7 @@ fn to_row(claims: &Claims) -> Result<NewSession<'_>> {
     })
 }
 
-fn sign(signer: &SigningKey, claims: &Claims) -> Result<v1::MintedSession> {
+fn sign(signer: &SigningKey, claims: &Claims, asked: Option<&Asked>) -> Result<v1::MintedSession> {
     let token = signer.mint(claims).map_err(|error| match error {
         NotMinted::TooLong => Error::invalid(
             "labels",
@@ -124,10 +149,16 @@ fn sign(signer: &SigningKey, claims: &Claims) -> Result<v1::MintedSession> {
         NotMinted::Key => Error::internal(error),
     })?;
     let end = Timestamp::from_second(claims.exp).map_err(Error::internal)?;
+    let proxy_url = match asked {
+        Some(asked) => reveal::text(&asked.proxy_url(&token))?,
+        None => String::new(),
+    };
     Ok(v1::MintedSession {
         id: claims.session.to_string(),
         token: reveal::text(&token)?,
         expires_at: end.to_string(),
+        proxy_url,
+        ..v1::MintedSession::default()
     })
 }
 
@@ -168,7 +199,7 @@ pub async fn renew(
     let exp = iat.saturating_add(ttl.unwrap_or_default());
     let claims = claims_of(cx, by, &row, (&generations, iat, exp))?;
     let signer = cx.keys.signer().await?;
-    let minted = sign(&signer, &claims)?;
+    let minted = sign(&signer, &claims, None)?;
     let end = Timestamp::from_second(exp).map_err(Error::internal)?;
     rows::extend(&tx, row.id, end).await?;
     let draft = Draft {

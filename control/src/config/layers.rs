@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use sortie_proto::environment::Proxy;
 use sortie_proto::secret::Secret;
 use toml::{Table, Value};
 
@@ -18,6 +19,7 @@ pub(super) struct Raw {
     database_url: Option<String>,
     database_ca_file: Option<PathBuf>,
     database_connections: Option<usize>,
+    proxy_url: Option<String>,
     #[serde(default)]
     api: RawApi,
     #[serde(default)]
@@ -141,6 +143,7 @@ pub(super) fn check(raw: Raw) -> Result<Config, Invalid> {
     if !(4..=500).contains(&connections) {
         problems.push("database_connections: must be 4 to 500".to_owned());
     }
+    let proxy = check_proxy(raw.proxy_url.as_deref(), &mut problems);
     let feed = check_feed(&raw.feed, feed_listen, &mut problems);
     if raw.database_ca_file.is_some() && raw.database_url.is_none() {
         problems.push("database_ca_file: has no meaning without database_url".to_owned());
@@ -163,6 +166,7 @@ pub(super) fn check(raw: Raw) -> Result<Config, Invalid> {
             ca_file,
         }),
         database_connections: connections,
+        proxy,
         api: Api { listen: api_listen },
         feed,
         admin_listen,
@@ -172,6 +176,16 @@ pub(super) fn check(raw: Raw) -> Result<Config, Invalid> {
         },
         postgres_path: Vec::new(),
     })
+}
+
+fn check_proxy(url: Option<&str>, problems: &mut Vec<String>) -> Option<Proxy> {
+    match Proxy::parse(url?) {
+        Ok(proxy) => Some(proxy),
+        Err(error) => {
+            problems.push(format!("proxy_url: {error}"));
+            None
+        }
+    }
 }
 
 fn check_feed(raw: &RawFeed, listen: SocketAddr, problems: &mut Vec<String>) -> Feed {
@@ -232,6 +246,8 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     database_ca_file: Option<&'a PathBuf>,
     database_connections: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy_url: Option<String>,
     api: &'a Api,
     feed: &'a Feed,
     admin: ShownAdmin,
@@ -256,6 +272,7 @@ pub(super) fn show(config: &Config) -> String {
             .as_ref()
             .and_then(|database| database.ca_file.as_ref()),
         database_connections: config.database_connections,
+        proxy_url: config.proxy.as_ref().map(ToString::to_string),
         api: &config.api,
         feed: &config.feed,
         admin: ShownAdmin {

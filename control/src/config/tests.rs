@@ -44,6 +44,21 @@ fn unknown_settings_are_refused() {
 }
 
 #[test]
+fn the_gateways_address_is_a_proxys_url() {
+    let config = load("proxy_url = \"http://gateway.internal:7380/\"", &[]).unwrap();
+    assert!(
+        config
+            .to_text()
+            .contains("proxy_url = \"http://gateway.internal:7380\"")
+    );
+    let Err(Invalid(problems)) = load("proxy_url = \"http://u:canary-42@gateway:7380\"", &[])
+    else {
+        panic!("it was accepted");
+    };
+    assert!(problems[0].starts_with("proxy_url: ") && !problems[0].contains("canary-42"));
+}
+
+#[test]
 fn all_problems_are_told_at_once() {
     let Err(Invalid(problems)) = load(
         "database_connections = 1\ndatabase_url = \"postgresql://db/x?sslmode=prefer\"\n[api]\nlisten = \"x\"\n[feed]\nadvertise = \"y\"",

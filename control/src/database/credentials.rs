@@ -1,5 +1,7 @@
 //! The tables `credentials` and `credential_versions`.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use sortie_proto::credential::Credential;
 use sortie_proto::id::{CredentialId, TenantId, VaultId};
@@ -7,6 +9,7 @@ use sortie_proto::sealed::{KeyRef, Sealed};
 use sortie_proto::wire::v1;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
+use uuid::Uuid;
 
 use super::column::{id, small, small_signed};
 use super::{Reference, Transaction};
@@ -162,6 +165,53 @@ pub async fn placeholder_taken(
         )
         .await?;
     Ok(row.try_get(0)?)
+}
+
+/// Which credentials of these names some vaults hold.
+///
+/// # Errors
+/// As the database's.
+pub async fn held(
+    tx: &Transaction,
+    tenant: TenantId,
+    vaults: &[Uuid],
+    names: &[&str],
+) -> Result<HashSet<(VaultId, String)>> {
+    tx.query(
+        "/* credentials.held */ SELECT vault_id, name FROM credentials WHERE tenant_id = $1 \
+         AND vault_id = ANY ($2) AND name = ANY ($3)",
+        &[&tenant.uuid(), &vaults, &names],
+    )
+    .await?
+    .iter()
+    .map(|row| Ok((id(row, "vault_id")?, row.try_get("name")?)))
+    .collect()
+}
+
+/// What stands for the credentials of some vaults, each vault's in the order of their names.
+///
+/// # Errors
+/// As the database's.
+pub async fn placeholders(
+    tx: &Transaction,
+    tenant: TenantId,
+    vaults: &[Uuid],
+) -> Result<Vec<(VaultId, String, String)>> {
+    tx.query(
+        "/* credentials.placeholders */ SELECT vault_id, name, placeholder FROM credentials \
+         WHERE tenant_id = $1 AND vault_id = ANY ($2) ORDER BY vault_id, name",
+        &[&tenant.uuid(), &vaults],
+    )
+    .await?
+    .iter()
+    .map(|row| {
+        Ok((
+            id(row, "vault_id")?,
+            row.try_get("name")?,
+            row.try_get("placeholder")?,
+        ))
+    })
+    .collect()
 }
 
 /// How many credentials a vault has.

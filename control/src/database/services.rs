@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use prost::Message;
+use sortie_proto::host::HostPattern;
 use sortie_proto::id::{ServiceId, TenantId, VaultId};
 use sortie_proto::service::Service;
 use sortie_proto::wire::v1;
@@ -121,6 +122,64 @@ pub async fn delete(
     .await?
     .map(|row| read(&row))
     .transpose()
+}
+
+/// The hosts that the services of some vaults cover.
+///
+/// # Errors
+/// As the database's.
+pub async fn hosts(
+    tx: &Transaction,
+    tenant: TenantId,
+    vaults: &[Uuid],
+) -> Result<Vec<HostPattern>> {
+    tx.query(
+        "/* services.hosts */ SELECT * FROM services WHERE tenant_id = $1 AND vault_id = ANY ($2)",
+        &[&tenant.uuid(), &vaults],
+    )
+    .await?
+    .iter()
+    .map(|row| Ok(read(row)?.service.host))
+    .collect()
+}
+
+/// A service that a session requires, with what its vault adds to whether it can be used.
+#[derive(Debug)]
+pub struct RequiredService {
+    /// What gateways see.
+    pub service: Service,
+    /// The name of its vault.
+    pub vault_name: String,
+    /// Whether its vault is switched on.
+    pub vault_enabled: bool,
+}
+
+/// The services of some vaults that have one of the ids or names, whole, in the order of their ids.
+///
+/// # Errors
+/// As the database's.
+pub async fn required(
+    tx: &Transaction,
+    tenant: TenantId,
+    vaults: &[Uuid],
+    (ids, names): (&[Uuid], &[&str]),
+) -> Result<Vec<RequiredService>> {
+    tx.query(
+        "/* services.required */ SELECT s.*, v.name AS vault_name, v.enabled AS vault_enabled FROM services s \
+         JOIN vaults v ON v.tenant_id = s.tenant_id AND v.id = s.vault_id WHERE s.tenant_id = $1 \
+         AND s.vault_id = ANY ($2) AND (s.id = ANY ($3) OR s.name = ANY ($4)) ORDER BY s.id",
+        &[&tenant.uuid(), &vaults, &ids, &names],
+    )
+    .await?
+    .iter()
+    .map(|row| {
+        Ok(RequiredService {
+            service: read(row)?.service,
+            vault_name: row.try_get("vault_name")?,
+            vault_enabled: row.try_get("vault_enabled")?,
+        })
+    })
+    .collect()
 }
 
 /// A service's identity, for narrowing a session to it.

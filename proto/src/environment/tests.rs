@@ -226,3 +226,20 @@ fn hosts_that_were_left_out_stay_so_and_brokered_ones_do_not() {
         );
     }
 }
+
+#[test]
+fn no_placeholder_steers_programs() {
+    for name in [
+        "PATH",
+        "LD_PRELOAD",
+        "GIT_SSH_COMMAND",
+        "sortie_api_key",
+        "LC_ALL",
+        "PWD",
+    ] {
+        assert!(is_reserved(name), "{name}");
+    }
+    for name in ["GITHUB_TOKEN", "LDAP_PASSWORD", "PATH_KEY", "STRIPE_KEY"] {
+        assert!(!is_reserved(name), "{name}");
+    }
+}

@@ -1,5 +1,7 @@
 //! `/v1/tenants/{tenant}/sessions`
 
+use std::collections::HashMap;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, State as Shared};
 use axum::response::{IntoResponse, Response};
@@ -15,11 +17,36 @@ use crate::api::State;
 use crate::api::problem::Problem;
 use crate::command::sessions;
 
+/// A session that is asked for, and what its agent's side needs.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct MintSession {
+    /// An admin names it; an agent mints for itself.
+    agent: String,
+    /// 1 to 8.
+    vaults: Vec<String>,
+    /// 60 to 604,800; 3,600 if it is not given.
+    ttl_seconds: u32,
+    /// The person that it is for.
+    user: String,
+    labels: HashMap<String, String>,
+    /// The network that it may be used from.
+    source_cidr: String,
+    /// Narrows what the session may use; empty: all that its vaults hold.
+    services: Vec<String>,
+    /// Services that must be usable now; if one is not, nothing is minted.
+    require: Vec<String>,
+    /// Asks for the variables and files of the agent's side; `{}` takes every default.
+    environment: Option<v1::EnvironmentSpec>,
+}
+
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MintSessions {
     /// 1 to 1,000; all of them are minted, or none.
     sessions: Vec<v1::SessionSpec>,
+    /// Asks for the variables and files of the agents' side, once for all; the sessions have the same vaults then.
+    environment: Option<v1::EnvironmentSpec>,
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -46,16 +73,29 @@ pub(super) struct SessionsQuery {
 
 /// Mints a session.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/sessions", operation_id = "MintSession", tag = "sessions",
-    request_body = v1::SessionSpec, responses((status = 201, body = v1::MintedSession)))]
+    request_body = MintSession, responses((status = 201, body = v1::MintedSession)))]
 pub(super) async fn mint(
     Shared(state): Shared<State>,
     caller: Caller,
     Path(tenant): Path<String>,
-    Json(spec): Json<v1::SessionSpec>,
+    Json(body): Json<MintSession>,
 ) -> Created<v1::MintedSession> {
     let by = caller.may::<Sessions>(&tenant).await?;
-    let session = Some(spec);
-    let request = v1::MintSessionRequest { tenant, session };
+    let session = v1::SessionSpec {
+        agent: body.agent,
+        vaults: body.vaults,
+        ttl_seconds: body.ttl_seconds,
+        user: body.user,
+        labels: body.labels,
+        source_cidr: body.source_cidr,
+        services: body.services,
+        require: body.require,
+    };
+    let request = v1::MintSessionRequest {
+        tenant,
+        session: Some(session),
+        environment: body.environment,
+    };
     created(sessions::mint(&state, &by, request).await)
 }
 
@@ -72,6 +112,7 @@ pub(super) async fn mint_batch(
     let request = v1::MintSessionsRequest {
         tenant,
         sessions: body.sessions,
+        environment: body.environment,
     };
     created(sessions::mint_batch(&state, &by, request).await)
 }
