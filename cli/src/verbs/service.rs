@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{InVault, Limit, Sure, in_vault};
 use crate::config::Context;
 use crate::error::{Error, Result};
-use crate::output::Column;
+use crate::output::{Column, cell};
 
 pub(super) const EXAMPLE: &str = "\
 Example:
@@ -52,6 +52,22 @@ pub(crate) enum Act {
     /// Show a service
     #[command(after_help = "Example:\n  sortie service get github")]
     Get {
+        /// Its id or name
+        name: String,
+        #[command(flatten)]
+        vault: InVault,
+    },
+    /// Switch a service on
+    #[command(after_help = "Example:\n  sortie service enable github")]
+    Enable {
+        /// Its id or name
+        name: String,
+        #[command(flatten)]
+        vault: InVault,
+    },
+    /// Switch a service off: what it covers is refused
+    #[command(after_help = "Example:\n  sortie service disable github --vault payments")]
+    Disable {
         /// Its id or name
         name: String,
         #[command(flatten)]
@@ -171,6 +187,8 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             }
             out.object(&service, &COLUMNS)
         }
+        Act::Enable { name, vault } => switch(context, vault.name(context), &name, true).await,
+        Act::Disable { name, vault } => switch(context, vault.name(context), &name, false).await,
         Act::Delete { name, vault, sure } => {
             sure.ask(&format!("delete service `{name}`"))?;
             let path = in_vault(context, vault.name(context), &["services", &name]);
@@ -180,6 +198,28 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             )
         }
     }
+}
+
+/// Sets `enabled` and leaves the rest of a service as it is.
+async fn switch(context: &Context, vault: &str, name: &str, enabled: bool) -> Result<()> {
+    let path = in_vault(context, vault, &["services", name]);
+    let service = context.client.get(&path).await?;
+    let spec = service.get("spec").and_then(Value::as_object).cloned();
+    let mut spec = spec.ok_or_else(|| {
+        Error::failed(
+            "control's answer holds no service",
+            "Is control of the same version?",
+        )
+    })?;
+    spec.insert("enabled".to_owned(), enabled.into());
+    // By its name: a service that is put by its id would be another one.
+    let known = cell(&service, "/name");
+    let path = in_vault(context, vault, &["services", &known]);
+    let set = context.client.put(&path, &Value::Object(spec)).await?;
+    let word = if enabled { "on" } else { "off" };
+    context
+        .out
+        .done(&set, &format!("switched service {known} {word}"))
 }
 
 /// Says in a few words what a service puts into requests.

@@ -1,7 +1,7 @@
 //! `sortie session`.
 
-use clap::Subcommand;
-use serde_json::json;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
 use super::watch::{self, Watch};
 use super::{Limit, in_tenant};
@@ -32,29 +32,7 @@ pub(crate) enum Act {
     #[command(
         after_help = "Example:\n  sortie session mint --agent builder --ttl 15m --label run=42"
     )]
-    Mint {
-        /// The agent; leave it out with an agent's own key
-        #[arg(long)]
-        agent: Option<String>,
-        /// A vault that it may use; may be repeated [default: `SORTIE_VAULT`, the profile's, or `default`]
-        #[arg(long)]
-        vault: Vec<String>,
-        /// How long it lasts, 1m to 7d
-        #[arg(long, default_value = "1h", value_parser = args::seconds, value_name = "TIME")]
-        ttl: u32,
-        /// The person that it is for
-        #[arg(long)]
-        user: Option<String>,
-        /// A label of the run; may be repeated
-        #[arg(long, value_parser = args::pair, value_name = "KEY=VALUE")]
-        label: Vec<(String, String)>,
-        /// Only this service; may be repeated [default: all of its vaults]
-        #[arg(long)]
-        service: Vec<String>,
-        /// Only from this network
-        #[arg(long, value_name = "CIDR")]
-        source: Option<String>,
-    },
+    Mint(Box<Wanted>),
     /// List sessions
     #[command(
         after_help = "Examples:\n  sortie session list --agent builder\n  sortie session list --watch"
@@ -88,36 +66,41 @@ pub(crate) enum Act {
     },
 }
 
+/// The session that is wanted.
+#[derive(Debug, Args)]
+pub(crate) struct Wanted {
+    /// The agent; leave it out with an agent's own key
+    #[arg(long)]
+    agent: Option<String>,
+    /// A vault that it may use; may be repeated [default: `SORTIE_VAULT`, the profile's, or `default`]
+    #[arg(long)]
+    vault: Vec<String>,
+    /// How long it lasts, 1m to 7d
+    #[arg(long, default_value = "1h", value_parser = args::seconds, value_name = "TIME")]
+    ttl: u32,
+    /// The person that it is for
+    #[arg(long)]
+    user: Option<String>,
+    /// A label of the run; may be repeated
+    #[arg(long, value_parser = args::pair, value_name = "KEY=VALUE")]
+    label: Vec<(String, String)>,
+    /// Only this service; may be repeated [default: all of its vaults]
+    #[arg(long)]
+    service: Vec<String>,
+    /// Mint nothing if this service cannot be used now; may be repeated
+    #[arg(long, value_name = "SERVICE")]
+    require: Vec<String>,
+    /// Only from this network
+    #[arg(long, value_name = "CIDR")]
+    source: Option<String>,
+}
+
 pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
     let (client, out) = (&context.client, context.out);
     match act {
-        Act::Mint {
-            agent,
-            vault,
-            ttl,
-            user,
-            label,
-            service,
-            source,
-        } => {
-            let vaults = if vault.is_empty() {
-                vec![context.vault.clone()]
-            } else {
-                vault
-            };
-            let labels: std::collections::BTreeMap<_, _> = label.into_iter().collect();
-            let body = json!({
-                "agent": agent.or_else(|| context.agent.clone()).unwrap_or_default(),
-                "vaults": vaults,
-                "ttl_seconds": ttl,
-                "user": user.unwrap_or_default(),
-                "labels": labels,
-                "services": service,
-                "source_cidr": source.unwrap_or_default(),
-            });
-            let minted = client
-                .post(&in_tenant(context, &["sessions"]), "", &body)
-                .await?;
+        Act::Mint(wanted) => {
+            let path = in_tenant(context, &["sessions"]);
+            let minted = client.post(&path, "", &wanted.body(context)).await?;
             print_token(&minted, context)
         }
         Act::List {
@@ -149,8 +132,30 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
     }
 }
 
+impl Wanted {
+    fn body(&self, context: &Context) -> Value {
+        let vaults = if self.vault.is_empty() {
+            vec![context.vault.clone()]
+        } else {
+            self.vault.clone()
+        };
+        let labels: std::collections::BTreeMap<_, _> = self.label.iter().cloned().collect();
+        let agent = self.agent.as_ref().or(context.agent.as_ref());
+        json!({
+            "agent": agent.cloned().unwrap_or_default(),
+            "vaults": vaults,
+            "ttl_seconds": self.ttl,
+            "user": self.user.clone().unwrap_or_default(),
+            "labels": labels,
+            "services": self.service,
+            "require": self.require,
+            "source_cidr": self.source.clone().unwrap_or_default(),
+        })
+    }
+}
+
 /// The token alone goes to standard output, so that `$(sortie session mint)` is a token.
-fn print_token(minted: &serde_json::Value, context: &Context) -> Result<()> {
+fn print_token(minted: &Value, context: &Context) -> Result<()> {
     let token = cell(minted, "/token");
     if token.is_empty() {
         return Err(Error::failed(

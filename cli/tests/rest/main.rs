@@ -87,6 +87,25 @@ fn nobody_to_ask_deletes_nothing() {
 }
 
 #[test]
+fn a_service_is_switched_on_and_the_rest_of_it_stays() {
+    let spec = json!({"enabled": false, "host": "api.github.com", "encoded_slash": true});
+    let service = json!({"id": "svc_1", "name": "github", "spec": spec});
+    let control = Control::start(vec![
+        ("GET", 200, service.to_string()),
+        ("PUT", 200, service.to_string()),
+    ]);
+    let done = control.sortie(&["service", "enable", "svc_1", "--vault", "v"], "");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let asked = control.asked();
+    assert_eq!(asked[0].line, "GET /v1/tenants/-/vaults/v/services/svc_1");
+    // By its name: what is put under an id would be another service.
+    assert_eq!(asked[1].line, "PUT /v1/tenants/-/vaults/v/services/github");
+    let put: Value = serde_json::from_str(&asked[1].body).unwrap();
+    let expected = json!({"enabled": true, "host": "api.github.com", "encoded_slash": true});
+    assert_eq!(put, expected);
+}
+
+#[test]
 fn pages_are_followed() {
     let first = json!({"vaults": [{"name": "a"}], "next_page_token": "t/1"}).to_string();
     let second = json!({"vaults": [{"name": "b"}], "next_page_token": ""}).to_string();
