@@ -1,5 +1,5 @@
 //! The whole cluster as processes, driven by real clients: control on its own PostgreSQL, a gateway, a recording
-//! upstream, and curl, git, Python and Node in front.
+//! upstream, and curl, git, Python and Node in front, and the SDKs.
 //!
 //! Every test has a cluster of its own and ends with `Cluster::finish`, which searches everything that the processes
 //! and clients left behind for the secrets that the test made. The binaries stand beside `sortie`:
@@ -29,3 +29,4 @@ mod revocation;
 mod run;
 mod ways;
 mod websocket;
+mod sdks;

@@ -365,11 +365,12 @@ pub(crate) async fn start_control(
         api,
         feed,
         control_admin,
+        proxy,
         ..
     } = ports;
     let folder = dir.join(name).display().to_string();
     let config = format!(
-        "data_dir = {folder:?}\n{database}[api]\nlisten = \"127.0.0.1:{api}\"\n[feed]\nlisten = \"127.0.0.1:{feed}\"\n\
+        "data_dir = {folder:?}\nproxy_url = \"http://127.0.0.1:{proxy}\"\n{database}[api]\nlisten = \"127.0.0.1:{api}\"\n[feed]\nlisten = \"127.0.0.1:{feed}\"\n\
          advertise = \"127.0.0.1:{feed}\"\n[admin]\nlisten = \"127.0.0.1:{control_admin}\"\n[log]\nlevel = \"trace\"\n",
     );
     let file = dir.join(format!("{name}.toml"));
