@@ -7,8 +7,15 @@
 
 use std::collections::HashMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use p12_keystore::{Certificate, KeyStore, KeyStoreEntry};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use sortie_proto::code::Code;
-use sortie_proto::environment::{self, Files, NoProxy, Proxy, Surroundings, Value};
+use sortie_proto::environment::{
+    self, Files, NoProxy, Proxy, Surroundings, TRUST_STORE_PASSWORD, Value,
+};
 use sortie_proto::id::{TenantId, VaultId};
 use sortie_proto::secret::Secret;
 use sortie_proto::token::Claims;
@@ -32,6 +39,9 @@ const PLACEHOLDERS_MAX: usize = 1_000;
 
 const AUTHORITY: &str = "ca.pem";
 const BUNDLE: &str = "bundle.pem";
+const STORE: &str = "trust.p12";
+/// How often the store's password is hashed. There is nothing in it to protect, and every JVM waits.
+const STORE_ITERATIONS: u16 = 1024;
 /// Nothing in the files is secret, and an agent of any user reads them.
 const MODE: &str = "0644";
 
@@ -63,6 +73,7 @@ pub(super) struct Asked {
     proxy: Proxy,
     no_proxy: Vec<String>,
     with_files: bool,
+    with_store: bool,
 }
 
 impl Asked {
@@ -102,6 +113,7 @@ pub(super) fn read(
         proxy: proxy?,
         no_proxy: spec.no_proxy,
         with_files: !spec.without_files,
+        with_store: spec.trust_store,
     })
 }
 
@@ -150,7 +162,9 @@ pub(super) async fn make(
     let files = Files {
         authority: format!("{}/{AUTHORITY}", asked.folder),
         bundle: format!("{}/{BUNDLE}", asked.folder),
-        trust_store: None,
+        trust_store: asked
+            .with_store
+            .then(|| format!("{}/{STORE}", asked.folder)),
     };
     // What takes a password is what takes a session's: the one here is never used.
     let password = Secret::new(Vec::new());
@@ -171,7 +185,11 @@ pub(super) async fn make(
         let authority = root_pem(tx, tenant).await?.pem;
         // The tenant's authority stands first: a reader that stops early has at least what the gateway shows.
         let bundle = format!("{authority}{}", agents.roots);
-        made.files = vec![file(AUTHORITY, authority), file(BUNDLE, bundle)];
+        if asked.with_store {
+            made.files.push(store(authority.clone()).await?);
+        }
+        made.files.push(file(AUTHORITY, authority));
+        made.files.push(file(BUNDLE, bundle));
     }
     Ok(made)
 }
@@ -213,6 +231,30 @@ async fn placeholders(
         return Err(Error::new(Code::ResourceExhausted).because(why));
     }
     Ok(placeholders)
+}
+
+/// The authority and Mozilla's roots in PKCS#12, as Java reads them.
+async fn store(authority: String) -> Result<v1::EnvironmentFile> {
+    // 150 certificates: others get a turn meanwhile.
+    let made = tokio::task::spawn_blocking(move || {
+        let own = CertificateDer::from_pem_slice(authority.as_bytes()).map_err(Error::internal)?;
+        let mut store = KeyStore::new();
+        let all = std::iter::once(&own).chain(webpki_root_certs::TLS_SERVER_ROOT_CERTS);
+        for (at, der) in all.enumerate() {
+            let certificate = Certificate::from_der(der).map_err(Error::internal)?;
+            let entry = KeyStoreEntry::Certificate(certificate);
+            store.add_entry(&format!("root-{at}"), entry);
+        }
+        let writer = store.writer(TRUST_STORE_PASSWORD);
+        let writer = writer.encryption_iterations(STORE_ITERATIONS.into());
+        let writer = writer.mac_iterations(STORE_ITERATIONS.into());
+        writer.write().map_err(Error::internal)
+    });
+    let bytes = made.await.map_err(Error::internal)??;
+    Ok(v1::EnvironmentFile {
+        encoding: "base64".to_owned(),
+        ..file(STORE, STANDARD.encode(bytes))
+    })
 }
 
 fn file(path: &str, content: String) -> v1::EnvironmentFile {

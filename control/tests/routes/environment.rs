@@ -1,3 +1,4 @@
+use base64::Engine as _;
 use serde_json::{Value, json};
 use sortie_control::api::grpc::admin;
 use sortie_proto::wire::v1;
@@ -184,6 +185,34 @@ async fn a_mint_answers_with_what_the_agents_side_needs() {
     let roots: Vec<rustls_pki_types::CertificateDer<'_>> = roots.collect::<Result<_, _>>().unwrap();
     assert!(roots.len() > 100, "{} roots", roots.len());
     assert!(!minted.to_string().contains("canary-environment-value"));
+}
+
+#[tokio::test]
+async fn a_jvm_gets_a_store_with_the_same_roots() {
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    let agent = control.agent(&owner, "runner").await;
+    let environment = json!({ "proxy_url": GATEWAY, "trust_store": true });
+    let body = json!({ "vaults": ["v"], "environment": environment });
+    let minted = agent.post(ALL, body).await.expect(201);
+    let options = minted["environment"]["JAVA_TOOL_OPTIONS"].as_str().unwrap();
+    assert!(options.contains("-Djavax.net.ssl.trustStore=/run/sortie/trust.p12"));
+    let files = minted["files"].as_array().unwrap();
+    let file = |name: &str| files.iter().find(|file| file["path"] == name).unwrap();
+    assert_eq!(file("trust.p12")["encoding"], "base64");
+    let content = file("trust.p12")["content"].as_str().unwrap();
+    let store = base64::engine::general_purpose::STANDARD
+        .decode(content)
+        .unwrap();
+    // `Strict` leaves out what is not marked as trusted.
+    let policy = p12_keystore::Pkcs12ImportPolicy::Strict;
+    let password = sortie_proto::environment::TRUST_STORE_PASSWORD;
+    let store = p12_keystore::KeyStore::from_pkcs12(&store, password, policy).unwrap();
+    let bundle = file("bundle.pem")["content"].as_str().unwrap();
+    assert_eq!(
+        store.entries_len(),
+        bundle.matches("BEGIN CERTIFICATE").count()
+    );
 }
 
 #[tokio::test]

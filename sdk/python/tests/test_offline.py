@@ -85,6 +85,13 @@ class Folders(unittest.TestCase):
         self.assertEqual(target.stat().st_mode & 0o777, 0o700)
         self.assertEqual([file.name for file in target.iterdir()], ["ca.pem"])
 
+    def test_a_jvm_is_not_told_a_folder_that_it_would_split(self):
+        environment = {"JAVA_TOOL_OPTIONS": "-Djavax.net.ssl.trustStore=/marker/trust.p12"}
+        around = Surroundings("/marker", environment, [], [])
+        with self.assertRaises(ValueError):
+            around.variables("", "/a b")
+        self.assertEqual(around.variables("", "/ab"), {"JAVA_TOOL_OPTIONS": "-Djavax.net.ssl.trustStore=/ab/trust.p12"})
+
     def test_a_volume_has_its_own_path_inside(self):
         variables = session(files=[CA]).proxy_env(self.folder.name, inside="/run/sortie/")
         self.assertEqual(variables["PIP_CERT"], "/run/sortie/bundle.pem")

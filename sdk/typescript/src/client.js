@@ -31,20 +31,20 @@ export class Sortie {
   }
 
   /** Mints a session. */
-  async mintSession({ environment = true, proxyUrl = "", noProxy = [], ...session } = {}) {
-    const asked = environment ? this.#environment(proxyUrl, noProxy) : undefined;
+  async mintSession({ environment = true, proxyUrl = "", noProxy = [], trustStore = false, ...session } = {}) {
+    const asked = environment ? this.#environment(proxyUrl, noProxy, trustStore) : undefined;
     const minted = await this.api.mintSession({ ...spec(session), ...(asked && { environment: asked }) });
     return new Session(this, minted, asked && ofOne(asked.folder, minted));
   }
 
   /** Mints many sessions: so many alike, or one for each description, in its order. */
-  async mintSessions(sessions, { environment = true, proxyUrl = "", noProxy = [], ...session } = {}) {
+  async mintSessions(sessions, { environment = true, proxyUrl = "", noProxy = [], trustStore = false, ...session } = {}) {
     const specs =
       typeof sessions === "number" ? Array(sessions).fill(spec(session)) : sessions.map((one) => spec({ ...session, ...one }));
     const made = Array(specs.length);
     let files;
     for (const places of batches(specs)) {
-      const asked = environment ? this.#environment(proxyUrl, noProxy) : undefined;
+      const asked = environment ? this.#environment(proxyUrl, noProxy, trustStore) : undefined;
       if (asked && files) {
         asked.without_files = true;
       }
@@ -88,12 +88,13 @@ export class Sortie {
     } while (token);
   }
 
-  #environment(proxyUrl, noProxy) {
+  #environment(proxyUrl, noProxy, trustStore) {
     return {
       // Where the files will be is known later. What stands for it is replaced then, and is found nowhere else.
       folder: `/sortie-${randomBytes(16).toString("hex")}`,
       proxy_url: proxyUrl || this.#proxyUrl,
       no_proxy: noProxy,
+      trust_store: trustStore,
     };
   }
 }

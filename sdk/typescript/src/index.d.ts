@@ -57,6 +57,8 @@ export interface EnvironmentOptions {
   proxyUrl?: string | undefined;
   /** Hosts that the agent reaches without the gateway. */
   noProxy?: string[] | undefined;
+  /** Adds the roots as a JVM reads them. */
+  trustStore?: boolean | undefined;
 }
 
 /** A tenant of a cluster, seen with a key. */

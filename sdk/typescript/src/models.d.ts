@@ -148,6 +148,8 @@ export interface EnvironmentSpec {
   no_proxy?: string[];
   /** The gateway as the agent reaches it; empty: the setting `proxy_url` of control. */
   proxy_url?: string;
+  /** Adds trust.p12 and names it to JVMs, which read no PEM; 200 KiB. */
+  trust_store?: boolean;
   /** The caller has them already: they are the same for all sessions of a tenant. */
   without_files?: boolean;
 }

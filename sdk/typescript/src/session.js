@@ -20,6 +20,9 @@ export class Surroundings {
 
   /** All variables, with the files in a folder. */
   variables(proxyUrl, folder) {
+    if (/[\s"']/.test(folder) && this.#environment.JAVA_TOOL_OPTIONS?.includes(this.#folder)) {
+      throw new TypeError("a JVM splits its options at spaces: choose a folder without spaces and quotes");
+    }
     const plain = Object.entries(this.#environment).map(([name, value]) => [name, value.replaceAll(this.#folder, () => folder)]);
     return Object.fromEntries([...plain, ...this.#proxyVariables.map((name) => [name, proxyUrl])]);
   }

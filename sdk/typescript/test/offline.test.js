@@ -93,6 +93,13 @@ test("files are written for this user, and variables name them", async (context)
   assert.deepEqual(readdirSync(target), ["ca.pem"]);
 });
 
+test("a JVM is not told a folder that it would split", () => {
+  const environment = { JAVA_TOOL_OPTIONS: "-Djavax.net.ssl.trustStore=/marker/trust.p12" };
+  const around = new Surroundings({ folder: "/marker", environment, proxyVariables: [], files: [] });
+  assert.throws(() => around.variables("", "/a b"), TypeError);
+  assert.match(around.variables("", "/ab").JAVA_TOOL_OPTIONS, /=\/ab\/trust.p12$/);
+});
+
 test("a volume has its own path inside", async (context) => {
   const variables = await session().proxyEnv(folder(context), { inside: "/run/sortie/" });
   assert.equal(variables.PIP_CERT, "/run/sortie/bundle.pem");

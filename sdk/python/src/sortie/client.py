@@ -74,6 +74,7 @@ class Sortie:
         environment: bool = True,
         proxy_url: str = "",
         no_proxy: Sequence[str] = (),
+        trust_store: bool = False,
     ) -> Session:
         """Mints a session.
 
@@ -83,12 +84,13 @@ class Sortie:
         `services`  narrows the session to these
         `environment=False` asks for the token alone: the session has no `proxy_env` then
         `no_proxy`  hosts that the agent reaches without the gateway
+        `trust_store` adds the roots as a JVM reads them
 
         If the answer is lost the call is repeated. A session that was minted twice does no harm: a token that nobody
         was given is used by nobody, and ends by itself.
         """
         spec = session_spec(vaults, agent, ttl, labels, require, services, user, source_cidr)
-        asked = self._environment(proxy_url, no_proxy) if environment else None
+        asked = self._environment(proxy_url, no_proxy, trust_store) if environment else None
         body = models.MintSession(**vars(spec), environment=asked)
         minted = self.api.mint_session(body)
         return Session(self, minted, None if asked is None else _of_one(asked.folder, minted))
@@ -108,6 +110,7 @@ class Sortie:
         environment: bool = True,
         proxy_url: str = "",
         no_proxy: Sequence[str] = (),
+        trust_store: bool = False,
     ) -> List[Session]:
         """Mints many sessions: so many alike, or one for each `SessionSpec`, in its order.
 
@@ -120,7 +123,7 @@ class Sortie:
         made: Dict[int, Session] = {}
         files: Optional[List[models.EnvironmentFile]] = None
         for places in _batches(sessions):
-            asked = self._environment(proxy_url, no_proxy) if environment else None
+            asked = self._environment(proxy_url, no_proxy, trust_store) if environment else None
             if asked is not None and files is not None:
                 asked = replace(asked, without_files=True)
             batch = models.MintSessions([sessions[place] for place in places], environment=asked)
@@ -152,12 +155,13 @@ class Sortie:
             if not token:
                 return
 
-    def _environment(self, proxy_url: str, no_proxy: Sequence[str]) -> models.EnvironmentSpec:
+    def _environment(self, proxy_url: str, no_proxy: Sequence[str], trust_store: bool) -> models.EnvironmentSpec:
         return models.EnvironmentSpec(
             # Where the files will be is known later. What stands for it is replaced then, and is found nowhere else.
             folder=f"/sortie-{secrets.token_hex(16)}",
             proxy_url=proxy_url or self._proxy_url,
             no_proxy=list(no_proxy),
+            trust_store=trust_store,
         )
 
 

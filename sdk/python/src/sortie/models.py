@@ -431,6 +431,8 @@ class EnvironmentSpec:
     no_proxy: List[str] = field(default_factory=list)
     #: The gateway as the agent reaches it; empty: the setting `proxy_url` of control.
     proxy_url: str = ""
+    #: Adds trust.p12 and names it to JVMs, which read no PEM; 200 KiB.
+    trust_store: bool = False
     #: The caller has them already: they are the same for all sessions of a tenant.
     without_files: bool = False
 
@@ -441,6 +443,7 @@ class EnvironmentSpec:
             folder=data.get("folder", ""),
             no_proxy=list(data.get("no_proxy") or []),
             proxy_url=data.get("proxy_url", ""),
+            trust_store=data.get("trust_store", False),
             without_files=data.get("without_files", False),
         )
 

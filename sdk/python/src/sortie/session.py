@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import stat
 import tempfile
 from datetime import datetime, timedelta
@@ -36,6 +37,8 @@ class Surroundings:
 
     def variables(self, proxy_url: str, folder: str) -> Dict[str, str]:
         """All variables, with the files in a folder."""
+        if re.search(r"[\s\"']", folder) and self._folder in self._environment.get("JAVA_TOOL_OPTIONS", ""):
+            raise ValueError("a JVM splits its options at spaces: choose a folder without spaces and quotes")
         found = {name: value.replace(self._folder, folder) for name, value in self._environment.items()}
         found.update((name, proxy_url) for name in self._proxy_variables)
         return found
