@@ -10,7 +10,7 @@ mod reserved;
 
 pub use java::TRUST_STORE_PASSWORD;
 pub use no_proxy::NoProxy;
-pub use reserved::is_reserved;
+pub use reserved::{is_ours, is_shell, steers};
 
 use std::fmt;
 

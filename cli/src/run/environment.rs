@@ -107,7 +107,7 @@ impl Composed {
                 no_proxy.push(held.into_owned());
             } else if text == JAVA_OPTIONS {
                 java = held.into_owned();
-            } else if is_ours(&text) || environment::sets(&text) {
+            } else if environment::is_ours(&text) || environment::sets(&text) {
                 // Set below, or nobody's business.
             } else if let Some(why) = why_removed(&text, &held, inputs) {
                 let name = text.into_owned();
@@ -130,8 +130,11 @@ impl Composed {
     fn set_placeholders(&mut self, inputs: &Inputs<'_>) {
         for credential in &inputs.vaults.credentials {
             let name = &credential.name;
-            let taken = self.inherits(name) && is_shell(name);
-            let refused = is_ours(name) || environment::sets(name) || steers(name) || taken;
+            let taken = self.inherits(name) && environment::is_shell(name);
+            let refused = environment::is_ours(name)
+                || environment::sets(name)
+                || environment::steers(name)
+                || taken;
             if !refused && !inputs.keep.contains(name) {
                 self.put(name.clone(), credential.placeholder.clone());
             }
@@ -253,44 +256,6 @@ fn is_same(name: &OsStr, other: &str) -> bool {
             .is_some_and(|start| start.eq_ignore_ascii_case("npm_config_"))
     };
     name == other || is_npm(other) && name.eq_ignore_ascii_case(other)
-}
-
-/// Whether it is Sortie's own.
-fn is_ours(name: &str) -> bool {
-    name.get(..7)
-        .is_some_and(|start| start.eq_ignore_ascii_case("SORTIE_"))
-}
-
-/// Whether programs are steered by it: a credential of that name must not become a way to run code.
-fn steers(name: &str) -> bool {
-    const NAMES: [&str; 13] = [
-        "PATH",
-        "HOME",
-        "SHELL",
-        "USER",
-        "IFS",
-        "ENV",
-        "BASH_ENV",
-        "PYTHONPATH",
-        "PYTHONSTARTUP",
-        "NODE_OPTIONS",
-        "NODE_PATH",
-        "PERL5OPT",
-        "RUBYOPT",
-    ];
-    NAMES.contains(&name)
-        || name.starts_with("LD_")
-        || name.starts_with("DYLD_")
-        || name.starts_with("GIT_")
-}
-
-/// Whether a shell or terminal relies on it when it is there.
-fn is_shell(name: &str) -> bool {
-    matches!(
-        name,
-        "PWD" | "OLDPWD" | "TERM" | "LANG" | "TMPDIR" | "LOGNAME" | "DISPLAY" | "EDITOR"
-    ) || name.starts_with("LC_")
-        || name.starts_with("XDG_")
 }
 
 #[cfg(test)]

@@ -222,7 +222,11 @@ async fn placeholders(
     rows.sort_by_key(|(vault, ..)| place(*vault));
     let mut placeholders = HashMap::new();
     for (_, name, placeholder) in rows {
-        if !environment::sets(&name) && !environment::is_reserved(&name) {
+        let is_taken = environment::sets(&name)
+            || environment::steers(&name)
+            || environment::is_shell(&name)
+            || environment::is_ours(&name);
+        if !is_taken {
             placeholders.entry(name).or_insert(placeholder);
         }
     }

@@ -229,17 +229,12 @@ fn hosts_that_were_left_out_stay_so_and_brokered_ones_do_not() {
 
 #[test]
 fn no_placeholder_steers_programs() {
-    for name in [
-        "PATH",
-        "LD_PRELOAD",
-        "GIT_SSH_COMMAND",
-        "sortie_api_key",
-        "LC_ALL",
-        "PWD",
-    ] {
-        assert!(is_reserved(name), "{name}");
+    for name in ["PATH", "LD_PRELOAD", "GIT_SSH_COMMAND"] {
+        assert!(steers(name), "{name}");
     }
+    assert!(is_shell("LC_ALL") && is_shell("PWD"));
+    assert!(is_ours("sortie_api_key"));
     for name in ["GITHUB_TOKEN", "LDAP_PASSWORD", "PATH_KEY", "STRIPE_KEY"] {
-        assert!(!is_reserved(name), "{name}");
+        assert!(!steers(name) && !is_shell(name) && !is_ours(name), "{name}");
     }
 }
