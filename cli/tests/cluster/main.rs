@@ -27,6 +27,6 @@ mod guide;
 mod refusals;
 mod revocation;
 mod run;
+mod sdks;
 mod ways;
 mod websocket;
-mod sdks;
