@@ -1,6 +1,6 @@
 # `make dev` and `make test` do all their own set-up; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help dev test bench release ci
+.PHONY: help dev test bench release dist ci
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Root's clone may stand where PostgreSQL, which refuses to run as root, cannot get to: then the default of `sortie dev`.
@@ -28,6 +28,10 @@ bench: ## Compare the gateway with NGINX on this machine
 release: ## Build the release programs, guided by profiles
 	@scripts/setup
 	scripts/release
+
+dist: ## Make the packages of this platform: tarball, wheel, npm package
+	@scripts/setup
+	scripts/dist $(DIST)
 
 ci: ## What CI runs
 	.ci/run

@@ -11,3 +11,4 @@
 mod support;
 mod background;
 mod examples;
+mod packages;
