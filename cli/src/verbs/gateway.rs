@@ -1,12 +1,14 @@
 //! `sortie gateway`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use serde_json::json;
 
 use super::Limit;
 use super::watch::{self, Watch};
 use crate::args;
-use crate::config::Context;
+use crate::config::{self, Context};
 use crate::error::Result;
 use crate::output::{Column, cell};
 
@@ -36,13 +38,17 @@ pub(crate) enum Act {
         limit: Limit,
     },
     /// Print a join string: a gateway enrols with it, once
-    #[command(after_help = "Example:\n  sortie gateway join edge-1 --valid 15m")]
+    #[command(after_help = "Examples:\n  sortie gateway join edge-1 --valid 15m\n  \
+                            sortie gateway join edge-2 --join-file edge-2.join")]
     Join {
         /// What the gateway will be called
         name: String,
         /// How long the string may be used
         #[arg(long, default_value = "1h", value_parser = args::seconds, value_name = "TIME")]
         valid: u32,
+        /// Write it to this file (mode 0600), not to standard output
+        #[arg(long, value_name = "FILE")]
+        join_file: Option<PathBuf>,
     },
 }
 
@@ -57,13 +63,27 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             };
             watch::list(&watch, &COLUMNS, context, ask).await
         }
-        Act::Join { name, valid } => {
+        Act::Join {
+            name,
+            valid,
+            join_file,
+        } => {
             let body = json!({"name": name, "valid_seconds": valid});
-            let made = context.client.post(&["gateways"], ":join", &body).await?;
+            let mut made = context.client.post(&["gateways"], ":join", &body).await?;
+            let join = cell(&made, "/join");
+            let Some(path) = join_file else {
+                context
+                    .out
+                    .note("Give it to the gateway as SORTIE_GATEWAY__JOIN, once:");
+                return context.out.done(&made, &join);
+            };
+            config::write_private(&path, join.as_bytes())?;
+            if let Some(fields) = made.as_object_mut() {
+                fields.remove("join");
+            }
             context
                 .out
-                .note("Give it to the gateway as SORTIE_GATEWAY__JOIN, once:");
-            context.out.done(&made, &cell(&made, "/join"))
+                .done(&made, &format!("the join string is in {}", path.display()))
         }
     }
 }

@@ -25,6 +25,7 @@ const LINES: &[&str] = &[
     "sortie tenant create acme --key-file acme-owner.key",
     "sortie tenant list",
     "sortie gateway join edge-1 --valid 15m",
+    "sortie gateway join edge-2 --join-file edge-2.join",
     "sortie gateway list",
     "sortie gateway list --watch",
     "sortie vault create payments --staleness 30s",

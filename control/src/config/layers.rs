@@ -17,6 +17,7 @@ use crate::database::Connector;
 pub(super) struct Raw {
     data_dir: Option<PathBuf>,
     database_url: Option<String>,
+    database_url_file: Option<PathBuf>,
     database_ca_file: Option<PathBuf>,
     database_connections: Option<usize>,
     proxy_url: Option<String>,
@@ -115,8 +116,9 @@ fn set(table: &mut Table, keys: &[&str], value: Value) -> Result<(), ()> {
     }
 }
 
-pub(super) fn check(raw: Raw) -> Result<Config, Invalid> {
+pub(super) fn check(mut raw: Raw) -> Result<Config, Invalid> {
     let mut problems = Vec::new();
+    read_url(&mut raw, &mut problems);
     let mut address = |name: &str, text: Option<String>, default: SocketAddr| match text {
         None => default,
         Some(text) => text.parse().unwrap_or_else(|_not_an_address| {
@@ -185,6 +187,21 @@ fn check_proxy(url: Option<&str>, problems: &mut Vec<String>) -> Option<Proxy> {
             problems.push(format!("proxy_url: {error}"));
             None
         }
+    }
+}
+
+/// Takes the database's address out of its file, where a password is not seen by who may see the environment.
+fn read_url(raw: &mut Raw, problems: &mut Vec<String>) {
+    let Some(path) = &raw.database_url_file else {
+        return;
+    };
+    if raw.database_url.is_some() {
+        problems.push("database_url and database_url_file are both set".to_owned());
+        return;
+    }
+    match std::fs::read_to_string(path) {
+        Ok(text) => raw.database_url = Some(text.trim().to_owned()),
+        Err(error) => problems.push(format!("database_url_file {}: {error}", path.display())),
     }
 }
 

@@ -70,6 +70,23 @@ fn all_problems_are_told_at_once() {
 }
 
 #[test]
+fn the_databases_address_may_stand_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("url");
+    std::fs::write(&file, "postgresql://u:canary-42@db/x\n").unwrap();
+    let text = format!("database_url_file = {:?}", file.display().to_string());
+    let config = load(&text, &[]).unwrap();
+    assert!(config.database.is_some());
+    assert!(!config.to_text().contains("canary-42"));
+    let both = format!("{text}\ndatabase_url = \"postgresql://u@db/x\"");
+    assert!(load(&both, &[]).is_err());
+    let Err(Invalid(problems)) = load("database_url_file = \"/nowhere/at/all\"", &[]) else {
+        panic!("it was accepted");
+    };
+    assert!(problems[0].contains("/nowhere/at/all"), "{problems:?}");
+}
+
+#[test]
 fn the_effective_configuration_shows_no_password() {
     let config = load("database_url = \"postgresql://u:canary-41@db/x\"", &[]).unwrap();
     assert!(!config.to_text().contains("canary-41"));
