@@ -11,4 +11,6 @@
 mod support;
 mod background;
 mod examples;
+#[cfg(target_os = "linux")]
+mod images;
 mod packages;
