@@ -150,16 +150,30 @@ impl Output {
             }
             return Ok(true);
         }
-        let mut lines = Vec::new();
+        let mut lines: Vec<Vec<String>> = Vec::new();
         if widths.is_empty() {
             *widths = vec![0; columns.len()];
-            let titles = columns.iter().map(|(title, _)| (*title).to_owned());
-            lines.push(aligned(titles, widths));
+            lines.push(
+                columns
+                    .iter()
+                    .map(|(title, _)| (*title).to_owned())
+                    .collect(),
+            );
         }
         for object in objects {
-            let cells = columns.iter().map(|(_, pointer)| cell(object, pointer));
-            lines.push(aligned(cells, widths));
+            lines.push(
+                columns
+                    .iter()
+                    .map(|(_, pointer)| cell(object, pointer))
+                    .collect(),
+            );
         }
+        for line in &lines {
+            for (text, width) in line.iter().zip(widths.iter_mut()) {
+                *width = text.chars().count().max(*width);
+            }
+        }
+        let lines: Vec<_> = lines.iter().map(|line| aligned(line, widths)).collect();
         Ok(lines.is_empty() || self.offer(&lines.join("\n")))
     }
 
@@ -226,13 +240,13 @@ fn yaml(value: &Value) -> Result<String> {
         .map_err(|error| Error::system("write YAML", std::io::Error::other(error)))
 }
 
-/// A row whose columns begin where those of the row before did, if they still fit.
-fn aligned(cells: impl Iterator<Item = String>, widths: &mut [usize]) -> String {
+/// A row, each cell as wide as its column.
+fn aligned(cells: &[String], widths: &[usize]) -> String {
     let line = cells
+        .iter()
         .zip(widths)
         .fold(String::new(), |line, (text, width)| {
-            *width = text.chars().count().max(*width);
-            format!("{line}{text:width$}  ", width = *width)
+            format!("{line}{text:width$}  ")
         });
     line.trim_end().to_owned()
 }

@@ -61,7 +61,7 @@ pub(super) async fn start(demo: bool, layout: &Layout, out: Output) -> Result<Ex
                 let code = status.code().and_then(|code| u8::try_from(code).ok());
                 return Ok(ExitCode::from(code.filter(|code| *code != 0).unwrap_or(1)));
             }
-            () = stop.asked() => return give_up(child).await,
+            () = stop.asked() => return give_up(child, &mut stop).await,
             () = sleep(POLL) => {}
         }
         // Who runs cannot be told while it takes the folder.
@@ -120,14 +120,21 @@ fn relay(log: &mut Tail, out: Output) {
     }
 }
 
-/// The session of its own kept the signal from it.
-async fn give_up(mut child: Child) -> Result<ExitCode> {
-    if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
-        let asked = kill(Pid::from_raw(id), Signal::SIGTERM);
-        asked.map_err(|errno| Error::system("stop `sortie dev`", errno.into()))?;
+/// Hands the signal on, which the session of its own kept from it; a second one cuts its waiting short.
+async fn give_up(mut child: Child, stop: &mut Stop) -> Result<ExitCode> {
+    loop {
+        if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
+            let asked = kill(Pid::from_raw(id), Signal::SIGTERM);
+            asked.map_err(|errno| Error::system("stop `sortie dev`", errno.into()))?;
+        }
+        tokio::select! {
+            ended = child.wait() => {
+                ended.map_err(|source| Error::system("wait for `sortie dev`", source))?;
+                break;
+            }
+            () = stop.asked() => {}
+        }
     }
-    let ended = child.wait().await;
-    ended.map_err(|source| Error::system("wait for `sortie dev`", source))?;
     Err(Error::failed(
         "it was broken off before it was ready",
         "Nothing runs, and the data stays.",

@@ -19,13 +19,18 @@ Examples:
 
 Exit codes: 0 it runs and is ready, 1 it does not run, or is starting or stopping.";
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 11] = [
     ("CLUSTER", "/phase"),
     ("DETACHED", "/detached"),
     ("SINCE", "/started_at"),
     ("VERSION", "/version"),
     ("PIDS", "/pids"),
-    ("PORTS", "/ports"),
+    ("API", "/ports/api"),
+    ("FEED", "/ports/feed"),
+    ("CONTROL ADMIN", "/ports/control_admin"),
+    ("PROXY", "/ports/proxy"),
+    ("GATEWAY ADMIN", "/ports/gateway_admin"),
+    ("DEMO UPSTREAM", "/ports/demo_upstream"),
 ];
 
 /// Prints it.
