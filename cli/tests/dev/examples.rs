@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -61,6 +62,11 @@ const LINES: &[&str] = &[
     "sortie session revoke ses_01",
     "sortie run -- curl https://api.github.com/user",
     "sortie run --vault payments --ttl 8h --label run=42 -- python3 agent.py",
+    "sortie run --print -- claude",
+    "sortie run --quiet -- npx -y @modelcontextprotocol/server-github",
+    "sortie env --format fish --ttl 8h",
+    "sortie env --format docker --folder /srv/agent/sortie",
+    "sortie env --format kubernetes --name agent-7 --ttl 1d",
     "sortie audit list --since 1h --kind request --limit 20",
     "sortie audit list --vault payments --since 1h",
     "sortie audit list --watch --limit 5",
@@ -195,7 +201,7 @@ fn collect(place: &Place, path: &[&str], told: &mut BTreeSet<String>) {
 struct Shell<'a> {
     place: &'a Place,
     folder: PathBuf,
-    /// A folder with `sortie` and nothing else.
+    /// A folder with `sortie`, and stand-ins for programs that would fetch something.
     path: PathBuf,
 }
 
@@ -218,6 +224,12 @@ impl<'a> Shell<'a> {
             fs::write(folder.join(name), text).unwrap();
         }
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_sortie"), path.join("sortie")).unwrap();
+        // What these would fetch or ask of a person is not what the examples are about.
+        for name in ["claude", "npx"] {
+            let program = path.join(name);
+            fs::write(&program, "#!/bin/sh\nexec true\n").unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        }
         Self {
             place,
             folder,
@@ -232,6 +244,7 @@ impl<'a> Shell<'a> {
         let upstream = format!("https://api.demo.test:{}/hello", self.place.base + 90);
         let line = line
             .replace("ses_01", session)
+            .replace("/srv/agent", self.folder.to_str().unwrap())
             .replace("https://api.github.com/user", &upstream);
         let Some(rest) = line.strip_prefix("sortie dev") else {
             return line;
