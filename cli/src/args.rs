@@ -23,8 +23,7 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   sortie dev                                       the whole cluster on this machine
-  sortie credential set GITHUB_TOKEN --to api.github.com
-  sortie service set github --host api.github.com --bearer GITHUB_TOKEN
+  sortie service add github                        everything that GitHub's clients need
   sortie run -- curl https://api.github.com/user   a command that holds no token
 
 The API key comes from SORTIE_API_KEY, from the file that SORTIE_API_KEY_FILE names, or from a profile.

@@ -78,6 +78,9 @@ async fn act(args: Args, out: Output) -> Result<ExitCode> {
         }
         Command::Man(options) => manual::man(&options, Args::command(), out),
         Command::Verb(verb) => {
+            if let Some(done) = verbs::run_alone(&verb, out) {
+                return done.map(|()| ExitCode::SUCCESS);
+            }
             let context = config::connect(args.connection, out)?;
             Box::pin(verbs::run(verb, &context)).await
         }

@@ -133,9 +133,28 @@ impl Sure {
     }
 }
 
+/// Does it, if it needs no control: what the catalog says is known without.
+pub(crate) fn run_alone(verb: &Verb, out: output::Output) -> Option<Result<()>> {
+    match verb {
+        Verb::Service(act) => service::run_alone(act, out),
+        Verb::Tenant(_)
+        | Verb::Gateway(_)
+        | Verb::Vault(_)
+        | Verb::Credential(_)
+        | Verb::Agent(_)
+        | Verb::Grant(_)
+        | Verb::Session(_)
+        | Verb::Audit(_) => None,
+    }
+}
+
 /// The body that sets a credential to a value.
-pub(crate) fn credential_body(value: &Secret, destinations: &[Value]) -> Value {
-    credential::body(value, destinations, None)
+pub(crate) fn credential_body(
+    value: &Secret,
+    destinations: &[Value],
+    placeholder: Option<&str>,
+) -> Value {
+    credential::body(value, destinations, placeholder)
 }
 
 /// The path of what a vault holds.

@@ -55,9 +55,14 @@ struct Remembered {
 /// Whatever control refuses.
 pub(super) async fn seed(layout: &Layout, operator: &Client, once: bool) -> Result<Demo> {
     let owner = tenant(layout, operator).await?;
+    // It observes: an agent's own traffic works from the first minute, and `sortie service suggest` lists it.
     made(
         owner
-            .post(&["tenants", "-", "vaults"], "", &json!({"name": VAULT}))
+            .post(
+                &["tenants", "-", "vaults"],
+                "",
+                &json!({"name": VAULT, "mode": "observe"}),
+            )
             .await,
     )?;
     let fingerprint = credential_and_service(layout, &owner).await?;
@@ -116,7 +121,7 @@ async fn credential_and_service(layout: &Layout, owner: &Client) -> Result<Strin
         port: layout.upstream_port(),
     };
     let destination = json!({"host": HOST, "port": remember.port});
-    let body = verbs::credential_body(&value, &[destination]);
+    let body = verbs::credential_body(&value, &[destination], None);
     owner
         .put(&in_vault(&["credentials", CREDENTIAL]), &body)
         .await?;

@@ -102,7 +102,7 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
     context.out.list(&ask(limit.limit, None).await?, &COLUMNS)
 }
 
-fn moment(text: &str) -> std::result::Result<Timestamp, String> {
+pub(super) fn moment(text: &str) -> std::result::Result<Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }

@@ -120,7 +120,11 @@ pub(crate) fn body(value: &Secret, destinations: &[Value], placeholder: Option<&
     body
 }
 
-fn read_value(name: &str, stdin: bool) -> Result<Secret> {
+/// Reads a value from standard input, where that is asked for or no terminal; otherwise asks for it without echo.
+///
+/// # Errors
+/// [`Error::Failed`] if it is too short or too long, [`Error::System`] if it cannot be read.
+pub(super) fn read_value(name: &str, stdin: bool) -> Result<Secret> {
     let value = if stdin || !std::io::stdin().is_terminal() {
         read_stdin()?
     } else {
@@ -130,6 +134,22 @@ fn read_value(name: &str, stdin: bool) -> Result<Secret> {
             .map_err(|dialoguer::Error::IO(source)| Error::system("read the value", source))?;
         Secret::new(text.into_bytes())
     };
+    check_length(&value)?;
+    Ok(value)
+}
+
+/// Reads a value from a file, as from standard input.
+///
+/// # Errors
+/// As [`read_value`]'s, and [`Error::File`].
+pub(super) fn read_file(path: &std::path::Path) -> Result<Secret> {
+    let file = std::fs::File::open(path).map_err(|source| Error::file("read", path, source))?;
+    let value = read_bounded(file).map_err(|source| Error::file("read", path, source))?;
+    check_length(&value)?;
+    Ok(value)
+}
+
+fn check_length(value: &Secret) -> Result<()> {
     if value.len() < VALUE_MIN || value.len() > VALUE_MAX {
         return Err(Error::failed(
             format!(
@@ -139,17 +159,19 @@ fn read_value(name: &str, stdin: bool) -> Result<Secret> {
             "Nothing was set. A shorter one could not be told from ordinary text in answers.",
         ));
     }
-    Ok(value)
+    Ok(())
 }
 
 fn read_stdin() -> Result<Secret> {
+    read_bounded(std::io::stdin()).map_err(|source| Error::system("read standard input", source))
+}
+
+/// Reads all of it, without one line end at its end.
+fn read_bounded(from: impl std::io::Read) -> std::io::Result<Secret> {
     // Room for all of it at once: a buffer that grows leaves copies behind.
     let mut bytes = Vec::with_capacity(VALUE_MAX + 64);
     let bound = u64::try_from(VALUE_MAX + 3).unwrap_or(u64::MAX);
-    std::io::stdin()
-        .take(bound)
-        .read_to_end(&mut bytes)
-        .map_err(|source| Error::system("read standard input", source))?;
+    from.take(bound).read_to_end(&mut bytes)?;
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
         if bytes.last() == Some(&b'\r') {

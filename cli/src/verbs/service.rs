@@ -1,5 +1,9 @@
 //! `sortie service`.
 
+mod add;
+mod shelf;
+mod suggest;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -8,11 +12,14 @@ use serde_json::{Map, Value, json};
 use super::{InVault, Limit, Sure, in_vault};
 use crate::config::Context;
 use crate::error::{Error, Result};
-use crate::output::{Column, cell};
+use crate::output::{Column, Output, cell};
 
 pub(super) const EXAMPLE: &str = "\
-Example:
-  sortie service set github --host api.github.com --bearer GITHUB_TOKEN
+Examples:
+  sortie service add github
+  sortie service add pack:npm pack:github-read
+  sortie service set legacy --host a.example.com --header 'X-Api-Key: {{ KEY }}'
+  sortie service suggest
   sortie service list";
 
 const COLUMNS: [Column; 7] = [
@@ -39,6 +46,18 @@ pub(crate) enum Act {
         #[command(flatten)]
         limit: Limit,
     },
+    /// Add what is known about a vendor: services, credentials, placeholders
+    #[command(after_help = add::EXAMPLE)]
+    Add(add::Options),
+    /// List what `add` knows, or show one bundle or pack
+    #[command(after_help = shelf::EXAMPLE)]
+    Catalog {
+        /// A bundle, or `pack:NAME` [default: all]
+        name: Option<String>,
+    },
+    /// Turn what agents asked for into services
+    #[command(after_help = suggest::EXAMPLE)]
+    Suggest(suggest::Options),
     /// Make a service, or replace it
     #[command(after_help = SET_EXAMPLE)]
     Set {
@@ -163,9 +182,27 @@ impl Surface {
     }
 }
 
+/// What needs no control.
+pub(super) fn run_alone(act: &Act, out: Output) -> Option<Result<()>> {
+    match act {
+        Act::Catalog { name } => Some(shelf::show(name.as_deref(), out)),
+        Act::List { .. }
+        | Act::Add(_)
+        | Act::Suggest(_)
+        | Act::Set { .. }
+        | Act::Get { .. }
+        | Act::Enable { .. }
+        | Act::Disable { .. }
+        | Act::Delete { .. } => None,
+    }
+}
+
 pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
     let (client, out) = (&context.client, context.out);
     match act {
+        Act::Add(options) => add::run(&options, context).await,
+        Act::Catalog { name } => shelf::show(name.as_deref(), out),
+        Act::Suggest(options) => suggest::run(&options, context).await,
         Act::List { vault, limit } => {
             let path = in_vault(context, vault.name(context), &["services"]);
             let mut services = client.list(&path, "services", &[], limit.limit).await?;

@@ -20,6 +20,7 @@
 
 mod support;
 mod base_url;
+mod catalog;
 mod clients;
 mod echoes;
 mod faults;

@@ -24,6 +24,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct Setup {
     /// `deny` or `observe`; empty is `deny`.
     pub(crate) mode: &'static str,
+    /// More names that lead to the upstream.
+    pub(crate) hosts: Vec<String>,
     /// Extra lines for the gateway's configuration.
     pub(crate) gateway: String,
     /// Environment of the gateway.
@@ -95,7 +97,7 @@ impl Cluster {
         std::fs::set_permissions(dir.path(), mode).unwrap();
         let ports = Ports::free();
         let git_password = format!("canary-git-{}", uuid::Uuid::new_v4().simple());
-        let upstreams = start_upstreams(dir.path(), ports, &git_password).await;
+        let upstreams = start_upstreams(dir.path(), ports, &git_password, &setup.hosts).await;
         let control = start_control(dir.path(), ports, "control", None).await;
         let operator = read_key(&dir.path().join("control/operator.key")).await;
         let api = Api::new(ports.api, &operator).await;
@@ -315,7 +317,12 @@ impl Cluster {
     }
 }
 
-async fn start_upstreams(dir: &Path, ports: Ports, git_password: &str) -> [Process; 2] {
+async fn start_upstreams(
+    dir: &Path,
+    ports: Ports,
+    git_password: &str,
+    more: &[String],
+) -> [Process; 2] {
     let folder = dir.join("upstream");
     std::fs::create_dir_all(folder.join("git")).unwrap();
     let common = |port: u16, folder: &Path| {
@@ -327,6 +334,7 @@ async fn start_upstreams(dir: &Path, ports: Ports, git_password: &str) -> [Proce
     };
     let mut arguments = common(ports.https, &folder);
     arguments.extend(["api", "git", "other", "plain"].map(|name| format!("--name={name}.up.test")));
+    arguments.extend(more.iter().map(|name| format!("--name={name}")));
     arguments.extend([
         format!("--plain-port={}", ports.http),
         format!("--raw-port={}", ports.malformed),
@@ -390,12 +398,16 @@ async fn start_gateway(dir: &Path, ports: Ports, setup: &Setup, join: &str) -> P
     let file = dir.join("gateway.toml");
     // A restarted gateway keeps the configuration of its first start.
     if !join.is_empty() {
+        let more = setup.hosts.iter();
+        let more: String = more
+            .map(|name| format!("{name:?} = [\"127.0.0.1\"]\n"))
+            .collect();
         let config = format!(
             "data_dir = {:?}\njoin = {join:?}\nname = \"gw1\"\n[proxy]\nlisten = [\"127.0.0.1:{}\"]\n[admin]\n\
              listen = \"127.0.0.1:{}\"\n[upstream]\nextra_roots = [{:?}]\n[upstream.hosts]\n\
              \"api.up.test\" = [\"127.0.0.1\"]\n\"git.up.test\" = [\"127.0.0.1\"]\n\
              \"plain.up.test\" = [\"127.0.0.1\"]\n\"other.up.test\" = [\"127.0.0.2\", \"127.0.0.1\"]\n\
-             \"private.up.test\" = [\"10.0.0.1\"]\n[log]\nlevel = \"trace\"\n{}",
+             \"private.up.test\" = [\"10.0.0.1\"]\n{more}[log]\nlevel = \"trace\"\n{}",
             dir.join("gateway").display().to_string(),
             ports.proxy,
             ports.gateway_admin,

@@ -49,6 +49,15 @@ const LINES: &[&str] = &[
     "sortie service list --vault payments",
     "sortie service get github",
     "sortie service delete github --yes",
+    "sortie service catalog",
+    "sortie service catalog github",
+    "sortie service catalog pack:npm --output json",
+    "sortie service delete git --yes",
+    "sortie service add github",
+    "sortie service add openai --credential-file openai.key --vault payments",
+    "sortie service add pack:npm pack:github-read",
+    "sortie service suggest",
+    "sortie service suggest --vault payments --since 7d -o json",
     "sortie agent create builder --key-file builder.key",
     "sortie agent list",
     "sortie grant set builder --vault payments --role user",
@@ -98,11 +107,13 @@ const NOT_EXAMPLES: &[&str] = &[
     "sortie vault update payments --enabled true",
     "sortie grant set builder",
     "sortie grant set dev-agent --vault payments",
+    "sortie service delete git --yes",
 ];
 
 /// What the lines find in their folder.
 const FILES: &[(&str, &str)] = &[
     ("key.txt", "a-value-of-some-length\n"),
+    ("openai.key", "sk-proj-of-nobody-0123456789\n"),
     ("api.key", "sortie_key_of_another_cluster\n"),
     ("edge.key", "sortie_key_of_a_third\n"),
     (

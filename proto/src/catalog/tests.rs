@@ -356,3 +356,24 @@ fn mistakes_are_refused() {
         assert!(check(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn the_documents_list_every_bundle_and_pack() {
+    let text = include_str!("../../../docs/catalog.md");
+    for bundle in bundles() {
+        let row = format!("| `{}` |", bundle.name);
+        let row = text.lines().find(|line| line.starts_with(&row));
+        let row = row.unwrap_or_else(|| panic!("{} is not in docs/catalog.md", bundle.name));
+        for needed in &bundle.credentials {
+            assert!(row.contains(&format!("`{}`", needed.name)), "{row}");
+        }
+    }
+    for pack in packs() {
+        let row = format!("| `pack:{}` |", pack.name);
+        assert!(
+            text.contains(&row),
+            "{} is not in docs/catalog.md",
+            pack.name
+        );
+    }
+}

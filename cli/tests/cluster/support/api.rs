@@ -70,6 +70,11 @@ impl Api {
         &self.owner
     }
 
+    /// Where control is.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// The same API at another control.
     pub(crate) fn at(&self, port: u16) -> Self {
         Self {
