@@ -4,6 +4,7 @@ use clap::{Args as Group, Parser, Subcommand};
 
 use crate::dev;
 use crate::env;
+use crate::import;
 use crate::manual;
 use crate::output::Format;
 use crate::profile;
@@ -23,6 +24,7 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   sortie dev                                       the whole cluster on this machine
+  sortie import --dry-run                          which secrets lie around here
   sortie service add github                        everything that GitHub's clients need
   sortie run -- curl https://api.github.com/user   a command that holds no token
 
@@ -63,6 +65,9 @@ pub(crate) enum Command {
     /// Print the environment of a session, for what is started elsewhere: a shell, a container, a pod
     #[command(after_help = env::EXAMPLE)]
     Env(env::Options),
+    /// Move the secrets of files and of the environment into a vault
+    #[command(after_help = import::EXAMPLE)]
+    Import(import::Options),
     #[command(flatten)]
     Verb(Verb),
     /// Profiles: several clusters, each by a name

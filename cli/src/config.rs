@@ -193,7 +193,7 @@ pub(crate) fn dev_folder() -> Result<PathBuf> {
     Ok(folder("XDG_DATA_HOME", ".local/share")?.join("dev"))
 }
 
-/// Where files stand that outlive a command and can be made again.
+/// Where files stand that outlive a command.
 ///
 /// # Errors
 /// [`Error::Config`] without a home.
@@ -201,11 +201,16 @@ pub(crate) fn state_folder() -> Result<PathBuf> {
     folder("XDG_STATE_HOME", ".local/state")
 }
 
-fn folder(variable_name: &str, under_home: &str) -> Result<PathBuf> {
+/// A folder of the user's: what a variable names, or a place under the home.
+pub(crate) fn user_folder(variable_name: &str, under_home: &str) -> Option<PathBuf> {
     variable(variable_name)
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
         .or_else(|| variable("HOME").map(|home| Path::new(&home).join(under_home)))
+}
+
+fn folder(variable_name: &str, under_home: &str) -> Result<PathBuf> {
+    user_folder(variable_name, under_home)
         .map(|base| base.join("sortie"))
         .ok_or_else(|| Error::Config(format!("neither {variable_name} nor HOME is set")))
 }

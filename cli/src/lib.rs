@@ -1,5 +1,6 @@
 //! The `sortie` command: the whole cluster on one machine (`dev`), a command behind it (`run`) or what goes
-//! with one that is started elsewhere (`env`), and its administration over REST.
+//! with one that is started elsewhere (`env`), the secrets that lie around moved into it (`import`), and its
+//! administration over REST.
 //!
 //! Invariants: a secret is never an argument, since arguments show in `ps` and in the shell's history: values come
 //! from a prompt, from standard input or from a file. Only `config` reads the environment, only `output` prints,
@@ -14,6 +15,7 @@ mod config;
 mod dev;
 mod env;
 mod error;
+mod import;
 mod interrupt;
 mod manual;
 mod output;
@@ -71,6 +73,7 @@ async fn act(args: Args, out: Output) -> Result<ExitCode> {
             let context = config::connect(args.connection, out)?;
             Box::pin(env::run(options, &context)).await
         }
+        Command::Import(options) => Box::pin(import::run(&options, args.connection, out)).await,
         Command::Profile(act) => profile::run(act, args.connection, out),
         Command::Completions(options) => {
             manual::completions(&options, Args::command(), out);

@@ -15,6 +15,7 @@ mod watch;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
+use sortie_proto::catalog::Bundle;
 use sortie_proto::secret::Secret;
 
 use crate::config::Context;
@@ -155,6 +156,19 @@ pub(crate) fn credential_body(
     placeholder: Option<&str>,
 ) -> Value {
     credential::body(value, destinations, placeholder)
+}
+
+/// Where a credential of a bundle may be sent.
+pub(crate) fn bundle_destinations(bundle: &Bundle, credential: &str) -> Vec<Value> {
+    service::destinations(bundle, credential)
+}
+
+/// Reads `HOST` or `HOST:PORT`.
+///
+/// # Errors
+/// A sentence for the user.
+pub(crate) fn destination(text: &str) -> std::result::Result<Value, String> {
+    credential::destination(text)
 }
 
 /// The path of what a vault holds.

@@ -119,6 +119,10 @@ const EXPOSE: &[(&str, &str)] = &[
     ),
     ("cli/src/dev/seed.rs", "takes the demo value's fingerprint"),
     (
+        "cli/src/import/",
+        "moves what files hold, and keeps what puts it back",
+    ),
+    (
         "cli/src/run/environment.rs",
         "gives the command its session",
     ),

@@ -182,7 +182,7 @@ fn read_bounded(from: impl std::io::Read) -> std::io::Result<Secret> {
 }
 
 /// Reads `HOST` or `HOST:PORT`; an IPv6 address with a port stands in brackets.
-fn destination(text: &str) -> std::result::Result<Value, String> {
+pub(super) fn destination(text: &str) -> std::result::Result<Value, String> {
     let bare = text.parse::<std::net::Ipv6Addr>().is_ok();
     match text
         .rsplit_once(':')

@@ -4,6 +4,8 @@ mod add;
 mod shelf;
 mod suggest;
 
+pub(super) use self::add::destinations;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};

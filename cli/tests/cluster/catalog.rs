@@ -540,3 +540,56 @@ async fn what_was_seen_becomes_commands_that_work() {
     }
     stage.cluster.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_imported_is_used_through_its_placeholder() {
+    let stage = Stage::start().await;
+    let work = stage.files.path().join("work");
+    std::fs::create_dir(&work).unwrap();
+    let file = work.join(".env");
+    let value = &stage.values["OPENAI_API_KEY"];
+    std::fs::write(&file, format!("OPENAI_API_KEY=\"{value}\"\n")).unwrap();
+    let path = file.display().to_string();
+    let done = stage
+        .sortie(&["import", &path, "--yes", "--vault", "main"])
+        .await;
+    assert!(done.ok().contains("moved"), "{}", done.seen());
+    // The credential is there: nobody is asked for it.
+    let rows = stage.add("main", "openai").await;
+    assert!(
+        rows.contains(&(
+            "credential".to_owned(),
+            "OPENAI_API_KEY".to_owned(),
+            "kept".to_owned()
+        )),
+        "{rows:?}"
+    );
+    stage.move_to_upstream("main").await;
+
+    let text = std::fs::read_to_string(&file).unwrap();
+    let placeholder = text
+        .trim()
+        .strip_prefix("OPENAI_API_KEY=\"")
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap();
+    let session = stage.session("main").await;
+    let header = format!("Authorization: Bearer {placeholder}");
+    let url = stage.url("api.openai.com", "/v1/models");
+    stage
+        .cluster
+        .curl(&session, &["-H", &header, &url])
+        .await
+        .ok();
+    let seen = stage.cluster.recorded().pop().unwrap();
+    assert_eq!(
+        headers_named(&seen, "authorization"),
+        [format!("Bearer {value}").as_str()]
+    );
+
+    assert_eq!(stage.sortie(&["import", "--undo"]).await.code, 0);
+    assert_eq!(
+        std::fs::read_to_string(&file).unwrap(),
+        format!("OPENAI_API_KEY=\"{value}\"\n")
+    );
+    stage.cluster.finish().await;
+}

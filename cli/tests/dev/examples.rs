@@ -58,6 +58,12 @@ const LINES: &[&str] = &[
     "sortie service add pack:npm pack:github-read",
     "sortie service suggest",
     "sortie service suggest --vault payments --since 7d -o json",
+    "sortie import --dry-run",
+    "sortie import --yes",
+    "sortie import --list",
+    "sortie import --undo",
+    "sortie import --forget last",
+    "sortie import .env --yes --host INTERNAL_TOKEN=api.internal.example",
     "sortie agent create builder --key-file builder.key",
     "sortie agent list",
     "sortie grant set builder --vault payments --role user",
@@ -114,6 +120,10 @@ const NOT_EXAMPLES: &[&str] = &[
 const FILES: &[(&str, &str)] = &[
     ("key.txt", "a-value-of-some-length\n"),
     ("openai.key", "sk-proj-of-nobody-0123456789\n"),
+    (
+        ".env",
+        "GROQ_API_KEY=gsk_of_nobody_0123456789\nINTERNAL_TOKEN=0123456789abcdef\n",
+    ),
     ("api.key", "sortie_key_of_another_cluster\n"),
     ("edge.key", "sortie_key_of_a_third\n"),
     (
@@ -294,6 +304,7 @@ impl<'a> Shell<'a> {
         for name in [
             "XDG_CONFIG_HOME",
             "XDG_DATA_HOME",
+            "XDG_STATE_HOME",
             "SORTIE_API_KEY",
             "SORTIE_PROFILE",
         ] {

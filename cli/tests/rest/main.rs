@@ -1,6 +1,8 @@
 //! The program itself against a control that records what it is asked.
 
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod profiles;

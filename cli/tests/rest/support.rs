@@ -35,6 +35,11 @@ pub(crate) struct Control {
 
 impl Control {
     pub(crate) fn start(answers: Answers) -> Self {
+        Self::start_slow(answers, std::time::Duration::ZERO)
+    }
+
+    /// One that takes its time for each change.
+    pub(crate) fn start_slow(answers: Answers, patience: std::time::Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -43,7 +48,7 @@ impl Control {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (record, answers) = (Arc::clone(&record), Arc::clone(&given));
-                std::thread::spawn(move || serve(&stream.unwrap(), &record, &answers));
+                std::thread::spawn(move || serve(&stream.unwrap(), &record, &answers, patience));
             }
         });
         Self {
@@ -99,7 +104,12 @@ pub(crate) fn feed(mut command: Command, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn serve(stream: &TcpStream, record: &Mutex<Vec<Asked>>, answers: &Mutex<Answers>) {
+fn serve(
+    stream: &TcpStream,
+    record: &Mutex<Vec<Asked>>,
+    answers: &Mutex<Answers>,
+    patience: std::time::Duration,
+) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut head = Vec::new();
@@ -123,13 +133,19 @@ fn serve(stream: &TcpStream, record: &Mutex<Vec<Asked>>, answers: &Mutex<Answers
             found.unwrap_or_default()
         };
         let mut body = vec![0; field("content-length").parse().unwrap_or(0)];
-        reader.read_exact(&mut body).unwrap();
+        // A program that was killed leaves half a request.
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
         let line = head[0].trim_end_matches(" HTTP/1.1").to_owned();
         record.lock().unwrap().push(Asked {
             line: line.clone(),
             key: field("authorization"),
             body: String::from_utf8(body).unwrap(),
         });
+        if line.starts_with("PUT") {
+            std::thread::sleep(patience);
+        }
         let missing = (404, json!({"status": 404, "code": "not_found"}).to_string());
         let (status, answer) = answers
             .lock()

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use sortie_proto::catalog::{self, Needed};
 
 use self::files::Files;
+pub(in crate::verbs) use self::plan::destinations;
 use self::plan::{Held, Step, bundle_steps, pack_steps, text};
 use super::shelf;
 use crate::config::Context;

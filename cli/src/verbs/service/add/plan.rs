@@ -99,7 +99,7 @@ fn credential_steps(
 }
 
 /// Where a credential of a bundle may be sent: where the bundle's services send it.
-fn destinations(bundle: &Bundle, credential: &str) -> Vec<Value> {
+pub(in crate::verbs) fn destinations(bundle: &Bundle, credential: &str) -> Vec<Value> {
     let mut places: Vec<Value> = Vec::new();
     for entry in bundle.destinations(credential) {
         let mut place = json!({"host": entry.host.to_string()});

@@ -1,0 +1,136 @@
+//! The files that are looked at, read once and whole.
+
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use sortie_proto::secret::Secret;
+
+use super::format::{Format, Found};
+use crate::config;
+use crate::error::{Error, Result};
+use crate::output::Output;
+
+/// The longest file that is looked at, in bytes.
+const FILE_MAX: u64 = 1024 * 1024;
+
+/// A file with what was found in it.
+#[derive(Debug)]
+pub(crate) struct File {
+    /// Where it really is: links are followed, so that a link stays one.
+    pub(crate) path: PathBuf,
+    /// All of it.
+    pub(crate) content: Secret,
+    /// Its secrets, in order.
+    pub(crate) found: Vec<Found>,
+}
+
+/// The places where secrets usually are. What is not there, or cannot be read, is passed over.
+pub(crate) fn usual(out: Output) -> Vec<File> {
+    let mut paths = in_folder(Path::new("."));
+    if let Some(home) = config::variable("HOME").map(PathBuf::from) {
+        let names = [
+            ".npmrc",
+            ".netrc",
+            ".pypirc",
+            ".aws/credentials",
+            ".git-credentials",
+        ];
+        paths.extend(names.map(|name| home.join(name)));
+    }
+    if let Some(aws) = config::variable("AWS_SHARED_CREDENTIALS_FILE") {
+        paths.push(aws.into());
+    }
+    paths.extend(config::user_folder("GH_CONFIG_DIR", ".config/gh").map(|gh| gh.join("hosts.yml")));
+    if let Some(folder) = config::user_folder("XDG_CONFIG_HOME", ".config") {
+        paths.push(folder.join("gh/hosts.yml"));
+        paths.push(folder.join("git/credentials"));
+    }
+    let mut files = Vec::new();
+    for path in paths.iter().filter(|path| path.is_file()) {
+        match read(path) {
+            Ok(file) => push(&mut files, file),
+            Err(error) => out.note(&format!("passed over: {error}")),
+        }
+    }
+    files
+}
+
+/// The files that were named, and those in the folders that were named.
+///
+/// # Errors
+/// [`Error::File`] if one cannot be read, [`Error::Failed`] if what it holds is not known.
+pub(crate) fn named(paths: &[PathBuf], out: Output) -> Result<Vec<File>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let inside = in_folder(path);
+            if inside.is_empty() {
+                out.note(&format!("nothing to look at in {}", path.display()));
+            }
+            for path in inside {
+                push(&mut files, read(&path)?);
+            }
+        } else {
+            push(&mut files, read(path)?);
+        }
+    }
+    Ok(files)
+}
+
+/// A file that two ways lead to is one.
+fn push(files: &mut Vec<File>, file: File) {
+    if !files.iter().any(|known| known.path == file.path) {
+        files.push(file);
+    }
+}
+
+/// The files of a folder whose names say what they hold, in order.
+fn in_folder(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    let mut paths: Vec<_> = paths
+        .filter(|path| Format::of(path).is_some() && path.is_file())
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn read(path: &Path) -> Result<File> {
+    let failed = |source| Error::file("read", path, source);
+    let format = Format::of(path).ok_or_else(|| {
+        Error::failed(
+            format!("nobody knows how to look for secrets in {}", path.display()),
+            "Known are .env*, .npmrc, .netrc, .pypirc, .aws/credentials, hosts.yml and .git-credentials.",
+        )
+    })?;
+    let real = fs::canonicalize(path).map_err(failed)?;
+    let file = fs::File::open(&real).map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    let odd = |what: &str| {
+        Err(Error::failed(
+            format!("{} {what}", path.display()),
+            "It was left alone.",
+        ))
+    };
+    if about.len() > FILE_MAX {
+        return odd("has more than 1 MiB");
+    }
+    if about.nlink() > 1 {
+        // Replacing it would part the names.
+        return odd("has another name (a hard link)");
+    }
+    if real.to_str().is_none() {
+        return odd("has a name that is not UTF-8");
+    }
+    let mut content = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0) + 1);
+    file.take(FILE_MAX)
+        .read_to_end(&mut content)
+        .map_err(failed)?;
+    Ok(File {
+        path: real,
+        found: format.find(&content),
+        content: Secret::new(content),
+    })
+}
