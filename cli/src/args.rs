@@ -3,6 +3,7 @@
 use clap::{Args as Group, Parser, Subcommand};
 
 use crate::dev;
+use crate::doctor;
 use crate::env;
 use crate::import;
 use crate::manual;
@@ -62,6 +63,9 @@ pub(crate) enum Command {
     /// Run a command behind the gateway, with a session of its own
     #[command(after_help = run::EXAMPLE)]
     Run(run::Options),
+    /// Find out why traffic does not go through Sortie, and how to fix it
+    #[command(after_help = doctor::EXAMPLE)]
+    Doctor(doctor::Options),
     /// Print the environment of a session, for what is started elsewhere: a shell, a container, a pod
     #[command(after_help = env::EXAMPLE)]
     Env(env::Options),

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::Value;
 use sortie_proto::secret::Secret;
@@ -125,6 +125,18 @@ impl Client {
         }
         objects.truncate(limit);
         Ok(objects)
+    }
+
+    /// The `Date` of whatever is answered to a GET.
+    pub(crate) async fn date(&self, path: &[&str]) -> Result<Option<String>> {
+        let url = self.url(path, "")?;
+        let asked = self.http.get(url).send().await;
+        let answer = asked.map_err(|source| Error::Unreachable {
+            url: self.base().to_owned(),
+            source: source.without_url(),
+        })?;
+        let date = answer.headers().get(DATE);
+        Ok(date.and_then(|date| date.to_str().ok()).map(str::to_owned))
     }
 
     /// GET of a text, e.g. a certificate.

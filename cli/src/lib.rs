@@ -10,9 +10,11 @@
 //! the code of its command.
 
 mod args;
+mod certificate;
 mod client;
 mod config;
 mod dev;
+mod doctor;
 mod env;
 mod error;
 mod import;
@@ -68,6 +70,9 @@ async fn act(args: Args, out: Output) -> Result<ExitCode> {
         Command::Run(options) => {
             let context = config::connect(args.connection, out)?;
             return Box::pin(run::run(options, &context)).await;
+        }
+        Command::Doctor(options) => {
+            return Box::pin(doctor::run(options, args.connection, out)).await;
         }
         Command::Env(options) => {
             let context = config::connect(args.connection, out)?;

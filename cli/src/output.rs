@@ -206,6 +206,16 @@ impl Output {
         self.paint("2", text)
     }
 
+    /// Red, where there are colours.
+    pub(crate) fn red(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+
+    /// Yellow, where there are colours.
+    pub(crate) fn yellow(self, text: &str) -> String {
+        self.paint("33", text)
+    }
+
     /// Green, where there are colours.
     pub(crate) fn green(self, text: &str) -> String {
         self.paint("32", text)

@@ -14,7 +14,7 @@ pub(crate) mod trust;
 pub(crate) mod environment;
 mod vault;
 pub(crate) mod tools;
-mod shape;
+pub(crate) mod shape;
 mod git;
 mod child;
 mod summary;

@@ -119,6 +119,14 @@ const EXPOSE: &[(&str, &str)] = &[
     ),
     ("cli/src/dev/seed.rs", "takes the demo value's fingerprint"),
     (
+        "cli/src/doctor/environment.rs",
+        "reads the session out of the environment",
+    ),
+    (
+        "cli/src/doctor/gateway/tunnel.rs",
+        "shows the gateway the session",
+    ),
+    (
         "cli/src/import/",
         "moves what files hold, and keeps what puts it back",
     ),

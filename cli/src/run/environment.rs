@@ -80,7 +80,7 @@ impl Why {
 }
 
 /// Settings of tools that come before the variables of the proxy. Compared without regard to case, as npm does.
-const OTHER_PROXIES: [&str; 9] = [
+pub(crate) const OTHER_PROXIES: [&str; 9] = [
     "npm_config_proxy",
     "npm_config_https_proxy",
     "npm_config_noproxy",
