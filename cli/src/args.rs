@@ -10,6 +10,7 @@ use crate::manual;
 use crate::output::Format;
 use crate::profile;
 use crate::run;
+use crate::trust;
 use crate::verbs::Verb;
 
 /// A broker of credentials: agents hold none, and use them all the same.
@@ -66,6 +67,9 @@ pub(crate) enum Command {
     /// Find out why traffic does not go through Sortie, and how to fix it
     #[command(after_help = doctor::EXAMPLE)]
     Doctor(doctor::Options),
+    /// Put the tenant's authority into the stores that this machine's programs trust, or take it out
+    #[command(subcommand, after_help = trust::EXAMPLE)]
+    Trust(trust::Act),
     /// Print the environment of a session, for what is started elsewhere: a shell, a container, a pod
     #[command(after_help = env::EXAMPLE)]
     Env(env::Options),

@@ -190,7 +190,15 @@ pub(crate) fn dev_folder() -> Result<PathBuf> {
     if nix::unistd::geteuid().is_root() {
         return Ok(PathBuf::from("/var/lib/sortie/dev"));
     }
-    Ok(folder("XDG_DATA_HOME", ".local/share")?.join("dev"))
+    Ok(data_folder()?.join("dev"))
+}
+
+/// Where this user's own data is kept.
+///
+/// # Errors
+/// [`Error::Config`] without a home.
+pub(crate) fn data_folder() -> Result<PathBuf> {
+    folder("XDG_DATA_HOME", ".local/share")
 }
 
 /// Where files stand that outlive a command.

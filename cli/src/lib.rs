@@ -24,6 +24,7 @@ mod output;
 mod profile;
 mod run;
 mod tasks;
+mod trust;
 mod verbs;
 
 use std::process::ExitCode;
@@ -74,6 +75,7 @@ async fn act(args: Args, out: Output) -> Result<ExitCode> {
         Command::Doctor(options) => {
             return Box::pin(doctor::run(options, args.connection, out)).await;
         }
+        Command::Trust(act) => return Box::pin(trust::run(act, args.connection, out)).await,
         Command::Env(options) => {
             let context = config::connect(args.connection, out)?;
             Box::pin(env::run(options, &context)).await

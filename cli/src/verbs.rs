@@ -104,6 +104,12 @@ pub(crate) struct Sure {
 }
 
 impl Sure {
+    /// Of somebody who was asked already.
+    #[cfg(test)]
+    pub(crate) const fn yes() -> Self {
+        Self { yes: true }
+    }
+
     /// Asks, where there is somebody to ask.
     ///
     /// # Errors
