@@ -81,6 +81,7 @@ fn every_command_of_the_documents_can_be_parsed() {
     let documents = [
         include_str!("../../../README.md"),
         include_str!("../../../docs/services.md"),
+        include_str!("../../../docs/doctor.md"),
         include_str!("../../../docs/cli.md"),
         include_str!("../../../docs/run.md"),
         include_str!("../../../docs/catalog.md"),

@@ -22,6 +22,8 @@ mod support;
 mod base_url;
 mod catalog;
 mod clients;
+#[cfg(target_os = "linux")]
+mod doctor;
 mod echoes;
 mod faults;
 mod guide;
@@ -29,5 +31,6 @@ mod refusals;
 mod revocation;
 mod run;
 mod sdks;
+mod trust;
 mod ways;
 mod websocket;

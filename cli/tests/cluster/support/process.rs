@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
@@ -122,7 +123,7 @@ impl Process {
 }
 
 async fn poll_once() {
-    tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    tokio::time::sleep(Duration::from_millis(25)).await;
 }
 
 fn tail(text: &str) -> String {
@@ -164,7 +165,18 @@ pub(crate) async fn run(
     arguments: &[&str],
     env: &[(&str, &str)],
 ) -> Finished {
-    let child = Command::new(program)
+    let command = Command::new(program);
+    run_within(DEADLINE, dir, command, (arguments, env)).await
+}
+
+/// The same for a command that takes longer than others, e.g. because it compiles.
+pub(crate) async fn run_within(
+    deadline: Duration,
+    dir: &Path,
+    mut command: Command,
+    (arguments, env): (&[&str], &[(&str, &str)]),
+) -> Finished {
+    let child = command
         .args(arguments)
         .envs(env.iter().copied())
         .env_remove("SORTIE_API_KEY")
@@ -172,7 +184,7 @@ pub(crate) async fn run(
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(DEADLINE, child)
+    let output = tokio::time::timeout(deadline, child)
         .await
         .expect("the command ends in time")
         .unwrap();
