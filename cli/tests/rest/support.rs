@@ -188,6 +188,11 @@ pub(crate) fn for_run() -> Answers {
             credentials.to_string(),
         ),
         (
+            "GET /v1/tenants/-/vaults/default/services",
+            200,
+            json!({"services": []}).to_string(),
+        ),
+        (
             "POST /v1/tenants/-/sessions/ses_1:revoke",
             200,
             "{}".to_owned(),
