@@ -215,7 +215,7 @@ async fn request<B: Behind>(
         connect(frontend, tunnel, &head, caller, shutdown).await;
         return Next::Close;
     }
-    if is_probe(&head) {
+    if is_probe(head.method(), head.target()) && head.body().is_empty() {
         return probe(frontend, tunnel, &head).await;
     }
     absolute(frontend, tunnel, &head, caller, shutdown).await
@@ -223,8 +223,8 @@ async fn request<B: Behind>(
 
 /// `OPTIONS *` (RFC 9110, 9.3.7): asks nothing of anybody but this proxy. A relay shows a renewed token with it, so that
 /// what the session has open goes on, and finds out whether the session holds.
-fn is_probe(head: &Head) -> bool {
-    head.method() == "OPTIONS" && head.target() == "*" && head.body().is_empty()
+fn is_probe(method: &str, target: &str) -> bool {
+    method == "OPTIONS" && target == "*"
 }
 
 async fn probe<B: Behind>(frontend: &Frontend<B>, mut tunnel: Box<Tunnel>, head: &Head) -> Next {

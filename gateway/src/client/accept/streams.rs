@@ -168,6 +168,11 @@ impl<B: Behind> Shared<B> {
                 return self.refuse(&mut respond, refusal);
             }
         };
+        if super::is_probe(method, head.uri.path()) {
+            // Fails only on a stream that the client has given up.
+            let _sent = respond.send_response(held(), true);
+            return;
+        }
         let reset = Arc::new(Reset::default());
         let opened = match authority(&head) {
             Ok(authority) => {
@@ -210,6 +215,13 @@ impl<B: Behind> Shared<B> {
             let _sent = sending.send_data(answer.body().clone(), true);
         }
     }
+}
+
+/// The answer to who asks whether a session holds, where it does.
+fn held() -> http::Response<()> {
+    let mut answer = http::Response::new(());
+    *answer.status_mut() = http::StatusCode::NO_CONTENT;
+    answer
 }
 
 /// The authority of a CONNECT.
