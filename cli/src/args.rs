@@ -9,6 +9,7 @@ use crate::import;
 use crate::manual;
 use crate::output::Format;
 use crate::profile;
+use crate::relay;
 use crate::run;
 use crate::trust;
 use crate::verbs::Verb;
@@ -76,6 +77,9 @@ pub(crate) enum Command {
     /// Move the secrets of files and of the environment into a vault
     #[command(after_help = import::EXAMPLE)]
     Import(import::Options),
+    /// Hold a session beside an agent, renew it, and speak to the gateway for it
+    #[command(after_help = relay::EXAMPLE)]
+    Relay(relay::Options),
     #[command(flatten)]
     Verb(Verb),
     /// Profiles: several clusters, each by a name

@@ -105,6 +105,13 @@ impl Error {
         self.has_status(403)
     }
 
+    /// Whether control says that what it is asked to go on with is over.
+    pub(crate) fn is_over(&self) -> bool {
+        [404, 409, 412]
+            .iter()
+            .any(|status| self.has_status(*status))
+    }
+
     fn has_status(&self, status: u16) -> bool {
         matches!(self, Self::Problem(problem) if problem.status == status)
     }

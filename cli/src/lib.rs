@@ -22,6 +22,7 @@ mod interrupt;
 mod manual;
 mod output;
 mod profile;
+mod relay;
 mod run;
 mod tasks;
 mod trust;
@@ -87,6 +88,7 @@ async fn act(args: Args, out: Output) -> Result<ExitCode> {
             Ok(())
         }
         Command::Man(options) => manual::man(&options, Args::command(), out),
+        Command::Relay(options) => Box::pin(relay::run(options, args.connection, out)).await,
         Command::Verb(verb) => {
             if let Some(done) = verbs::run_alone(&verb, out) {
                 return done.map(|()| ExitCode::SUCCESS);

@@ -1,10 +1,9 @@
 //! `sortie run -- CMD`: a command behind the gateway, with a session of its own that ends with it.
 //!
-//! Invariants: the command holds a session token and placeholders, no credential and no key of Sortie. The folder with
-//! the certificates is private and goes when the command has ended; the session is revoked then. Standard input and
-//! output are the command's alone: what is said here goes to standard error.
-//! Deliberately not here: renewing (a process cannot be given a new environment), and confinement: a command that
-//! ignores the proxy reaches what the machine reaches, without credentials.
+//! Invariants: the command holds placeholders and the password of a relay in this process, no credential and no key of
+//! Sortie. The folder with the certificates is private and goes when the command has ended; the session is revoked then.
+//! Standard input and output are the command's alone: what is said here goes to standard error. A command that ignores
+//! the proxy reaches what the machine reaches, without credentials.
 //!
 //! Suggested reading order: [`plan`], [`session`], [`environment`], [`child`], [`summary`].
 
@@ -20,17 +19,23 @@ mod child;
 mod summary;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
+use sortie_proto::environment::Proxy;
+use sortie_proto::secret::Secret;
 
+use self::environment::{Composed, Way};
 use self::plan::{Place, Plan};
 use self::session::{Session, Terms, Wanted};
+use self::tools::Tools;
 use self::trust::Folder;
 use crate::config::{self, Context};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::relay;
 
 pub(crate) const EXAMPLE: &str = "\
 Examples:
@@ -56,6 +61,8 @@ pub(crate) struct Options {
     session: Terms,
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    reach: Reach,
     /// Show what would be done, and do nothing
     #[arg(long)]
     print: bool,
@@ -67,6 +74,28 @@ pub(crate) struct Options {
     command: Vec<OsString>,
 }
 
+/// How the command gets to the gateway, and what else it reaches.
+#[derive(Debug, Args)]
+struct Reach {
+    /// The authority of the gateway's certificate, for https:// [default: the system's roots]
+    #[arg(long, value_name = "FILE")]
+    gateway_ca: Option<PathBuf>,
+    /// Give the command the token itself, which ends after `--ttl`, and no relay that renews it
+    #[arg(long)]
+    no_relay: bool,
+}
+
+impl Reach {
+    /// The command's proxy, with words in the place of what is made later.
+    fn shown(&self, plan: &Plan) -> Result<(Proxy, Option<Secret>)> {
+        let word = |text: &str| Some(Secret::new(text.as_bytes().to_vec()));
+        if self.no_relay {
+            return Ok((plan.proxy().clone(), word("TOKEN")));
+        }
+        Ok((parse("127.0.0.1:0")?, word("PASSWORD")))
+    }
+}
+
 /// Runs the command and answers with its exit code.
 ///
 /// # Errors
@@ -75,7 +104,12 @@ pub(crate) async fn run(options: Options, context: &Context) -> Result<ExitCode>
     let wanted = Wanted::read(&options.session, context)?;
     let plan = Plan::make(&wanted, options.place, context).await?;
     if options.print {
-        plan.print(&wanted, &options.command, context)?;
+        let (proxy, password) = options.reach.shown(&plan)?;
+        let way = Way {
+            proxy: &proxy,
+            password: password.as_ref(),
+        };
+        plan.print(&wanted, &options.command, way, context)?;
         return Ok(ExitCode::SUCCESS);
     }
     let folder = Folder::temporary()?;
@@ -85,22 +119,61 @@ pub(crate) async fn run(options: Options, context: &Context) -> Result<ExitCode>
     tools.write(&folder)?;
 
     let session = wanted.obtain(context).await?;
-    let composed = plan.compose(
-        config::variables(),
-        plan.direct(&session.token),
-        (&path, &tools),
-    );
-    for note in plan.notes(&composed) {
-        context.out.note(&format!("sortie: {note}"));
-    }
+    let command = Prepared {
+        plan: &plan,
+        files: (&path, &tools),
+        command: &options.command,
+    };
     let started = Timestamp::now();
-    let ended = child::run(&options.command, composed.all()).await;
+    let ended = Box::pin(command.run(&session, &options.reach, context)).await;
     session.revoke(context).await;
     folder.close();
     if !options.quiet && ended.is_ok() {
         summarise(&session, started, context).await;
     }
     ended
+}
+
+/// A command with all that it needs but its way to the gateway.
+struct Prepared<'a> {
+    plan: &'a Plan,
+    /// Where the certificates are, and what stands beside them.
+    files: (&'a str, &'a Tools),
+    command: &'a [OsString],
+}
+
+impl Prepared<'_> {
+    /// Runs it beside a relay, or with the token itself.
+    async fn run(&self, session: &Session, reach: &Reach, context: &Context) -> Result<ExitCode> {
+        let proxy = self.plan.proxy();
+        let way = relay::Run {
+            token: &session.token,
+            source: session.source(context),
+            proxy: proxy.to_string(),
+            gateway_ca: reach.gateway_ca.as_deref(),
+        };
+        if reach.no_relay {
+            let composed = self.compose(proxy, Some(&session.token), context);
+            return child::run(self.command, composed.all()).await;
+        }
+        let (_relay, address, password) = Box::pin(way.beside(context)).await?;
+        let composed = self.compose(&parse(&address)?, Some(&password), context);
+        child::run(self.command, composed.all()).await
+    }
+
+    fn compose(&self, proxy: &Proxy, password: Option<&Secret>, context: &Context) -> Composed {
+        let way = Way { proxy, password };
+        let composed = self.plan.compose(config::variables(), way, self.files);
+        for note in self.plan.notes(&composed) {
+            context.out.note(&format!("sortie: {note}"));
+        }
+        composed
+    }
+}
+
+/// The URL of a relay.
+fn parse(address: &str) -> Result<Proxy> {
+    Proxy::parse(&format!("http://{address}")).map_err(|error| Error::Config(error.to_string()))
 }
 
 /// Says what happened. That it cannot be said is no failure of the command.

@@ -3,7 +3,9 @@
 //! Invariant: a [`Tasks`] that is dropped takes its tasks with it.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use hyper::rt::Executor;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -37,4 +39,38 @@ pub(crate) fn detached<T: Send + 'static>(
         .spawn(move || drop(sender.send(work())));
     drop(started);
     receiver
+}
+
+/// Tasks that start one another: each holds a handle, and [`Crew::end`] ends them all.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Crew(Arc<Mutex<Tasks>>);
+
+impl Crew {
+    /// Starts one.
+    pub(crate) fn start(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks(|tasks| tasks.start(task));
+    }
+
+    /// Ends all of them.
+    pub(crate) fn end(&self) {
+        // Taken out first: a task that is dropped may start another one on its way.
+        drop(self.tasks(std::mem::take));
+    }
+
+    fn tasks<T>(&self, act: impl FnOnce(&mut Tasks) -> T) -> T {
+        // Whoever panicked left a set of tasks that is still one.
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// So that hyper's own tasks have an owner too.
+impl<F> Executor<F> for Crew
+where
+    F: Future + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.start(async move {
+            let _ended = task.await;
+        });
+    }
 }

@@ -131,6 +131,18 @@ const EXPOSE: &[(&str, &str)] = &[
         "moves what files hold, and keeps what puts it back",
     ),
     (
+        "cli/src/relay/token.rs",
+        "puts the session into what is sent to the gateway",
+    ),
+    (
+        "cli/src/relay/serve.rs",
+        "reads the password that an agent shows",
+    ),
+    (
+        "cli/src/relay/listen.rs",
+        "makes the relay's password, and the URL with it",
+    ),
+    (
         "cli/src/run/environment.rs",
         "gives the command its session",
     ),

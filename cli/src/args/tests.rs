@@ -86,6 +86,7 @@ fn every_command_of_the_documents_can_be_parsed() {
         include_str!("../../../docs/run.md"),
         include_str!("../../../docs/catalog.md"),
         include_str!("../../../docs/import.md"),
+        include_str!("../../../docs/relay.md"),
     ];
     let lines: Vec<_> = documents
         .iter()

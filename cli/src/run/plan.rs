@@ -58,6 +58,11 @@ impl Plan {
         Tools::new(&self.vaults, folder, &self.keep)
     }
 
+    /// The gateway.
+    pub(crate) const fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
     /// The way to the gateway itself.
     pub(crate) const fn direct<'a>(&'a self, token: &'a Secret) -> Way<'a> {
         Way {
@@ -97,7 +102,7 @@ impl Plan {
         notes
     }
 
-    /// Shows it, without a token.
+    /// Shows it, with words in the place of what is made later.
     ///
     /// # Errors
     /// As printing.
@@ -105,12 +110,12 @@ impl Plan {
         &self,
         wanted: &Wanted,
         command: &[OsString],
+        way: Way<'_>,
         context: &Context,
     ) -> Result<()> {
         let folder = "FOLDER";
         let tools = self.tools(folder);
-        let token = Secret::new(b"TOKEN".to_vec());
-        let composed = self.compose(config::variables(), self.direct(&token), (folder, &tools));
+        let composed = self.compose(config::variables(), way, (folder, &tools));
         let files = [AUTHORITY, BUNDLE, STORE].into_iter();
         let shown = Shown {
             session: session(wanted),
@@ -192,7 +197,7 @@ impl Shown {
         );
         let set = self.composed.set.iter();
         list(
-            "variables that are set, TOKEN being the session's",
+            "variables that are set; TOKEN, PASSWORD and port 0 are known when it starts",
             &mut set.map(|(name, value)| format!("{name}={}", exposed(value))),
         );
         let removed = self.composed.removed.iter();

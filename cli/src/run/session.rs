@@ -2,7 +2,7 @@
 //!
 //! Invariant: only what was minted here is revoked here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,6 +16,7 @@ use crate::args;
 use crate::config::{self, Context};
 use crate::error::{Error, Result};
 use crate::output::cell;
+use crate::relay::Source;
 use crate::verbs::in_tenant;
 
 /// What the session may do, and for how long.
@@ -33,7 +34,7 @@ pub(crate) struct Terms {
     /// Only this service; may be repeated [default: all of its vaults]
     #[arg(long)]
     service: Vec<String>,
-    /// How long the session lasts at most
+    /// How long a token lasts; `run` and `relay` renew theirs
     #[arg(long, default_value = "1h", value_parser = args::seconds, value_name = "TIME")]
     ttl: u32,
     /// A label of the run; may be repeated
@@ -42,6 +43,7 @@ pub(crate) struct Terms {
     /// Use the session whose token stands in this file, and mint none [default: `SORTIE_SESSION`, a token]
     #[arg(
         long,
+        visible_alias = "session-file",
         value_name = "TOKEN-FILE",
         conflicts_with_all = ["vault", "agent", "user", "service", "label"]
     )]
@@ -59,6 +61,8 @@ pub(crate) struct Session {
     pub(crate) vaults: Vec<String>,
     /// Whether it was minted here.
     pub(crate) is_ours: bool,
+    /// Where somebody else writes its tokens to.
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// A session that is there, or one that can be minted.
@@ -82,7 +86,7 @@ impl Wanted {
     /// [`Error::Config`] for a token that is none, [`Error::File`].
     pub(crate) fn read(terms: &Terms, context: &Context) -> Result<Self> {
         if let Some(path) = &terms.session {
-            return given(&config::read_key(path)?).map(Self::Given);
+            return Session::of_file(path).map(Self::Given);
         }
         let named = !terms.vault.is_empty() || terms.agent.is_some();
         if let Some(token) = config::variable("SORTIE_SESSION").filter(|text| !text.is_empty())
@@ -134,6 +138,7 @@ impl Wanted {
                 ends: cell(&minted, "/expires_at"),
                 vaults,
                 is_ours: true,
+                file: None,
             }),
             _ => Err(Error::failed(
                 "control's answer holds no token",
@@ -143,7 +148,35 @@ impl Wanted {
     }
 }
 
+impl Terms {
+    /// The file of a session that somebody else minted.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.session.as_deref()
+    }
+}
+
 impl Session {
+    /// One that somebody else minted, and renews.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a token that is none, [`Error::File`].
+    pub(crate) fn of_file(path: &Path) -> Result<Self> {
+        let session = given(&config::read_key(path)?)?;
+        Ok(Self {
+            file: Some(path.to_owned()),
+            ..session
+        })
+    }
+
+    /// Where newer tokens of it come from: whoever minted it renews it.
+    pub(crate) fn source(&self, context: &Context) -> Source {
+        match &self.file {
+            Some(path) => Source::file(path, context.out),
+            None if self.is_ours => Source::control(context),
+            None => Source::Nobody,
+        }
+    }
+
     /// Ends it, if it was minted here.
     pub(crate) async fn revoke(&self, context: &Context) {
         if !self.is_ours {
@@ -188,6 +221,7 @@ fn given(token: &Secret) -> Result<Session> {
             .map(|vault| vault.id.to_string())
             .collect(),
         is_ours: false,
+        file: None,
     })
 }
 

@@ -107,7 +107,7 @@ async fn a_thousand_changes_from_eight_writers_with_one_killed_all_reach_the_gat
         cluster.path().join("second/root.key"),
     )
     .unwrap();
-    let mut second = start_control(cluster.path(), ports, "second", Some(url.trim())).await;
+    let mut second = start_control(cluster.path(), ports, "second", Some(url.trim()), &[]).await;
     let done = Arc::new(AtomicUsize::new(0));
     let writers: Vec<_> = (0..8)
         .map(|writer| {

@@ -28,6 +28,7 @@ mod echoes;
 mod faults;
 mod guide;
 mod refusals;
+mod relay;
 mod revocation;
 mod run;
 mod sdks;

@@ -30,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) gateway: String,
     /// Environment of the gateway.
     pub(crate) gateway_env: Vec<(String, String)>,
+    /// Environment of control.
+    pub(crate) control_env: Vec<(String, String)>,
 }
 
 /// A control, a gateway and an upstream, with one tenant, vault and agent.
@@ -98,7 +100,7 @@ impl Cluster {
         let ports = Ports::free();
         let git_password = format!("canary-git-{}", uuid::Uuid::new_v4().simple());
         let upstreams = start_upstreams(dir.path(), ports, &git_password, &setup.hosts).await;
-        let control = start_control(dir.path(), ports, "control", None).await;
+        let control = start_control(dir.path(), ports, "control", None, &setup.control_env).await;
         let operator = read_key(&dir.path().join("control/operator.key")).await;
         let api = Api::new(ports.api, &operator).await;
         let join = api.join().await;
@@ -291,7 +293,7 @@ impl Cluster {
     }
 
     pub(crate) async fn restart_control(&mut self) {
-        self.control = start_control(self.dir.path(), self.ports, "control", None).await;
+        self.control = start_control(self.dir.path(), self.ports, "control", None, &[]).await;
     }
 
     /// Stops everything and searches what it left behind.
@@ -367,6 +369,7 @@ pub(crate) async fn start_control(
     ports: Ports,
     name: &str,
     database_url: Option<&str>,
+    env: &[(String, String)],
 ) -> Process {
     let database = database_url.map_or_else(String::new, |url| format!("database_url = {url:?}\n"));
     let Ports {
@@ -388,7 +391,7 @@ pub(crate) async fn start_control(
         name,
         "sortie-control",
         &["--config".to_owned(), file.display().to_string()],
-        &[],
+        env,
     );
     process.wait_until_ready(ports.control_admin).await;
     process

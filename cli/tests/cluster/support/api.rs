@@ -171,11 +171,23 @@ impl Api {
 
     /// All audit entries of brokered requests, over all pages.
     pub(crate) async fn audit(&self) -> Vec<Value> {
+        self.entries("request").await
+    }
+
+    /// How often an admin's act is in the audit log.
+    pub(crate) async fn acts(&self, action: &str) -> usize {
+        let entries = self.entries("admin").await;
+        entries
+            .iter()
+            .filter(|entry| entry["action"] == action)
+            .count()
+    }
+
+    async fn entries(&self, kind: &str) -> Vec<Value> {
         let mut entries = Vec::new();
         let mut token = String::new();
         loop {
-            let path =
-                format!("/v1/tenants/-/audit?kind=request&page_size=1000&page_token={token}");
+            let path = format!("/v1/tenants/-/audit?kind={kind}&page_size=1000&page_token={token}");
             let page = self.get(&path).await;
             entries.extend(page["entries"].as_array().unwrap().iter().cloned());
             token = page["next_page_token"]
