@@ -80,6 +80,10 @@ pub(crate) enum Command {
     /// Hold a session beside an agent, renew it, and speak to the gateway for it
     #[command(after_help = relay::EXAMPLE)]
     Relay(relay::Options),
+    /// A step of `run --isolate`
+    #[cfg(target_os = "linux")]
+    #[command(name = "__inside", hide = true, after_help = run::isolate::inside::EXAMPLE)]
+    Inside(run::isolate::inside::Options),
     #[command(flatten)]
     Verb(Verb),
     /// Profiles: several clusters, each by a name

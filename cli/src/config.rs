@@ -209,6 +209,26 @@ pub(crate) fn state_folder() -> Result<PathBuf> {
     folder("XDG_STATE_HOME", ".local/state")
 }
 
+/// Where keys of Sortie are, as far as this process knows: what a command that is isolated is not shown.
+pub(crate) fn private_paths() -> Vec<PathBuf> {
+    let profiles = profiles_path().ok();
+    let listed = profiles.as_deref().map(read_profiles);
+    let profiled = listed.and_then(Result::ok).map(|file| file.profiles);
+    let keys = profiled
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, profile)| profile.key_file);
+    let named = variable("SORTIE_API_KEY_FILE").map(PathBuf::from);
+    let folder = profiles
+        .as_deref()
+        .and_then(Path::parent)
+        .map(Path::to_owned);
+    keys.chain(named)
+        .chain(folder)
+        .chain(dev_folder().ok())
+        .collect()
+}
+
 /// A folder of the user's: what a variable names, or a place under the home.
 pub(crate) fn user_folder(variable_name: &str, under_home: &str) -> Option<PathBuf> {
     variable(variable_name)

@@ -88,6 +88,8 @@ async fn act(args: Args, out: Output) -> Result<ExitCode> {
             Ok(())
         }
         Command::Man(options) => manual::man(&options, Args::command(), out),
+        #[cfg(target_os = "linux")]
+        Command::Inside(options) => return run::isolate::inside::run(&options),
         Command::Relay(options) => Box::pin(relay::run(options, args.connection, out)).await,
         Command::Verb(verb) => {
             if let Some(done) = verbs::run_alone(&verb, out) {

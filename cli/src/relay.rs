@@ -18,6 +18,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 use sortie_proto::secret::Secret;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::gateway::{Gateway, Trust};
@@ -136,6 +137,14 @@ impl Run<'_> {
         let (password, same) = listen::passwords();
         let relay = self.start(listener, Some(password), context)?;
         Ok((relay, address, same))
+    }
+
+    /// Starts a relay that asks nobody for a password: its listener is one that only the command can reach.
+    ///
+    /// # Errors
+    /// Whatever keeps it from starting.
+    pub(crate) fn behind(self, listener: TcpListener, context: &Context) -> Result<Relay> {
+        self.start(Listener::Port(listener), None, context)
     }
 
     fn start(

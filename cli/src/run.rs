@@ -3,9 +3,9 @@
 //! Invariants: the command holds placeholders and the password of a relay in this process, no credential and no key of
 //! Sortie. The folder with the certificates is private and goes when the command has ended; the session is revoked then.
 //! Standard input and output are the command's alone: what is said here goes to standard error. A command that ignores
-//! the proxy reaches what the machine reaches, without credentials.
+//! the proxy reaches what the machine reaches, without credentials, unless it is isolated.
 //!
-//! Suggested reading order: [`plan`], [`session`], [`environment`], [`child`], [`summary`].
+//! Suggested reading order: [`plan`], [`session`], [`environment`], [`child`], [`summary`]; then `isolate`.
 
 pub(crate) mod plan;
 pub(crate) mod session;
@@ -16,10 +16,12 @@ pub(crate) mod tools;
 pub(crate) mod shape;
 mod git;
 mod child;
+#[cfg(target_os = "linux")]
+pub(crate) mod isolate;
 mod summary;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -43,6 +45,7 @@ Examples:
   sortie run --vault payments --ttl 8h --label run=42 -- python3 agent.py
   sortie run --print -- claude
   sortie run --quiet -- npx -y @modelcontextprotocol/server-github
+  sortie run --isolate -- python3 agent.py
 
 The command finds the gateway in HTTPS_PROXY, what to trust in SSL_CERT_FILE and the like, and a placeholder for each \
 credential of the vault in a variable of the credential's name. Other secrets that stand in the environment are left \
@@ -83,12 +86,32 @@ struct Reach {
     /// Give the command the token itself, which ends after `--ttl`, and no relay that renews it
     #[arg(long)]
     no_relay: bool,
+    /// On Linux: let the command reach nothing but the gateway, in namespaces of its own
+    #[cfg(target_os = "linux")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "auto",
+        conflicts_with = "no_relay"
+    )]
+    isolate: Option<isolate::How>,
+    /// A file or folder that an isolated command is not shown; may be repeated
+    #[cfg(target_os = "linux")]
+    #[arg(long, value_name = "PATH", requires = "isolate")]
+    hide: Vec<PathBuf>,
 }
 
 impl Reach {
     /// The command's proxy, with words in the place of what is made later.
     fn shown(&self, plan: &Plan) -> Result<(Proxy, Option<Secret>)> {
         let word = |text: &str| Some(Secret::new(text.as_bytes().to_vec()));
+        #[cfg(target_os = "linux")]
+        if self.isolate.is_some() {
+            return Ok((isolate::proxy()?, None));
+        }
         if self.no_relay {
             return Ok((plan.proxy().clone(), word("TOKEN")));
         }
@@ -143,7 +166,7 @@ struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
-    /// Runs it beside a relay, or with the token itself.
+    /// Runs it alone with a relay, beside one, or with the token itself.
     async fn run(&self, session: &Session, reach: &Reach, context: &Context) -> Result<ExitCode> {
         let proxy = self.plan.proxy();
         let way = relay::Run {
@@ -152,6 +175,17 @@ impl Prepared<'_> {
             proxy: proxy.to_string(),
             gateway_ca: reach.gateway_ca.as_deref(),
         };
+        #[cfg(target_os = "linux")]
+        if let Some(how) = reach.isolate {
+            let composed = self.compose(&isolate::proxy()?, None, context);
+            let isolation = isolate::Isolation {
+                how,
+                hide: &reach.hide,
+                folder: Path::new(self.files.0),
+            };
+            let command = (self.command, composed.all());
+            return Box::pin(isolation.run(command, way, context)).await;
+        }
         if reach.no_relay {
             let composed = self.compose(proxy, Some(&session.token), context);
             return child::run(self.command, composed.all()).await;

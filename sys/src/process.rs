@@ -12,6 +12,18 @@ use std::process::Command;
 /// Source: `prctl(2)`, `PR_SET_PDEATHSIG`.
 #[cfg(target_os = "linux")]
 pub fn die_with_parent(command: &mut Command) {
+    end_with_parent(command, libc::SIGTERM);
+}
+
+/// The same with SIGKILL: for the first process of a PID namespace, to which SIGTERM means nothing, and for one that
+/// leaves signals to its children.
+#[cfg(target_os = "linux")]
+pub fn be_killed_with_parent(command: &mut Command) {
+    end_with_parent(command, libc::SIGKILL);
+}
+
+#[cfg(target_os = "linux")]
+fn end_with_parent(command: &mut Command, signal: libc::c_int) {
     use std::io;
     use std::os::unix::process::CommandExt;
 
@@ -19,12 +31,13 @@ pub fn die_with_parent(command: &mut Command) {
     let parent = unsafe { libc::getpid() };
     let ask = move || {
         // SAFETY: PR_SET_PDEATHSIG reads one integer and touches no memory of ours.
-        if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } != 0 {
+        if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        // The parent may have died before prctl: then nobody would ever send the signal.
+        // The parent may have died before prctl: then nobody would ever send the signal. A parent outside of the
+        // child's PID namespace shows as 0.
         // SAFETY: getppid takes nothing and cannot fail.
-        if unsafe { libc::getppid() } != parent {
+        if !matches!(unsafe { libc::getppid() }, found if found == parent || found == 0) {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
         Ok(())

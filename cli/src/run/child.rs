@@ -43,10 +43,22 @@ pub(super) async fn run(
         }
         Err(source) => return Err(Error::system("start the command", source)),
     };
+    follow(&mut child, None, &mut signals).await
+}
+
+/// Waits for the child, and sends it what we are sent; or the command that is behind it.
+///
+/// # Errors
+/// [`Error::System`] if it cannot be waited for.
+pub(super) async fn follow(
+    child: &mut Child,
+    command: Option<Pid>,
+    signals: &mut Signals,
+) -> Result<ExitCode> {
     let ended = loop {
         tokio::select! {
             ended = child.wait() => break ended,
-            caught = signals.next() => forward(&child, caught),
+            caught = signals.next() => forward(child, command, caught),
         }
     };
     ended
@@ -59,14 +71,14 @@ fn missing(program: &OsString, code: u8, why: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn forward(child: &Child, signal: Signal) {
+fn forward(child: &Child, command: Option<Pid>, signal: Signal) {
     let at_terminal = std::io::stdin().is_terminal();
     if at_terminal && matches!(signal, Signal::SIGINT | Signal::SIGQUIT) {
         return;
     }
     // No id means that it was waited for: there is nobody to tell.
     if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
-        let _ = kill(Pid::from_raw(id), signal);
+        let _ = kill(command.unwrap_or_else(|| Pid::from_raw(id)), signal);
     }
 }
 
@@ -79,10 +91,12 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
-struct Signals(Vec<(tokio::signal::unix::Signal, Signal)>);
+/// The signals that are sent on.
+pub(super) struct Signals(Vec<(tokio::signal::unix::Signal, Signal)>);
 
 impl Signals {
-    fn catch() -> Result<Self> {
+    /// Catches them from here on.
+    pub(super) fn catch() -> Result<Self> {
         let wanted = [
             (SignalKind::interrupt(), Signal::SIGINT),
             (SignalKind::terminate(), Signal::SIGTERM),

@@ -27,6 +27,8 @@ mod doctor;
 mod echoes;
 mod faults;
 mod guide;
+#[cfg(target_os = "linux")]
+mod isolate;
 mod refusals;
 mod relay;
 mod revocation;

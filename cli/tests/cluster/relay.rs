@@ -12,7 +12,7 @@ use super::support::process::{self, Process};
 use super::support::{Cluster, DEADLINE, Finished, Setup, free_port, poll};
 
 /// What `sortie` finds in its environment: the test's control and gateway, and the owner's key in a file.
-fn surroundings(cluster: &Cluster) -> Vec<(String, String)> {
+pub(super) fn surroundings(cluster: &Cluster) -> Vec<(String, String)> {
     let key = cluster.path().join("owner.key");
     fs::write(&key, cluster.api.owner()).unwrap();
     let home = cluster.path().join("home");

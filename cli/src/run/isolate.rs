@@ -1,0 +1,298 @@
+//! `sortie run --isolate`: the command in user, network, mount, PID and IPC namespaces of its own, whose only way out is
+//! the relay. bubblewrap makes them where it is installed, and this program otherwise.
+//!
+//! Invariants: the network holds a loopback and the relay's listener on it, and nothing else; the relay itself runs
+//! outside. What the parent's Unix sockets stand in (temporary folders, `/run`) is empty and private, and sockets that
+//! stand elsewhere are covered; abstract ones are of the network. Keys and profiles of Sortie are covered.
+//! Deliberately not here: files. The home folder is there and can be written, so that an agent can do its work.
+
+mod handover;
+pub(crate) mod inside;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use nix::unistd::{Gid, geteuid, getgroups};
+use sortie_proto::environment::Proxy;
+use tokio::net::TcpListener;
+use tokio::process::Child;
+
+use self::handover::{Handover, Met, PORT};
+use self::inside::View;
+use super::child::{self, Signals};
+use crate::config::{self, Context};
+use crate::error::{Error, Result};
+use crate::relay;
+
+/// Who makes the namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum How {
+    /// bubblewrap where it is installed, and plain namespaces otherwise
+    Auto,
+    /// bubblewrap
+    Bwrap,
+    /// This program
+    Namespaces,
+}
+
+/// How long namespaces and mounts may take.
+const SET_UP_DEADLINE: Duration = Duration::from_secs(20);
+/// Folders that everybody's sockets stand in.
+const SHARED: [&str; 5] = ["/tmp", "/var/tmp", "/run", "/var/run", "/dev/shm"];
+
+/// The command's proxy, which asks for no password, since nobody else is there.
+///
+/// # Errors
+/// None that a port of ours has.
+pub(super) fn proxy() -> Result<Proxy> {
+    super::parse(&format!("127.0.0.1:{PORT}"))
+}
+
+/// How a command is isolated.
+#[derive(Debug)]
+pub(super) struct Isolation<'a> {
+    /// Who makes the namespaces.
+    pub(super) how: How,
+    /// What else is covered.
+    pub(super) hide: &'a [PathBuf],
+    /// Where the files are that the command's environment names.
+    pub(super) folder: &'a Path,
+}
+
+/// A command and its environment.
+type Line<'a, E> = (&'a [OsString], E);
+
+impl Isolation<'_> {
+    /// Runs the command to its end, as [`child::run`] does.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being started; what the system forbids comes with what would allow it.
+    pub(super) async fn run(
+        &self,
+        command: Line<'_, impl Iterator<Item = (OsString, OsString)>>,
+        way: relay::Run<'_>,
+        context: &Context,
+    ) -> Result<ExitCode> {
+        let mut signals = Signals::catch()?;
+        let handover = Handover::open()?;
+        let view = view(&[handover.folder(), self.folder], self.hide)?;
+        let mut child = self.start(command, (&handover, view))?;
+        let (met, listener) = met(handover, &mut child).await?;
+        let _relay = way.behind(listener, context)?;
+        let command = met.go().await?;
+        child::follow(&mut child, Some(command), &mut signals).await
+    }
+
+    fn start(
+        &self,
+        (command, environment): Line<'_, impl Iterator<Item = (OsString, OsString)>>,
+        (handover, view): (&Handover, View),
+    ) -> Result<Child> {
+        let program =
+            std::env::current_exe().map_err(|source| Error::system("find this program", source))?;
+        let found = find_bwrap();
+        let line = match (self.how, found) {
+            (How::Auto | How::Bwrap, Some(bwrap)) => bubblewrap(&bwrap, &program, &view)?,
+            (How::Bwrap, None) => {
+                return Err(Error::failed(
+                    "bubblewrap (bwrap) is not installed",
+                    "Install it, or pass --isolate=namespaces.",
+                ));
+            }
+            (How::Auto | How::Namespaces, _) => plain(&program, &view),
+        };
+        let mut started = std::process::Command::new(line.first().unwrap_or(&OsString::new()));
+        started
+            .args(line.iter().skip(1))
+            .arg("--handover")
+            .arg(handover.socket())
+            .arg("--")
+            .args(command)
+            .env_clear()
+            .envs(environment);
+        sortie_sys::process::be_killed_with_parent(&mut started);
+        tokio::process::Command::from(started)
+            .spawn()
+            .map_err(|source| Error::system("start what isolates the command", source))
+    }
+}
+
+/// What is private, what of that is kept, and what is covered.
+fn view(ours: &[&Path], hide: &[PathBuf]) -> Result<View> {
+    let here =
+        std::env::current_dir().map_err(|source| Error::system("find the folder", source))?;
+    let program = std::env::current_exe();
+    let program = program.map_err(|source| Error::system("find this program", source))?;
+    let named =
+        ["XDG_RUNTIME_DIR", "TMUX_TMPDIR"].map(|name| config::variable(name).map(PathBuf::from));
+    let shared = SHARED.map(PathBuf::from).into_iter();
+    // By their real paths: /var/run is a link to /run nearly everywhere.
+    let folders: BTreeSet<PathBuf> = shared
+        .chain(named.into_iter().flatten())
+        .filter_map(|path| path.canonicalize().ok())
+        .filter(|path| path.is_dir() && path.parent().is_some())
+        .collect();
+    let is_private = |path: &Path| folders.iter().any(|folder| path.starts_with(folder));
+    if folders.contains(&here) {
+        return Err(Error::failed(
+            format!(
+                "{} is shared with every program of this machine",
+                here.display()
+            ),
+            "Run the command from a folder of its own.",
+        ));
+    }
+    let kept = ours
+        .iter()
+        .map(|path| path.to_path_buf())
+        .chain([here, program]);
+    let keep: Vec<PathBuf> = kept.filter(|path| is_private(path)).collect();
+    let hidden = config::private_paths()
+        .into_iter()
+        .chain(hide.iter().cloned());
+    let mask: BTreeSet<PathBuf> = hidden
+        .chain(sockets())
+        .filter(|path| !ours.iter().any(|ours| path.starts_with(ours)))
+        .filter_map(|path| path.canonicalize().ok())
+        .filter(|path| !is_private(path) || keep.iter().any(|kept| path.starts_with(kept)))
+        .collect();
+    // What is inside of a folder that is covered is covered with it.
+    let outer = |path: &PathBuf| {
+        !mask
+            .iter()
+            .any(|other| other != path && path.starts_with(other))
+    };
+    Ok(View {
+        mask: mask.iter().filter(|path| outer(path)).cloned().collect(),
+        private: folders.into_iter().collect(),
+        keep,
+    })
+}
+
+/// The sockets that have a path, of those that this machine's programs listen at (unix(7)).
+fn sockets() -> Vec<PathBuf> {
+    let listed = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let paths = listed
+        .lines()
+        .filter_map(|line| line.find(" /").and_then(|at| line.get(at + 1..)));
+    let sockets = paths.map(PathBuf::from).filter(|path| {
+        path.symlink_metadata()
+            .is_ok_and(|found| found.file_type().is_socket())
+    });
+    sockets.filter(|path| is_reachable(path)).collect()
+}
+
+/// Whether a user without powers over others' files gets to it: inside, root has none. What cannot be reached cannot be
+/// covered either.
+fn is_reachable(path: &Path) -> bool {
+    let (user, groups) = (geteuid(), getgroups().unwrap_or_default());
+    path.ancestors().skip(1).all(|folder| {
+        folder.metadata().is_ok_and(|found| {
+            let group = groups.contains(&Gid::from_raw(found.gid()));
+            found.uid() == user.as_raw() || found.mode() & if group { 0o010 } else { 0o001 } != 0
+        })
+    })
+}
+
+fn find_bwrap() -> Option<PathBuf> {
+    let folders = config::variable("PATH")?;
+    std::env::split_paths(&folders)
+        .map(|folder| folder.join("bwrap"))
+        .find(|path| path.is_file())
+}
+
+fn plain(program: &Path, view: &View) -> Vec<OsString> {
+    let mut line: Vec<OsString> = vec![program.into(), "__inside".into(), "separate".into()];
+    for (name, paths) in [
+        ("--private", &view.private),
+        ("--keep", &view.keep),
+        ("--mask", &view.mask),
+    ] {
+        for path in paths {
+            line.extend([name.into(), path.into()]);
+        }
+    }
+    line
+}
+
+fn bubblewrap(bwrap: &Path, program: &Path, view: &View) -> Result<Vec<OsString>> {
+    let mut line: Vec<OsString> = vec![bwrap.into()];
+    // Root keeps its powers over these namespaces if it is not told otherwise.
+    let options = "--unshare-user --unshare-net --unshare-pid --unshare-ipc --die-with-parent --cap-drop ALL \
+                   --dev-bind / / --proc /proc";
+    line.extend(options.split(' ').map(OsString::from));
+    for folder in &view.private {
+        line.extend(["--tmpfs".into(), folder.into()]);
+    }
+    for path in &view.keep {
+        line.extend(["--bind".into(), path.into(), path.into()]);
+    }
+    for path in &view.mask {
+        if path.is_dir() {
+            line.extend(["--tmpfs".into(), path.into()]);
+        } else {
+            line.extend(["--ro-bind".into(), "/dev/null".into(), path.into()]);
+        }
+    }
+    let here =
+        std::env::current_dir().map_err(|source| Error::system("find the folder", source))?;
+    line.extend(["--chdir".into(), here.into(), "--".into(), program.into()]);
+    line.extend(["__inside", "become"].map(OsString::from));
+    Ok(line)
+}
+
+/// Waits until the command's network is there.
+async fn met(handover: Handover, child: &mut Child) -> Result<(Met, TcpListener)> {
+    let meeting = tokio::time::timeout(SET_UP_DEADLINE, handover.meet());
+    tokio::select! {
+        met = meeting => met.unwrap_or_else(|_elapsed| Err(Error::failed(
+            "the isolated command did not come up",
+            "Try again, or --isolate=namespaces.",
+        ))),
+        ended = child.wait() => {
+            drop(ended);
+            Err(Error::failed("the command cannot be isolated on this machine", hint()))
+        }
+    }
+}
+
+/// What forbids namespaces, as far as the system says.
+fn hint() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
+    let found = [
+        (
+            "/proc/sys/kernel/unprivileged_userns_clone",
+            "0",
+            "Allow user namespaces: `sysctl kernel.unprivileged_userns_clone=1`.",
+        ),
+        (
+            "/proc/sys/user/max_user_namespaces",
+            "0",
+            "Allow user namespaces: `sysctl user.max_user_namespaces=15000`.",
+        ),
+        (
+            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "AppArmor restricts user namespaces: install bubblewrap and its profile, or \
+             `sysctl kernel.apparmor_restrict_unprivileged_userns=0`.",
+        ),
+    ];
+    let named = found
+        .into_iter()
+        .find(|(path, value, _)| read(path).is_ok_and(|found| found == *value));
+    named.map_or_else(
+        || {
+            "What was refused stands above. In a container, it has to allow user namespaces and a /proc of one's own; \
+             without --isolate the command runs, and reaches what this machine reaches."
+                .to_owned()
+        },
+        |(_, _, next)| next.to_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests;
