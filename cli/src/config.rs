@@ -209,7 +209,8 @@ pub(crate) fn state_folder() -> Result<PathBuf> {
     folder("XDG_STATE_HOME", ".local/state")
 }
 
-/// Where keys of Sortie are, as far as this process knows: what a command that is isolated is not shown.
+/// Where keys of Sortie and records of imported secrets are, as far as this process knows: what a command that is isolated
+/// is not shown.
 pub(crate) fn private_paths() -> Vec<PathBuf> {
     let profiles = profiles_path().ok();
     let listed = profiles.as_deref().map(read_profiles);
@@ -226,6 +227,7 @@ pub(crate) fn private_paths() -> Vec<PathBuf> {
     keys.chain(named)
         .chain(folder)
         .chain(dev_folder().ok())
+        .chain(state_folder().ok())
         .collect()
 }
 
