@@ -110,6 +110,38 @@ fn authorizations(cluster: &Cluster, path: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_base_url_in_tls_needs_no_proxy_and_no_word_about_http_2() {
+    let secured = Secured::start().await;
+    let cluster = &secured.cluster;
+    let value = cluster.bearer_service().await;
+    let session = cluster.session().await;
+    let url = format!(
+        "https://127.0.0.1:{}/r/main/api/json/base",
+        cluster.ports.proxy
+    );
+    let (ca, key) = (
+        secured.ca().display().to_string(),
+        format!("x-api-key: {}", session.token),
+    );
+    let arguments = [
+        "-sS",
+        "-f",
+        "--noproxy",
+        "*",
+        "--cacert",
+        &ca,
+        "-H",
+        &key,
+        &url,
+    ];
+    let seen = cluster.run("curl", &arguments, &[]).await.ok();
+    assert!(!seen.contains(&session.token), "{seen}");
+    let authorized = authorizations(cluster, "/json/base");
+    assert_eq!(authorized, [format!("Bearer {value}")]);
+    secured.cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn curl_and_httpx_speak_tls_to_the_proxy() {
     let secured = Secured::start().await;
     let cluster = &secured.cluster;

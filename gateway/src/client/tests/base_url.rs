@@ -100,3 +100,18 @@ async fn in_the_clear_it_is_for_this_machine_unless_the_operator_says_otherwise(
     asked(&frontend, ELSEWHERE, &request).await;
     assert_eq!(frontend.behind.app.paths.lock().len(), 1);
 }
+
+#[tokio::test]
+async fn in_tls_it_is_for_everyone_who_offers_http_2_too() {
+    let (state, token) = signed();
+    let frontend = ways::secured(&state, |_| {});
+    let mut dialled = ways::dial_from(&frontend, b"\x02h2\x08http/1.1", ELSEWHERE).await;
+    let request = get("/r/main/api/x", &format!("x-api-key: {token}"));
+    dialled.stream.write_all(request.as_bytes()).await.unwrap();
+    // The proxy of these tests answers nothing, and closes.
+    let mut answer = Vec::new();
+    let _closed = dialled.stream.read_to_end(&mut answer).await;
+    let expect = ("/x".to_owned(), Some("/r/main/api".to_owned()));
+    assert_eq!(*frontend.behind.app.paths.lock(), [expect]);
+    assert!(frontend.behind.codes.lock().is_empty());
+}

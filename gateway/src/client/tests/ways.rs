@@ -1,5 +1,6 @@
 //! The proxy's port over TLS, with HTTP/1.1 and HTTP/2 in it.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 
 use boring::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode};
@@ -18,7 +19,10 @@ use crate::client::accept::secure::Secure;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A frontend whose port has a certificate; `change` changes it before it is shared.
-fn secured(state: &State, change: impl FnOnce(&mut Frontend<Recorder>)) -> Arc<Frontend<Recorder>> {
+pub(super) fn secured(
+    state: &State,
+    change: impl FnOnce(&mut Frontend<Recorder>),
+) -> Arc<Frontend<Recorder>> {
     let folder = tempfile::tempdir().unwrap();
     let pair = rcgen::generate_simple_self_signed(vec!["gateway.test".to_owned()]).unwrap();
     let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
@@ -33,23 +37,32 @@ fn secured(state: &State, change: impl FnOnce(&mut Frontend<Recorder>)) -> Arc<F
 }
 
 /// A connection to a frontend, up to its handshake.
-struct Dialled {
-    stream: SslStream<TcpStream>,
+pub(super) struct Dialled {
+    pub(super) stream: SslStream<TcpStream>,
     shaken: bool,
     served: JoinHandle<()>,
     stop: watch::Sender<bool>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "the test holds the task")]
 async fn dial(frontend: &Arc<Frontend<Recorder>>, alpn: &[u8]) -> Dialled {
+    dial_from(frontend, alpn, Ipv4Addr::LOCALHOST.into()).await
+}
+
+/// The same, from another address.
+#[expect(clippy::disallowed_methods, reason = "the test holds the task")]
+pub(super) async fn dial_from(
+    frontend: &Arc<Frontend<Recorder>>,
+    alpn: &[u8],
+    source: IpAddr,
+) -> Dialled {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
-    let (client, (server, source)) = (client.unwrap(), server.unwrap());
+    let (client, (server, _)) = (client.unwrap(), server.unwrap());
     let (stop, stopping) = watch::channel(false);
     let frontend = frontend.clone();
     let served =
-        tokio::spawn(async move { accept::serve(&frontend, server, source.ip(), stopping).await });
+        tokio::spawn(async move { accept::serve(&frontend, server, source, stopping).await });
     let mut context = SslContext::builder(SslMethod::tls()).unwrap();
     context.set_alpn_protos(alpn).unwrap();
     let mut ssl = Ssl::new(&context.build()).unwrap();
