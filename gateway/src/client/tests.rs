@@ -290,7 +290,9 @@ async fn probe(frontend: &Arc<Frontend<Recorder>>, token: &str) -> String {
     let address = listener.local_addr().unwrap();
     let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
     let (mut client, (server, source)) = (client.unwrap(), server.unwrap());
-    let request = format!("OPTIONS * HTTP/1.1\r\nProxy-Authorization: Bearer {token}\r\n\r\n");
+    let request = format!(
+        "OPTIONS * HTTP/1.1\r\nHost: g.test\r\nProxy-Authorization: Bearer {token}\r\n\r\n"
+    );
     let agent = async {
         client.write_all(request.as_bytes()).await.unwrap();
         client.shutdown().await.unwrap();
