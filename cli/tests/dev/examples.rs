@@ -48,6 +48,9 @@ const LINES: &[&str] = &[
     "sortie service list",
     "sortie service list --vault payments",
     "sortie service get github",
+    "sortie service enable github",
+    "sortie service set github --vault payments --host api.github.com",
+    "sortie service disable github --vault payments",
     "sortie service delete github --yes",
     "sortie service catalog",
     "sortie service catalog github",
@@ -110,6 +113,7 @@ const LINES: &[&str] = &[
 
 /// Lines that stand in no help, and that others need.
 const NOT_EXAMPLES: &[&str] = &[
+    "sortie service set github --vault payments --host api.github.com",
     "sortie vault update payments --enabled true",
     "sortie grant set builder",
     "sortie grant set dev-agent --vault payments",

@@ -117,8 +117,7 @@ fn set(table: &mut Table, keys: &[&str], value: Value) -> Result<(), ()> {
 }
 
 pub(super) fn check(mut raw: Raw) -> Result<Config, Invalid> {
-    let mut problems = Vec::new();
-    read_url(&mut raw, &mut problems);
+    let mut problems: Vec<String> = read_url(&mut raw).into_iter().collect();
     let mut address = |name: &str, text: Option<String>, default: SocketAddr| match text {
         None => default,
         Some(text) => text.parse().unwrap_or_else(|_not_an_address| {
@@ -190,18 +189,19 @@ fn check_proxy(url: Option<&str>, problems: &mut Vec<String>) -> Option<Proxy> {
     }
 }
 
-/// Takes the database's address out of its file, where a password is not seen by who may see the environment.
-fn read_url(raw: &mut Raw, problems: &mut Vec<String>) {
-    let Some(path) = &raw.database_url_file else {
-        return;
-    };
+/// Takes the database's address out of its file, where a password is not seen by who may see the environment. Answers
+/// with what is wrong.
+fn read_url(raw: &mut Raw) -> Option<String> {
+    let path = raw.database_url_file.as_ref()?;
     if raw.database_url.is_some() {
-        problems.push("database_url and database_url_file are both set".to_owned());
-        return;
+        return Some("database_url and database_url_file are both set".to_owned());
     }
     match std::fs::read_to_string(path) {
-        Ok(text) => raw.database_url = Some(text.trim().to_owned()),
-        Err(error) => problems.push(format!("database_url_file {}: {error}", path.display())),
+        Ok(text) => {
+            raw.database_url = Some(text.trim().to_owned());
+            None
+        }
+        Err(error) => Some(format!("database_url_file {}: {error}", path.display())),
     }
 }
 
