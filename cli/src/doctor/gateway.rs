@@ -185,13 +185,18 @@ fn explain(broken: Broken, named: &Named) -> Vec<Finding> {
             );
             vec![Finding::fault("gateway", seen, fix_port)]
         }
-        Broken::Refused { status, code } => {
+        Broken::Refused {
+            status,
+            code,
+            is_marked,
+        } => {
             let reached = Finding::ok("gateway", format!("{proxy} answers"));
             let status = status.as_u16();
             let told = match code {
                 Some(code) => session(code).unwrap_or_else(|| {
                     Finding::fault("answer", format!("{code} (HTTP {status})"), code.text())
                 }),
+                None if is_marked => relay(named, status),
                 None if status == 407 => foreign(named),
                 None => Finding::fault(
                     "gateway",
@@ -206,6 +211,23 @@ fn explain(broken: Broken, named: &Named) -> Vec<Finding> {
             let issuer = shown.last().and_then(certificate::issuer);
             vec![reached, untrusted(&error, issuer)]
         }
+    }
+}
+
+/// What a relay answers by itself: it wants its password, or has no way to the gateway.
+fn relay(named: &Named, status: u16) -> Finding {
+    let proxy = &named.proxy;
+    match status {
+        407 => Finding::fault(
+            "session",
+            format!("{proxy} is a relay, and wants another password"),
+            RUN,
+        ),
+        _ => Finding::fault(
+            "gateway",
+            format!("{proxy} is a relay that cannot reach the gateway (HTTP {status})"),
+            "start the gateway, or give the relay the right one: sortie relay --proxy URL",
+        ),
     }
 }
 

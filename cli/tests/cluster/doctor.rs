@@ -341,6 +341,16 @@ async fn faults_of_the_environment_are_named_with_their_fix() {
         report.names(check, seen, fix);
     }
 
+    // The gateway says which hosts it brokers for this session.
+    let hole = inside
+        .doctor(&cluster, &["NO_PROXY=api.up.test"], &[])
+        .await;
+    hole.names(
+        "NO_PROXY",
+        "api.up.test sends",
+        "export NO_PROXY='localhost,",
+    );
+
     let url = cluster.url("/bytes/8");
     let hole = inside
         .doctor(&cluster, &["no_proxy=.up.test"], &["--url", &url])

@@ -86,6 +86,12 @@ fn what_breaks_off_is_explained_with_a_fix() {
     let refused = |status, code| Broken::Refused {
         status: StatusCode::from_u16(status).unwrap(),
         code,
+        is_marked: code.is_some(),
+    };
+    let relayed = |status| Broken::Refused {
+        status: StatusCode::from_u16(status).unwrap(),
+        code: None,
+        is_marked: true,
     };
     for (broken, check) in [
         (
@@ -98,6 +104,8 @@ fn what_breaks_off_is_explained_with_a_fix() {
         (refused(407, Some(Code::SessionRevoked)), "session"),
         (refused(407, None), "session"),
         (refused(502, None), "gateway"),
+        (relayed(407), "session"),
+        (relayed(502), "gateway"),
         (refused(429, Some(Code::TooMany)), "answer"),
         (
             Broken::Untrusted {

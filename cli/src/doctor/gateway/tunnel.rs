@@ -59,6 +59,8 @@ pub(super) enum Broken {
     Refused {
         status: StatusCode,
         code: Option<Code>,
+        /// Whether it is from Sortie: a relay has codes of its own.
+        is_marked: bool,
     },
     /// A certificate that the bundle does not vouch for.
     Untrusted {
@@ -90,6 +92,7 @@ pub(super) async fn ask(named: &Named, bundle: &Bundle, url: &Url) -> Result<Ans
         return Err(Broken::Refused {
             status: response.status(),
             code: code(response.headers()),
+            is_marked: is_marked(response.headers()),
         });
     }
     let tunnel = hyper::upgrade::on(response)
@@ -211,10 +214,14 @@ async fn answer(response: Response<Incoming>, is_encrypted: bool) -> Answer {
         status: head.status,
         body: body.map(Collected::to_bytes).unwrap_or_default(),
         code: code(headers),
-        is_marked: headers.keys().any(|name| name.as_str().starts_with(MARK)),
+        is_marked: is_marked(headers),
         is_encrypted,
         date: date.map(str::to_owned),
     }
+}
+
+fn is_marked(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name.as_str().starts_with(MARK))
 }
 
 fn code(headers: &HeaderMap) -> Option<Code> {
