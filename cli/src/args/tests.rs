@@ -7,12 +7,12 @@ fn the_arguments_fit_together() {
     Args::command().debug_assert();
 }
 
-/// Every command but `help`, with its name as it is called.
+/// Every command for people but `help`, with its name as it is called.
 fn each(command: &clap::Command, path: &str, see: &mut impl FnMut(&clap::Command, &str)) {
     see(command, path);
     for child in command
         .get_subcommands()
-        .filter(|child| child.get_name() != "help")
+        .filter(|child| child.get_name() != "help" && !child.is_hide_set())
     {
         each(child, &format!("{path} {}", child.get_name()), see);
     }
