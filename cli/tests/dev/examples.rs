@@ -120,6 +120,42 @@ const NOT_EXAMPLES: &[&str] = &[
     "sortie service delete git --yes",
 ];
 
+/// Lines that are only known here: they change the machine, go on until they are stopped, or answer for what the machine
+/// has. The module of `cli/tests/cluster` that is named drives their verbs.
+const ELSEWHERE: &[(&str, &[&str])] = &[
+    (
+        "doctor",
+        &[
+            "sortie doctor",
+            "sortie doctor --output json",
+            "sortie doctor --url https://api.github.com",
+            "sortie run -- sortie doctor",
+            "sortie run -- sortie doctor --sandbox",
+        ],
+    ),
+    (
+        "trust",
+        &[
+            "sortie trust install --store nss",
+            "sortie trust install --store system --authority ca.pem --yes",
+            "sortie trust remove",
+            "sortie trust remove --all",
+            "sortie trust remove --all --store java --yes",
+            "sortie trust status",
+            "sortie trust status --output json",
+        ],
+    ),
+    (
+        "relay",
+        &[
+            "sortie relay --listen unix:/run/agent/relay.sock --vault payments --ttl 15m",
+            "sortie relay --password-file /run/agent/relay.password",
+            "sortie relay --session-file /var/run/sortie/session --no-password",
+        ],
+    ),
+    ("isolate", &["sortie run --isolate -- python3 agent.py"]),
+];
+
 /// What the lines find in their folder.
 const FILES: &[(&str, &str)] = &[
     ("key.txt", "a-value-of-some-length\n"),
@@ -148,6 +184,7 @@ fn every_example_of_every_help_runs() {
     let known: BTreeSet<_> = LINES
         .iter()
         .filter(|line| !NOT_EXAMPLES.contains(line))
+        .chain(ELSEWHERE.iter().flat_map(|(_, lines)| *lines))
         .map(|line| (*line).to_owned())
         .collect();
     let missing: Vec<_> = told.symmetric_difference(&known).collect();
