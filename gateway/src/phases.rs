@@ -163,6 +163,13 @@ impl ProxyHttp for Phases {
         error: &Error,
         context: &mut Context,
     ) -> FailToProxy {
+        if session.was_upgraded() {
+            // There is nobody to tell any more, and why it ended is looked for when it is recorded.
+            return FailToProxy {
+                error_code: 0,
+                can_reuse_downstream: false,
+            };
+        }
         let found = context.failed.or_else(|| outcome::code_of(error));
         let code = found.unwrap_or(Code::RequestMalformed);
         context.fail(code);

@@ -214,6 +214,12 @@ async fn either_side_ends_it() {
         (done == 2).then_some(())
     })
     .await;
+    // An agent that goes without a word has done nothing wrong.
+    let audit = cluster.api.audit().await;
+    let malformed = audit
+        .iter()
+        .any(|entry| entry["code"] == "request_malformed");
+    assert!(!malformed, "{audit:#?}");
     cluster.finish().await;
 }
 
