@@ -22,6 +22,8 @@ use crate::config::Context;
 use crate::error::{Error, Result};
 use crate::output;
 
+pub(crate) use self::service::suggest;
+
 /// What can be administered.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {

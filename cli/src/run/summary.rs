@@ -7,15 +7,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sortie_proto::catalog;
 use sortie_proto::code::Code;
-use sortie_proto::host::Host;
 use tokio::time::{Instant, sleep};
 
 use crate::config::Context;
 use crate::error::Result;
 use crate::output::{cell, printable};
-use crate::verbs::in_tenant;
+use crate::verbs::{in_tenant, suggest};
 
 /// How many entries are read at most.
 const ENTRIES_MAX: usize = 5000;
@@ -123,20 +121,27 @@ async fn list(session: &str, since: Option<Timestamp>, context: &Context) -> Res
 
 /// Entries, grouped. `vault` is named in commands; it is empty where commands find it by themselves.
 fn lines(entries: &[Value], vault: &str) -> Vec<Line> {
-    let mut lines: Vec<Line> = Vec::new();
+    let mut groups: Vec<(Line, Vec<&Value>)> = Vec::new();
     for entry in entries {
-        let Some(line) = line(entry, vault) else {
+        let Some(line) = line(entry) else {
             continue;
         };
-        let same = lines.iter_mut().find(|other| {
+        let same = groups.iter_mut().find(|(other, _)| {
             (other.fate, &other.target, &other.service, &other.code)
                 == (line.fate, &line.target, &line.service, &line.code)
         });
         match same {
-            Some(other) => other.count += 1,
-            None => lines.push(line),
+            Some((_, group)) => group.push(entry),
+            None => groups.push((line, vec![entry])),
         }
     }
+    let vault = (!vault.is_empty()).then_some(vault);
+    let finished = groups.into_iter().map(|(line, group)| Line {
+        count: group.len(),
+        command: suggest::command(&group, vault),
+        ..line
+    });
+    let mut lines: Vec<_> = finished.collect();
     lines.sort_by(|a, b| {
         (a.fate, std::cmp::Reverse(a.count), &a.target).cmp(&(
             b.fate,
@@ -147,109 +152,23 @@ fn lines(entries: &[Value], vault: &str) -> Vec<Line> {
     lines
 }
 
-fn line(entry: &Value, vault: &str) -> Option<Line> {
+/// What an entry says, on its own.
+fn line(entry: &Value) -> Option<Line> {
     let outcome = cell(entry, "/outcome");
     let fate = Fate::ALL.into_iter().find(|fate| fate.name() == outcome)?;
     let url = reqwest::Url::parse(&cell(entry, "/url")).ok();
     let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or("?");
-    let port = url.as_ref().and_then(reqwest::Url::port);
-    let code = cell(entry, "/code");
-    let command = match (fate, Code::from_name(&code)) {
-        (Fate::Passed, _) | (Fate::Refused, Some(Code::HostUnmatched)) => {
-            Some(add(host, port, vault))
-        }
-        (Fate::Refused, Some(Code::RequestUnmatched)) => {
-            let path = url.as_ref().map_or("/**", |url| url.path());
-            Some(widen(host, port, (&cell(entry, "/method"), path), vault))
-        }
-        _ => None,
-    };
     Some(Line {
         fate,
-        target: match port {
+        target: match url.as_ref().and_then(reqwest::Url::port) {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         },
         service: cell(entry, "/service"),
-        code,
+        code: cell(entry, "/code"),
         count: 1,
-        command,
+        command: None,
     })
-}
-
-/// The command that adds a host: a bundle's, where one is about it.
-fn add(host: &str, port: Option<u16>, vault: &str) -> String {
-    if port.is_none()
-        && let Ok(host) = Host::parse(host)
-        && let Some(name) = known(&host)
-    {
-        return finish(format!("sortie service add {name}"), vault);
-    }
-    finish(
-        format!(
-            "sortie service set {}{}",
-            service_name(host),
-            at(host, port)
-        ),
-        vault,
-    )
-}
-
-/// The name that `sortie service add` knows a host by.
-fn known(host: &Host) -> Option<String> {
-    let bundle = catalog::for_host(host)
-        .next()
-        .map(|bundle| bundle.name.clone());
-    let pack = || catalog::packs_for_host(host).next();
-    bundle.or_else(|| pack().map(|pack| format!("pack:{}", pack.name)))
-}
-
-/// The command that lets one method and path through at a host that has a service already.
-fn widen(host: &str, port: Option<u16>, (method, path): (&str, &str), vault: &str) -> String {
-    let name = service_name(&format!("{host}-{method}"));
-    let at = at(host, port);
-    let path = quoted(path);
-    finish(
-        format!(
-            "sortie service set {name}{at} --method {} --path {path}",
-            quoted(method)
-        ),
-        vault,
-    )
-}
-
-fn at(host: &str, port: Option<u16>) -> String {
-    let port = port
-        .map(|port| format!(" --port {port}"))
-        .unwrap_or_default();
-    format!(" --host {}{port}", quoted(host))
-}
-
-fn finish(command: String, vault: &str) -> String {
-    match vault {
-        "" => command,
-        vault => format!("{command} --vault {}", quoted(vault)),
-    }
-}
-
-/// Lower-case letters, digits and hyphens, 63 at most, as names of services are.
-fn service_name(text: &str) -> String {
-    let dashed: String = text
-        .to_ascii_lowercase()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .take(63)
-        .collect();
-    dashed.trim_matches('-').to_owned()
-}
-
-/// What came from an agent's request, so that a shell reads it as one word and nothing else.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~/:@%+,=".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 impl Summary {

@@ -2,7 +2,7 @@
 
 mod add;
 mod shelf;
-mod suggest;
+pub(crate) mod suggest;
 
 pub(super) use self::add::destinations;
 

@@ -1,7 +1,7 @@
 //! `sortie service suggest`: what agents asked for and no service covers, with the command that adds each.
 //!
 //! It reads the audit log: hosts that passed without credentials in a vault that observes, and hosts, methods and paths
-//! that were refused for want of a service. Nothing is changed.
+//! that were refused for want of a service. Nothing is changed. `sortie run` takes its advice from here too.
 
 use std::collections::BTreeMap;
 
@@ -104,6 +104,19 @@ fn rows(entries: &[Value], vault: Option<&str>) -> Vec<Value> {
         .collect()
 }
 
+/// The command that covers requests to one place, from their entries in the log; `None` if no service would. `vault` is
+/// named if commands would take another one.
+pub(crate) fn command(entries: &[&Value], vault: Option<&str>) -> Option<String> {
+    let (mut place, mut seen) = (None, Seen::default());
+    for entry in entries {
+        let (at, path) = wanting(entry)?;
+        note(&mut seen, entry, path);
+        place.get_or_insert(at);
+    }
+    let place = place?;
+    Some(command_for(&place, &seen, &known(&place, &seen), vault))
+}
+
 /// The place and path of a request that no service covered.
 fn wanting(entry: &Value) -> Option<(Place, String)> {
     /// Refusals for want of a service. A placeholder of the vault that goes to a host without one is such a want too.
@@ -153,14 +166,7 @@ fn note(seen: &mut Seen, entry: &Value, path: String) {
 fn row(place: &Place, seen: &Seen, vault: Option<&str>) -> Value {
     let (scheme, host, port) = place;
     let known_as = known(place, seen);
-    let mut command = match known_as.first() {
-        Some(name) => format!("sortie service add {name}"),
-        None => by_hand(place, seen),
-    };
-    if let Some(vault) = vault {
-        command.push_str(" --vault ");
-        command.push_str(vault);
-    }
+    let command = command_for(place, seen, &known_as, vault);
     json!({
         "host": port.map_or_else(|| host.clone(), |port| format!("{host}:{port}")),
         "scheme": scheme,
@@ -171,6 +177,18 @@ fn row(place: &Place, seen: &Seen, vault: Option<&str>) -> Value {
         "known_as": known_as,
         "command": command,
     })
+}
+
+fn command_for(place: &Place, seen: &Seen, known_as: &[String], vault: Option<&str>) -> String {
+    let mut command = match known_as.first() {
+        Some(name) => format!("sortie service add {name}"),
+        None => by_hand(place, seen),
+    };
+    if let Some(vault) = vault {
+        command.push_str(" --vault ");
+        command.push_str(vault);
+    }
+    command
 }
 
 /// The bundles and packs that cover a place, the best first: a pack, where only reads were seen, then what is about the

@@ -54,11 +54,13 @@ You cannot add anything yourself. Tell the person that you work for what you nee
 path and the `decision_id` of the refusal, and with the command that they can run:
 
 ```sh
+sortie service suggest --vault VAULT       # what was refused here, with the command that adds each
+sortie service add NAME --vault VAULT      # an API that the catalog knows: github, openai, npm, …
 sortie service set NAME --vault VAULT --host HOST --bearer CREDENTIAL
 sortie credential set CREDENTIAL --vault VAULT --to HOST
 ```
 
-The second one asks them for the value, out of your sight. Then try again: it acts at once.
+They are asked for the value, out of your sight. Then try again: it acts at once.
 ";
 
 /// For agents.
