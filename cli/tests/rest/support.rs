@@ -169,13 +169,16 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// What `sortie run` is given for a session: nobody signed it, and it lasts long.
+pub(crate) const TOKEN: &str =
+    "sortie_ses_e30.eyJqdGkiOiJzZXNfMSIsImlhdCI6MTgwMDAwMDAwMCwiZXhwIjo0MDAwMDAwMDAwfQ.x";
+
 /// What control answers to `sortie run`.
 pub(crate) fn for_run() -> Answers {
     let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(vec!["x.example".to_owned()]).unwrap();
     let credentials = json!({"credentials": [{"name": "API_KEY", "placeholder": "__API_KEY__"}]});
-    let minted =
-        json!({"id": "ses_1", "token": "sortie_ses_x", "expires_at": "2030-01-01T00:00:00Z"});
+    let minted = json!({"id": "ses_1", "token": TOKEN, "expires_at": "2030-01-01T00:00:00Z"});
     vec![
         (
             "GET /v1/tenants/-/authority",
