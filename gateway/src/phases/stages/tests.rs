@@ -28,6 +28,24 @@ struct Setup {
     _folder: TempDir,
 }
 
+fn peers() -> Peers {
+    Peers::new(
+        peer::Config {
+            hosts: [].into(),
+            own: vec![],
+            deny: vec![],
+            dns_timeout: Duration::from_secs(1),
+            dns_cache_max: 8,
+            connect_timeout: Duration::from_secs(1),
+            handshake_timeout: Duration::from_secs(1),
+            read_timeout: Duration::from_secs(1),
+            write_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(1),
+        },
+        Arc::new(Whereabouts::new("control.test:7301".to_owned())),
+    )
+}
+
 impl Setup {
     fn new(services: Vec<Service>) -> Self {
         let folder = TempDir::new().unwrap();
@@ -70,21 +88,7 @@ impl Setup {
                 open_max: 8,
                 idle: Duration::from_secs(1),
             }),
-            peers: Peers::new(
-                peer::Config {
-                    hosts: [].into(),
-                    own: vec![],
-                    deny: vec![],
-                    dns_timeout: Duration::from_secs(1),
-                    dns_cache_max: 8,
-                    connect_timeout: Duration::from_secs(1),
-                    handshake_timeout: Duration::from_secs(1),
-                    read_timeout: Duration::from_secs(1),
-                    write_timeout: Duration::from_secs(1),
-                    idle_timeout: Duration::from_secs(1),
-                },
-                Arc::new(Whereabouts::new("control.test:7301".to_owned())),
-            ),
+            peers: peers(),
             limits: Limits::new(limit::Config {
                 session_requests_max: one,
                 vault_requests_max: one,
