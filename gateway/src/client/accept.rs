@@ -2,7 +2,7 @@
 //! tunnel.
 //!
 //! The port speaks CONNECT, absolute-form `http://`, and the base-URL form ([`base`]), plain or in TLS: the first byte of
-//! a connection says which ([`secure`]). In TLS it speaks HTTP/2, too ([`streams`]). Deadlines run from the first byte.
+//! a connection says which ([`secure`]). In TLS it speaks HTTP/2, too (`streams`). Deadlines run from the first byte.
 
 pub mod secure;
 mod streams;
