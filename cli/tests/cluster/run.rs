@@ -134,8 +134,8 @@ exit 3"#,
         "sortie: NO_PROXY without up.test: brokered hosts are reached through the gateway",
         "sortie: 3 brokered, 2 refused (session ses_",
         &format!("  brokered   api.up.test:{}  3 api", cluster.ports.https),
-        "  refused    example.com  1 host_unmatched\n             sortie service set example-com --host example.com\n",
-        "sortie service set api-up-test --host api.up.test --port 1\n",
+        "  refused    example.com  1 host_unmatched\n             sortie service set example-com --host example.com --method GET\n",
+        "sortie service set up-test --host api.up.test --port 1 --method GET\n",
     ] {
         assert!(said.contains(part), "{part}\nis not in\n{said}");
     }
@@ -345,7 +345,8 @@ async fn what_passed_is_listed_for_programs_on_standard_error() {
         let host = format!("{host}:{port}");
         json!({"outcome": outcome, "host": host, "requests": 1, "service": service, "code": "", "command": command})
     };
-    let command = format!("sortie service set other-up-test --host other.up.test --port {port}");
+    let command =
+        format!("sortie service set other-up-test --host other.up.test --port {port} --method GET");
     let expect = json!([
         line("brokered", "api.up.test", "api", Value::Null),
         line("passed", "other.up.test", "", json!(command)),

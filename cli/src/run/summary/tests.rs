@@ -34,13 +34,13 @@ fn hosts_are_counted_by_what_became_of_them() {
         "sortie: 2 brokered, 1 passed, 4 refused (session ses_1)",
         "  brokered   b.test  2 s",
         "  passed     c.test:8080  1",
-        "             sortie service set c-test --host c.test --port 8080",
+        "             sortie service set c-test --host c.test --port 8080 --method POST",
         "  refused    a.test  2 host_unmatched",
-        "             sortie service set a-test --host a.test",
+        "             sortie service set a-test --host a.test --method POST",
         "  refused    b.test  1 session_revoked",
         &format!("             {sentence}"),
         "  refused    b.test:8443  1 request_unmatched",
-        r"             sortie service set b-test-post --host b.test --port 8443 --method POST --path '/it'\''s'",
+        "             sortie service set s-more --host b.test --port 8443 --method POST",
     ];
     assert_eq!(text, expect);
 }
@@ -51,7 +51,7 @@ fn commands_name_the_vault_where_it_is_another() {
     let json = summary(&entries, "payments").json();
     assert_eq!(
         json.pointer("/hosts/0/command").unwrap(),
-        "sortie service set c-test --host c.test --vault payments"
+        "sortie service set c-test --host c.test --method POST --vault payments"
     );
     assert_eq!(json.pointer("/complete").unwrap(), true);
 }
