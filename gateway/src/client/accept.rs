@@ -26,7 +26,7 @@ use super::transport::framing::Framing;
 use super::transport::line::Line;
 use super::transport::{Tunnel, read_head, socket};
 use super::tunnels::Registered;
-use super::{Behind, Frontend, Inbound, Refusal, Way, base, relay, requests};
+use super::{Behind, Frontend, Inbound, Limits, Refusal, Way, base, relay, requests};
 use crate::clock;
 use crate::error::Result;
 use crate::reply::{Answer, Connection, Place};
@@ -161,17 +161,9 @@ async fn request<B: Behind>(
     source: IpAddr,
     shutdown: &ShutdownWatch,
 ) -> Next {
-    tunnel.frame(Framing::Open);
-    let limits = &frontend.limits;
-    let read = read_head(&mut tunnel, limits.head_bytes_max);
-    let head = match tokio::time::timeout(limits.head_deadline, read).await {
-        Ok(Ok(None)) => return Next::Close,
-        Ok(Ok(Some(bytes))) => head::parse(bytes),
-        Ok(Err(code)) => Err(code),
-        Err(_elapsed) => Err(Code::HeadTimeout),
-    };
-    let head = match head {
-        Ok(head) => head,
+    let head = match next_head(&mut tunnel, &frontend.limits).await {
+        Ok(Some(head)) => head,
+        Ok(None) => return Next::Close,
         Err(code) => {
             let refusal = Refusal {
                 caller: None,
@@ -219,6 +211,20 @@ async fn request<B: Behind>(
         return probe(frontend, tunnel, &head).await;
     }
     absolute(frontend, tunnel, &head, caller, shutdown).await
+}
+
+/// The head of the next request; `None` when the client goes away before one.
+async fn next_head(
+    tunnel: &mut Tunnel,
+    limits: &Limits,
+) -> std::result::Result<Option<Head>, Code> {
+    tunnel.frame(Framing::Open);
+    let read = read_head(tunnel, limits.head_bytes_max);
+    match tokio::time::timeout(limits.head_deadline, read).await {
+        Ok(Ok(bytes)) => bytes.map(head::parse).transpose(),
+        Ok(Err(code)) => Err(code),
+        Err(_elapsed) => Err(Code::HeadTimeout),
+    }
 }
 
 /// `OPTIONS *` (RFC 9110, 9.3.7): asks nothing of anybody but this proxy. A relay shows a renewed token with it, so that

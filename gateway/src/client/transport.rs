@@ -1,9 +1,9 @@
 //! [`Tunnel`]: the IO that everything in front of Pingora and Pingora itself reads and writes.
 //!
-//! It is plain TCP, a stream of an HTTP/2 connection, or TLS over another tunnel. It gives back bytes that were read too early, counts, stops at the end
-//! of a request, and ends connections whose framing is odd or whose control frames make no progress. Who calls and
-//! where to rides on it in Pingora's proxy digest, never in the TLS digest: a resumed TLS session says nothing about
-//! the CONNECT of this connection.
+//! It is plain TCP, a stream of an HTTP/2 connection, or TLS over another tunnel. It gives back bytes that were read too
+//! early, counts, stops at the end of a request, and ends connections whose framing is odd or whose control frames make no
+//! progress. Who calls and where to rides on it in Pingora's proxy digest, never in the TLS digest: a resumed TLS session
+//! says nothing about the CONNECT of this connection.
 
 pub mod framing;
 pub mod cork;
