@@ -7,9 +7,11 @@ const JSON: &str = "#[derive(serde::Serialize, serde::Deserialize)] \
     #[cfg_attr(feature = \"openapi\", derive(utoipa::ToSchema))]";
 
 /// Messages that control answers with.
-const ANSWERS: [&str; 29] = [
+const ANSWERS: [&str; 31] = [
     "Deleted",
     "Revoked",
+    "Enforcement",
+    "MissingGateway",
     "CreateTenantResponse",
     "TenantView",
     "ListTenantsResponse",

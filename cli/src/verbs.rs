@@ -11,6 +11,7 @@ mod agent;
 mod grant;
 mod session;
 mod audit;
+mod wait;
 mod watch;
 
 use clap::{Args, Subcommand};

@@ -23,6 +23,7 @@ mod page;
 mod require;
 mod reveal;
 mod spec;
+mod wait;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,7 @@ use crate::fleet::Fleet;
 use crate::seal::Keys;
 
 pub use self::environment::AgentSide;
+pub use self::wait::Wait;
 
 /// What commands work with. Cloning it is cheap: all parts are handles.
 #[derive(Debug, Clone)]

@@ -7,4 +7,5 @@
 pub mod listen;
 pub mod sequence;
 pub mod read;
+pub mod signals;
 pub mod snapshot;

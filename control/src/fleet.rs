@@ -6,6 +6,7 @@
 //! everything that the beat could see.
 
 pub mod admit;
+pub mod enforce;
 pub mod enrol;
 pub mod ingest;
 pub mod lease;
@@ -24,11 +25,13 @@ use parking_lot::Mutex;
 use sortie_proto::id::GatewayId;
 use sortie_proto::revision::Revision;
 use sortie_proto::secret::Secret;
+use tokio::sync::watch;
 
 use crate::config;
 use crate::database::{Database, Transaction, gateways};
 use crate::error::Result;
 use crate::feed::read::Log;
+use crate::feed::signals::Signals;
 use crate::metrics::Metrics;
 use crate::seal::Keys;
 use crate::tasks::Tasks;
@@ -43,11 +46,14 @@ struct Inner {
     keys: Keys,
     log: Log,
     beats: lease::Beats,
+    signals: Signals,
     config: config::Feed,
     metrics: Metrics,
     tasks: Tasks,
     streams: AtomicU64,
     connected: Mutex<HashMap<u64, Connected>>,
+    /// Changes when a gateway acknowledges something.
+    heard: watch::Sender<()>,
     locked: ArcSwap<HashSet<GatewayId>>,
 }
 
@@ -77,6 +83,8 @@ pub struct Parts {
     pub log: Log,
     /// The beats.
     pub beats: lease::Beats,
+    /// What other replicas tell.
+    pub signals: Signals,
     /// Bounds, and what gateways dial.
     pub config: config::Feed,
     /// What is counted.
@@ -94,11 +102,13 @@ impl Fleet {
             keys: parts.keys,
             log: parts.log,
             beats: parts.beats,
+            signals: parts.signals,
             config: parts.config,
             metrics: parts.metrics,
             tasks: parts.tasks,
             streams: AtomicU64::new(0),
             connected: Mutex::default(),
+            heard: watch::Sender::new(()),
             locked: ArcSwap::default(),
         }))
     }
@@ -173,9 +183,7 @@ impl Fleet {
     pub async fn reconcile(&self) -> Result<()> {
         let seen = self.connected();
         let tx = self.0.database.system().await?;
-        for gateway in seen {
-            gateways::seen(&tx, gateway.gateway, &gateway.version, gateway.acknowledged).await?;
-        }
+        gateways::seen(&tx, &said(&seen)).await?;
         let locked = gateways::locked(&tx).await?;
         tx.commit().await?;
         self.0.locked.store(Arc::new(locked.into_iter().collect()));
@@ -198,7 +206,29 @@ impl Presence {
                 connected.acknowledged = connected.acknowledged.max(acknowledged);
             }
         }
+        if acknowledged.is_some() {
+            self.fleet.0.heard.send_replace(());
+        }
     }
+}
+
+/// What streams heard, a line a gateway: for a moment an old and a new stream of one may be open.
+fn said<'a>(connected: impl IntoIterator<Item = &'a Connected>) -> Vec<gateways::Said<'a>> {
+    let now = Timestamp::now();
+    let mut latest: HashMap<GatewayId, &Connected> = HashMap::new();
+    for one in connected {
+        let kept = latest.entry(one.gateway).or_insert(one);
+        if kept.last_seen < one.last_seen {
+            *kept = one;
+        }
+    }
+    let line = |one: &'a Connected| gateways::Said {
+        gateway: one.gateway,
+        version: &one.version,
+        acknowledged: one.acknowledged,
+        ago: now.duration_since(one.last_seen).unsigned_abs(),
+    };
+    latest.into_values().map(line).collect()
 }
 
 impl Drop for Presence {

@@ -29,6 +29,7 @@ use crate::error::Result;
 use crate::feed::listen;
 use crate::feed::read::Log;
 use crate::feed::sequence::Sequencer;
+use crate::feed::signals::Signals;
 use crate::fleet::lease::Beats;
 use crate::fleet::{Fleet, Parts};
 use crate::metrics::Metrics;
@@ -119,24 +120,33 @@ impl Server {
         )
         .await?;
         let beats = Beats::new();
+        let signals = Signals::default();
         let fleet = Fleet::new(Parts {
             database: database.clone(),
             keys: keys.clone(),
             log: log.clone(),
             beats: beats.clone(),
+            signals: signals.clone(),
             config: config.feed.clone(),
             metrics: metrics.clone(),
             tasks: tasks.clone(),
         });
         tasks.spawn_until_stop(
             "listen",
-            listen::run(database.clone(), sequencer.clone(), log, ready.clone()),
+            listen::run(
+                database.clone(),
+                sequencer.clone(),
+                log,
+                signals,
+                ready.clone(),
+            ),
         );
         tasks.spawn_until_stop(
             "beat",
             beats.run(database.clone(), metrics.clone(), ready.clone()),
         );
         tasks.spawn_until_stop("reconcile", reconcile(fleet.clone()));
+        tasks.spawn_until_stop("report", fleet.clone().report());
         tasks.spawn_until_stop("upkeep", upkeep(database.clone(), config.feed.kept_changes));
         let state = api::State {
             database: database.clone(),

@@ -16,6 +16,7 @@ mod order;
 mod seal;
 mod feed;
 mod fleet;
+mod enforce;
 mod journal;
 mod limits;
 mod private;

@@ -6,6 +6,7 @@ use sortie_control::database::{Database, changes};
 use sortie_control::feed::listen;
 use sortie_control::feed::read::Log;
 use sortie_control::feed::sequence::Sequencer;
+use sortie_control::feed::signals::Signals;
 use sortie_control::metrics::Metrics;
 use sortie_control::ready::Ready;
 use sortie_proto::change::{Object, Tombstone};
@@ -153,7 +154,13 @@ async fn a_replica_behind_the_compaction_starts_again_at_the_head() {
     ready.set_started(true);
     ready.set_beating(true);
     assert!(!ready.is_ready(), "the order was not read yet");
-    let follow = listen::run(database, sequencer, log.clone(), ready.clone());
+    let follow = listen::run(
+        database,
+        sequencer,
+        log.clone(),
+        Signals::default(),
+        ready.clone(),
+    );
     tokio::select! {
         () = follow => {}
         waited = tokio::time::timeout(Duration::from_secs(20), async {

@@ -10,4 +10,4 @@ pub(crate) use self::caller::Caller;
 pub(crate) use self::control::{Control, config};
 pub(crate) use self::database::{Bare, folder, mode};
 pub(crate) use self::fixture::{Fixture, completion_record, use_record};
-pub(crate) use self::gateway::{Gateway, beat};
+pub(crate) use self::gateway::{Following, Gateway, beat};

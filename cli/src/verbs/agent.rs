@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::wait::Wait;
 use super::{Limit, Sure, in_tenant};
 use crate::config::{self, Context};
 use crate::error::Result;
@@ -53,10 +54,12 @@ pub(crate) enum Act {
         sure: Sure,
     },
     /// End all of an agent's sessions, on all gateways
-    #[command(after_help = "Example:\n  sortie agent revoke builder --yes")]
+    #[command(after_help = "Example:\n  sortie agent revoke builder --wait --yes")]
     Revoke {
         /// Its id or name
         agent: String,
+        #[command(flatten)]
+        wait: Wait,
         #[command(flatten)]
         sure: Sure,
     },
@@ -87,11 +90,11 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
                 .await?;
             out.done(&gone, &format!("deleted agent {agent}"))
         }
-        Act::Revoke { agent, sure } => {
+        Act::Revoke { agent, wait, sure } => {
             sure.ask(&format!("end all sessions of agent `{agent}`"))?;
             let path = in_tenant(context, &["agents", &agent]);
-            let revoked = client.post(&path, ":revoke", &json!({})).await?;
-            out.done(&revoked, &format!("revoked all sessions of {agent}"))
+            let revoked = client.post(&path, ":revoke", &wait.body()).await?;
+            wait.done(out, &revoked, &format!("revoked all sessions of {agent}"))
         }
     }
 }

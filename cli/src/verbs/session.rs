@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::wait::Wait;
 use super::watch::{self, Watch};
 use super::{Limit, in_tenant};
 use crate::args;
@@ -59,10 +60,14 @@ pub(crate) enum Act {
         ttl: u32,
     },
     /// End a session, on all gateways
-    #[command(after_help = "Example:\n  sortie session revoke ses_01")]
+    #[command(
+        after_help = "Examples:\n  sortie session revoke ses_01\n  sortie session revoke ses_01 --wait"
+    )]
     Revoke {
         /// Its id
         session: String,
+        #[command(flatten)]
+        wait: Wait,
     },
 }
 
@@ -124,10 +129,10 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
                 .await?;
             print_token(&minted, context)
         }
-        Act::Revoke { session } => {
+        Act::Revoke { session, wait } => {
             let path = in_tenant(context, &["sessions", &session]);
-            let revoked = client.post(&path, ":revoke", &json!({})).await?;
-            out.done(&revoked, &format!("revoked {session}"))
+            let revoked = client.post(&path, ":revoke", &wait.body()).await?;
+            wait.done(out, &revoked, &format!("revoked {session}"))
         }
     }
 }

@@ -3,6 +3,7 @@
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
+use super::wait::Wait;
 use super::{Limit, Sure, in_tenant, in_vault};
 use crate::args;
 use crate::config::Context;
@@ -99,10 +100,12 @@ pub(crate) enum Act {
         sure: Sure,
     },
     /// End every session's right to a vault, on all gateways
-    #[command(after_help = "Example:\n  sortie vault revoke payments --yes")]
+    #[command(after_help = "Example:\n  sortie vault revoke payments --wait --yes")]
     Revoke {
         /// Its id or name
         vault: String,
+        #[command(flatten)]
+        wait: Wait,
         #[command(flatten)]
         sure: Sure,
     },
@@ -151,12 +154,13 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             let gone = client.delete(&in_vault(context, &vault, &[])).await?;
             out.done(&gone, &format!("deleted vault {vault}"))
         }
-        Act::Revoke { vault, sure } => {
+        Act::Revoke { vault, wait, sure } => {
             sure.ask(&format!("end every session's right to vault `{vault}`"))?;
             let revoked = client
-                .post(&in_vault(context, &vault, &[]), ":revoke", &json!({}))
+                .post(&in_vault(context, &vault, &[]), ":revoke", &wait.body())
                 .await?;
-            out.done(
+            wait.done(
+                out,
                 &revoked,
                 &format!("revoked: no token of before opens vault {vault}"),
             )

@@ -11,7 +11,7 @@ use sortie_proto::wire::v1;
 use super::fields::{self, Problems, show};
 use super::page::Page;
 use super::reveal::new_key;
-use super::{Context, Draft, last_token_ends, not_found, record_in};
+use super::{Context, Draft, Wait, last_token_ends, not_found, record_in};
 use crate::access::{Authorized, Manage, ReadAgent};
 use crate::database::agents::{self as rows, AgentRow};
 use crate::database::grants::{self, GrantRow};
@@ -164,13 +164,19 @@ pub async fn delete(cx: &Context, by: &Authorized<Manage>, agent: &str) -> Resul
     Ok(v1::Deleted { revision })
 }
 
-/// Refuses every token of an agent that is out. Its key stays good: it may mint new ones.
+/// Refuses every token of an agent that is out, and waits for gateways as the request says. The agent's key stays good:
+/// it may mint new ones.
 ///
 /// # Errors
-/// `not_found`, or as the database's.
-pub async fn revoke(cx: &Context, by: &Authorized<Manage>, agent: &str) -> Result<v1::Revoked> {
+/// `invalid_argument`, `not_found`, or as the database's.
+pub async fn revoke(
+    cx: &Context,
+    by: &Authorized<Manage>,
+    request: v1::RevokeAgentRequest,
+) -> Result<v1::Revoked> {
+    let wait = Wait::read(request.wait_seconds)?;
     let tx = cx.database.tenant(by.tenant()).await?;
-    let row = rows::raise(&tx, by.tenant(), reference(by, agent))
+    let row = rows::raise(&tx, by.tenant(), reference(by, &request.agent))
         .await?
         .ok_or_else(not_found)?;
     refuse_tokens(&tx, by, &row).await?;
@@ -182,6 +188,6 @@ pub async fn revoke(cx: &Context, by: &Authorized<Manage>, agent: &str) -> Resul
         ..Draft::default()
     };
     record_in(&tx, by, draft).await?;
-    let revision = cx.publish(tx).await?.to_string();
-    Ok(v1::Revoked { revision })
+    let revision = cx.publish(tx).await?;
+    Ok(wait.answer(cx, (by.tenant(), None), revision).await)
 }

@@ -14,7 +14,7 @@ use super::environment::{self, Asked, Made};
 use super::fields::{self, Problems, show};
 use super::mint::{self, Wanted};
 use super::page::Page;
-use super::{Context, Draft, MINT_SLACK_SECONDS, not_found, record_in, reveal};
+use super::{Context, Draft, MINT_SLACK_SECONDS, Wait, not_found, record_in, reveal};
 use crate::access::{Authorized, Sessions};
 use crate::database::sessions::{self as rows, Generations, NewSession, SessionRow};
 use crate::database::{Reference, agents, changes};
@@ -259,14 +259,22 @@ fn own(by: &Authorized<Sessions>, row: Option<SessionRow>) -> Result<SessionRow>
         .ok_or_else(not_found)
 }
 
-/// Refuses a session's tokens from now on.
+/// Refuses a session's tokens from now on, and waits for gateways as the request says.
 ///
 /// # Errors
-/// `not_found`, `resource_exhausted`, or as the database's.
-pub async fn revoke(cx: &Context, by: &Authorized<Sessions>, session: &str) -> Result<v1::Revoked> {
+/// `invalid_argument`, `not_found`, `resource_exhausted`, or as the database's.
+pub async fn revoke(
+    cx: &Context,
+    by: &Authorized<Sessions>,
+    request: v1::RevokeSessionRequest,
+) -> Result<v1::Revoked> {
     by.may_mint()?;
+    let wait = Wait::read(request.wait_seconds)?;
     let tx = cx.database.tenant(by.tenant()).await?;
-    let row = own(by, rows::lock(&tx, by.tenant(), id(session)?).await?)?;
+    let row = own(
+        by,
+        rows::lock(&tx, by.tenant(), id(&request.session)?).await?,
+    )?;
     if row.revoked_at.is_none()
         && changes::revoked_sessions(&tx, by.tenant(), REVOKED_MAX).await? >= REVOKED_MAX
     {
@@ -292,8 +300,8 @@ pub async fn revoke(cx: &Context, by: &Authorized<Sessions>, session: &str) -> R
         ..Draft::default()
     };
     record_in(&tx, by, draft).await?;
-    let revision = cx.publish(tx).await?.to_string();
-    Ok(v1::Revoked { revision })
+    let revision = cx.publish(tx).await?;
+    Ok(wait.answer(cx, (by.tenant(), None), revision).await)
 }
 
 /// Lists sessions, newest first; an agent sees its own.

@@ -10,7 +10,7 @@ use sortie_proto::wire::v1;
 
 use super::fields::{self, Problems};
 use super::page::Page;
-use super::{Context, Draft, last_token_ends, not_found, record_in};
+use super::{Context, Draft, Wait, last_token_ends, not_found, record_in};
 use crate::access::{Authorized, Manage, Read};
 use crate::database::vaults::{self as rows, VaultRow, VaultUpdate};
 use crate::database::{Reference, changes};
@@ -185,15 +185,24 @@ pub async fn delete(cx: &Context, by: &Authorized<Manage>, vault: &str) -> Resul
     Ok(v1::Deleted { revision })
 }
 
-/// Refuses every token of a vault that is out.
+/// Refuses every token of a vault that is out, and waits for gateways as the request says.
 ///
 /// # Errors
-/// `not_found`, or as the database's.
-pub async fn revoke(cx: &Context, by: &Authorized<Manage>, vault: &str) -> Result<v1::Revoked> {
+/// `invalid_argument`, `not_found`, or as the database's.
+pub async fn revoke(
+    cx: &Context,
+    by: &Authorized<Manage>,
+    request: v1::RevokeVaultRequest,
+) -> Result<v1::Revoked> {
+    let wait = Wait::read(request.wait_seconds)?;
     let tx = cx.database.tenant(by.tenant()).await?;
-    let row = rows::raise(&tx, by.tenant(), Reference::read(vault, VaultId::uuid))
-        .await?
-        .ok_or_else(not_found)?;
+    let row = rows::raise(
+        &tx,
+        by.tenant(),
+        Reference::read(&request.vault, VaultId::uuid),
+    )
+    .await?
+    .ok_or_else(not_found)?;
     let vault = row.vault;
     let revocation = Revocation {
         tenant: by.tenant(),
@@ -211,6 +220,6 @@ pub async fn revoke(cx: &Context, by: &Authorized<Manage>, vault: &str) -> Resul
     let id = vault.id;
     changes::publish(&tx, Some(by.tenant()), Some(id), &Object::Vault(vault)).await?;
     record_in(&tx, by, draft).await?;
-    let revision = cx.publish(tx).await?.to_string();
-    Ok(v1::Revoked { revision })
+    let revision = cx.publish(tx).await?;
+    Ok(wait.answer(cx, (by.tenant(), Some(id)), revision).await)
 }

@@ -1,5 +1,7 @@
 //! Gateways: join tokens, enrolment, what each has acknowledged, and which vaults it holds.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sortie_proto::id::{ActId, GatewayId, SessionId, TenantId, VaultId};
 use sortie_proto::revision::Revision;
@@ -147,25 +149,114 @@ pub async fn insert(tx: &Transaction, id: GatewayId, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Records what a gateway said on its stream. An acknowledgement never goes back within an epoch.
+/// What a gateway said on its stream.
+#[derive(Debug)]
+pub struct Said<'a> {
+    /// Which.
+    pub gateway: GatewayId,
+    /// The version that it runs.
+    pub version: &'a str,
+    /// Up to where changes are enforced.
+    pub acknowledged: Revision,
+    /// How long ago it last said anything.
+    pub ago: Duration,
+}
+
+/// Records what gateways said on their streams, each named once. An acknowledgement never goes back within an epoch.
+///
+/// Rows are locked in the order of their ids: replicas, and two tasks of one, may write the same ones.
 ///
 /// # Errors
 /// As the database's.
-pub async fn seen(
-    tx: &Transaction,
-    id: GatewayId,
-    version: &str,
-    acknowledged: Revision,
-) -> Result<()> {
+pub async fn seen(tx: &Transaction, said: &[Said<'_>]) -> Result<()> {
     let signed = |number: u64| i64::try_from(number).map_err(Error::internal);
+    let ids: Vec<Uuid> = said.iter().map(|said| said.gateway.uuid()).collect();
+    let versions: Vec<&str> = said.iter().map(|said| said.version).collect();
+    let ago: Vec<f64> = said.iter().map(|said| said.ago.as_secs_f64()).collect();
+    let revisions = said.iter().map(|said| said.acknowledged);
+    let epochs = revisions.clone().map(|revision| signed(revision.epoch));
+    let epochs: Vec<i64> = epochs.collect::<Result<_>>()?;
+    let numbers: Vec<i64> = revisions
+        .map(|revision| signed(revision.n))
+        .collect::<Result<_>>()?;
     tx.execute(
-        "/* gateways.seen */ UPDATE gateways SET version = $2, last_seen_at = now(), \
-         acknowledged_n = CASE WHEN acknowledged_epoch = $3 THEN greatest(acknowledged_n, $4) ELSE $4 END, \
-         acknowledged_epoch = $3 WHERE id = $1",
-        &[&id.uuid(), &version, &signed(acknowledged.epoch)?, &signed(acknowledged.n)?],
+        "/* gateways.seen */ WITH mine AS (SELECT id FROM gateways WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE) \
+         UPDATE gateways g SET version = s.version, \
+         last_seen_at = greatest(g.last_seen_at, now() - make_interval(secs => s.ago)), \
+         acknowledged_n = CASE WHEN g.acknowledged_epoch = s.epoch THEN greatest(g.acknowledged_n, s.n) ELSE s.n END, \
+         acknowledged_epoch = s.epoch FROM mine JOIN unnest($1::uuid[], $2::text[], $3::float8[], $4::int8[], $5::int8[]) \
+         AS s (id, version, ago, epoch, n) USING (id) WHERE g.id = s.id",
+        &[&ids, &versions, &ago, &epochs, &numbers],
     )
     .await?;
     Ok(())
+}
+
+/// A gateway that may hold something, and the end of its last lease if nobody hears from it again.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    /// Which.
+    pub gateway: GatewayId,
+    /// What operators call it.
+    pub name: String,
+    /// From then on it serves nothing.
+    pub fenced_at: Timestamp,
+}
+
+/// The gateways that may serve a tenant, or one vault of it: each was released one against a token that is still good,
+/// and was heard of no longer ago than that vault's staleness.
+///
+/// A lease runs from the moment at which the gateway sent what control echoed, which is before control heard of it.
+///
+/// # Errors
+/// As the database's.
+pub async fn holders(
+    tx: &Transaction,
+    tenant: TenantId,
+    vault: Option<VaultId>,
+) -> Result<Vec<Holder>> {
+    let rows = tx
+        .query(
+            "/* gateways.holders */ SELECT g.id, g.name, h.fenced_at FROM gateways g JOIN LATERAL ( \
+             SELECT max(coalesce(g.last_seen_at, g.created_at) \
+             + make_interval(secs => coalesce(v.staleness_seconds, 86400))) AS fenced_at \
+             FROM vault_releases r LEFT JOIN vaults v ON v.id = r.vault_id WHERE r.gateway_id = g.id \
+             AND r.tenant_id = $1 AND ($2::uuid IS NULL OR r.vault_id = $2) \
+             AND r.expires_at > extract(epoch FROM now())) h ON h.fenced_at > now() ORDER BY g.id",
+            &[&tenant.uuid(), &vault.map(VaultId::uuid)],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Holder {
+                gateway: row.try_get::<_, Uuid>(0)?.into(),
+                name: row.try_get(1)?,
+                fenced_at: row.try_get(2)?,
+            })
+        })
+        .collect()
+}
+
+/// Those of some gateways that have acknowledged a revision, or a later one.
+///
+/// # Errors
+/// As the database's.
+pub async fn enforcing(
+    tx: &Transaction,
+    gateways: &[Uuid],
+    revision: Revision,
+) -> Result<Vec<GatewayId>> {
+    let signed = |number: u64| i64::try_from(number).map_err(Error::internal);
+    let rows = tx
+        .query(
+            "/* gateways.enforcing */ SELECT id FROM gateways WHERE id = ANY ($1) \
+             AND (acknowledged_epoch, acknowledged_n) >= ($2, $3)",
+            &[&gateways, &signed(revision.epoch)?, &signed(revision.n)?],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok(row.try_get::<_, Uuid>(0)?.into()))
+        .collect()
 }
 
 /// A vault that a gateway may hold, and until when.

@@ -12,6 +12,7 @@ use tokio_postgres::AsyncMessage;
 
 use super::read::Log;
 use super::sequence::Sequencer;
+use super::signals::{self, Signals};
 use crate::database::{Database, changes};
 use crate::error::Result;
 use crate::ready::Ready;
@@ -21,10 +22,16 @@ const POLL: Duration = Duration::from_millis(250);
 const RECONNECT: Duration = Duration::from_secs(1);
 
 /// Runs until it is dropped.
-pub async fn run(database: Database, sequencer: Sequencer, log: Log, ready: Ready) {
+pub async fn run(
+    database: Database,
+    sequencer: Sequencer,
+    log: Log,
+    signals: Signals,
+    ready: Ready,
+) {
     let notified = Notify::new();
     tokio::join!(
-        listen(&database, &notified),
+        listen(&database, &signals, &notified),
         follow(&database, &sequencer, (&log, &ready), &notified)
     );
 }
@@ -69,29 +76,31 @@ async fn publish_leftovers(database: &Database, sequencer: &Sequencer) -> Result
 }
 
 /// Holds a connection that listens, and dials again when it ends.
-async fn listen(database: &Database, notified: &Notify) {
+async fn listen(database: &Database, signals: &Signals, notified: &Notify) {
     loop {
-        if let Err(error) = listen_once(database, notified).await {
+        if let Err(error) = listen_once(database, signals, notified).await {
             error.log("listening for changes");
         }
         sleep(RECONNECT).await;
     }
 }
 
-async fn listen_once(database: &Database, notified: &Notify) -> Result<()> {
+async fn listen_once(database: &Database, signals: &Signals, notified: &Notify) -> Result<()> {
     let (client, mut driver) = database.connector().connect().await?;
     let receive = async {
         while let Some(message) = poll_fn(|context| driver.poll_message(context)).await {
-            if matches!(message?, AsyncMessage::Notification(_)) {
+            if let AsyncMessage::Notification(told) = message?
+                && !signals.take(told.channel(), told.payload())
+            {
                 notified.notify_one();
             }
         }
         Ok(())
     };
     let subscribe = async {
-        client
-            .batch_execute(&format!("LISTEN {}", changes::CHANNEL))
-            .await?;
+        for channel in signals::CHANNELS.into_iter().chain([changes::CHANNEL]) {
+            client.batch_execute(&format!("LISTEN {channel}")).await?;
+        }
         // What was published before the subscription is found by the poll.
         std::future::pending::<Result<()>>().await
     };

@@ -16,19 +16,34 @@ use super::{Caller, Gateway};
 pub(crate) struct Control {
     server: Server,
     operator: String,
-    _folder: tempfile::TempDir,
+    url: String,
+    folder: tempfile::TempDir,
 }
 
 impl Control {
     pub(crate) async fn start() -> Self {
+        Self::on(folder(), fresh().await).await
+    }
+
+    /// Another replica on the same database.
+    pub(crate) async fn replica(&self) -> Self {
         let folder = folder();
-        let config = config(folder.path(), Some(&fresh().await));
+        let key = "root.key";
+        std::fs::copy(self.folder.path().join(key), folder.path().join(key)).unwrap();
+        Self::on(folder, self.url.clone()).await
+    }
+
+    async fn on(folder: tempfile::TempDir, url: String) -> Self {
+        let config = config(folder.path(), Some(&url));
         let server = Server::start(config).await.unwrap();
-        let operator = std::fs::read_to_string(folder.path().join("operator.key")).unwrap();
+        // The first replica's; another makes none.
+        let operator = std::fs::read_to_string(folder.path().join("operator.key"));
+        let operator = operator.unwrap_or_default();
         Self {
             server,
             operator: operator.trim().to_owned(),
-            _folder: folder,
+            url,
+            folder,
         }
     }
 

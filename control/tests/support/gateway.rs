@@ -25,6 +25,7 @@ pub(crate) struct Gateway {
     authority: String,
     token: String,
     channel: Channel,
+    identity: Option<Identity>,
     boot: BootId,
     id: [u8; 16],
 }
@@ -81,6 +82,7 @@ impl Gateway {
         let authority = pem(&STANDARD.decode(json["ca"].as_str().unwrap()).unwrap());
         Self {
             channel: dial(address, &authority, None),
+            identity: None,
             token: json["token"].as_str().unwrap().to_owned(),
             boot: BootId::generate(),
             id: [0; 16],
@@ -90,8 +92,14 @@ impl Gateway {
     }
 
     fn show(&mut self, identity: Option<(String, &KeyPair)>) {
-        let identity = identity.map(|(chain, key)| Identity::from_pem(chain, key.serialize_pem()));
-        self.channel = dial(self.address, &self.authority, identity);
+        self.identity = identity.map(|(chain, key)| Identity::from_pem(chain, key.serialize_pem()));
+        self.dial(self.address);
+    }
+
+    /// Speaks to another replica from now on.
+    pub(crate) fn dial(&mut self, address: SocketAddr) {
+        self.address = address;
+        self.channel = dial(address, &self.authority, self.identity.clone());
     }
 
     async fn spend(&self, certificate_request: Vec<u8>) -> Result<v1::EnrolResponse, Status> {

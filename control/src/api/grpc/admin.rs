@@ -117,7 +117,7 @@ calls! {
     list_vaults(ListVaultsRequest) -> ListVaultsResponse, Read => vaults::list(cx, by, request);
     update_vault(UpdateVaultRequest) -> VaultView, Manage => vaults::update(cx, by, request);
     delete_vault(DeleteVaultRequest) -> Deleted, Manage => vaults::delete(cx, by, &request.vault);
-    revoke_vault(RevokeVaultRequest) -> Revoked, Manage => vaults::revoke(cx, by, &request.vault);
+    revoke_vault(RevokeVaultRequest) -> Revoked, Manage => vaults::revoke(cx, by, request);
     put_credential(PutCredentialRequest) -> CredentialView, Manage => credentials::put(cx, by, request);
     get_credential(GetCredentialRequest) -> CredentialView, Read => credentials::get(cx, by, request);
     list_credentials(ListCredentialsRequest) -> ListCredentialsResponse, Read => credentials::list(cx, by, request);
@@ -130,13 +130,13 @@ calls! {
     get_agent(GetAgentRequest) -> AgentView, ReadAgent => agents::get(cx, by, &request.agent);
     list_agents(ListAgentsRequest) -> ListAgentsResponse, ReadAgent => agents::list(cx, by, request);
     delete_agent(DeleteAgentRequest) -> Deleted, Manage => agents::delete(cx, by, &request.agent);
-    revoke_agent(RevokeAgentRequest) -> Revoked, Manage => agents::revoke(cx, by, &request.agent);
+    revoke_agent(RevokeAgentRequest) -> Revoked, Manage => agents::revoke(cx, by, request);
     put_grant(PutGrantRequest) -> GrantView, Manage => grants::put(cx, by, request);
     delete_grant(DeleteGrantRequest) -> Deleted, Manage => grants::delete(cx, by, request);
     mint_session(MintSessionRequest) -> MintedSession, Sessions => sessions::mint(cx, by, request);
     mint_sessions(MintSessionsRequest) -> MintSessionsResponse, Sessions => sessions::mint_batch(cx, by, request);
     renew_session(RenewSessionRequest) -> MintedSession, Sessions => sessions::renew(cx, by, request);
     list_sessions(ListSessionsRequest) -> ListSessionsResponse, Sessions => sessions::list(cx, by, request);
-    revoke_session(RevokeSessionRequest) -> Revoked, Sessions => sessions::revoke(cx, by, &request.session);
+    revoke_session(RevokeSessionRequest) -> Revoked, Sessions => sessions::revoke(cx, by, request);
     list_audit(ListAuditRequest) -> ListAuditResponse, Audit => audit::list(cx, by, request);
 }

@@ -1,12 +1,12 @@
 //! `/v1/tenants/{tenant}/agents`
 
-use axum::extract::State as Shared;
+use axum::extract::{Request, State as Shared};
 use serde::Deserialize;
 use sortie_proto::code::Code;
 use sortie_proto::wire::v1;
 use utoipa::ToSchema;
 
-use super::extract::{Caller, PageQuery};
+use super::extract::{Caller, PageQuery, Revoke, optional};
 use super::{Answer, Created, Json, Path, Query, created, split_verb};
 use crate::access::{Manage, ReadAgent};
 use crate::api::State;
@@ -81,14 +81,20 @@ pub(super) async fn delete(
 
 /// Refuses every token of an agent that is out. Its key stays good.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/agents/{agent}:revoke", operation_id = "RevokeAgent",
-    tag = "agents", responses((status = 200, body = v1::Revoked)))]
+    tag = "agents", request_body = Revoke, responses((status = 200, body = v1::Revoked)))]
 pub(super) async fn revoke(
     Shared(state): Shared<State>,
     caller: Caller,
     Path((tenant, agent)): Path<(String, String)>,
+    Json(body): Json<Revoke>,
 ) -> Answer<v1::Revoked> {
     let by = caller.may::<Manage>(&tenant).await?;
-    Ok(Json(agents::revoke(&state, &by, &agent).await?))
+    let request = v1::RevokeAgentRequest {
+        tenant,
+        agent,
+        wait_seconds: body.wait_seconds,
+    };
+    Ok(Json(agents::revoke(&state, &by, request).await?))
 }
 
 /// `…/{agent}:revoke`
@@ -96,10 +102,13 @@ pub(super) async fn verb(
     state: Shared<State>,
     caller: Caller,
     Path((tenant, segment)): Path<(String, String)>,
+    request: Request,
 ) -> Answer<v1::Revoked> {
     match split_verb(&segment) {
         Some((agent, "revoke")) => {
-            Box::pin(revoke(state, caller, Path((tenant, agent.to_owned())))).await
+            let body = optional(&state.0, request).await?;
+            let path = Path((tenant, agent.to_owned()));
+            Box::pin(revoke(state, caller, path, body)).await
         }
         Some(_) => Err(Code::NotFound.into()),
         None => Err(Code::MethodNotAllowed.into()),

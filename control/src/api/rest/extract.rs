@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sortie_proto::code::Code;
 use sortie_proto::wire::v1;
+use utoipa::ToSchema;
 use zeroize::Zeroize;
 
 use crate::access::{self, Action, Actor, Authorized, Operator};
@@ -115,6 +116,29 @@ impl<T: DeserializeOwned> FromRequest<State> for Json<T> {
             Err(error) => Err(Error::invalid("body", explain(&error)).into()),
         }
     }
+}
+
+/// The body of a call that needs none: nothing at all is every default.
+pub(super) async fn optional<T: DeserializeOwned + Default>(
+    state: &State,
+    request: Request,
+) -> Result<Json<T>, Problem> {
+    if request.headers().contains_key(header::CONTENT_TYPE) {
+        return Json::from_request(request, state).await;
+    }
+    match Bytes::from_request(request, state).await {
+        Ok(body) if body.is_empty() => Ok(Json(T::default())),
+        Ok(_) | Err(_) => Err(Error::invalid("content-type", "must be application/json").into()),
+    }
+}
+
+/// How a caller revokes.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Revoke {
+    /// Waits so many seconds, at most 20, until every gateway that may serve what is revoked enforces it, and answers
+    /// how many do. 0 does not wait.
+    pub(super) wait_seconds: u32,
 }
 
 /// What is wrong with a body. serde's own words are kept only where they name fields: others quote what was sent.

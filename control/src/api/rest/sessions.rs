@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Request, State as Shared};
+use axum::extract::{Request, State as Shared};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use sortie_proto::code::Code;
 use sortie_proto::wire::v1;
 use utoipa::ToSchema;
 
-use super::extract::{Caller, page};
+use super::extract::{Caller, Revoke, optional, page};
 use super::{Answer, Created, Json, Path, Query, created, split_verb};
 use crate::access::Sessions;
 use crate::api::State;
@@ -156,17 +155,24 @@ pub(super) async fn renew(
 
 /// Refuses a session's tokens. Answers the revision at which gateways do.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/sessions/{session}:revoke", operation_id = "RevokeSession",
-    tag = "sessions", responses((status = 200, body = v1::Revoked)))]
+    tag = "sessions", request_body = Revoke, responses((status = 200, body = v1::Revoked)))]
 pub(super) async fn revoke(
     Shared(state): Shared<State>,
     caller: Caller,
     Path((tenant, session)): Path<(String, String)>,
+    Json(body): Json<Revoke>,
 ) -> Answer<v1::Revoked> {
     let by = caller.may::<Sessions>(&tenant).await?;
-    Ok(Json(sessions::revoke(&state, &by, &session).await?))
+    let request = v1::RevokeSessionRequest {
+        tenant,
+        session,
+        wait_seconds: body.wait_seconds,
+    };
+    Ok(Json(sessions::revoke(&state, &by, request).await?))
 }
 
-/// `…/{session}:renew` and `…/{session}:revoke`. A renewal without a body has the default length.
+/// `…/{session}:renew` and `…/{session}:revoke`. Without a body a renewal has the default length, and a revocation does
+/// not wait.
 pub(super) async fn verb(
     state: Shared<State>,
     caller: Caller,
@@ -177,25 +183,18 @@ pub(super) async fn verb(
         split_verb(&segment).ok_or_else(|| Problem::from(Code::MethodNotAllowed))?;
     let path = Path((tenant, session.to_owned()));
     match verb {
-        "revoke" => Ok(Box::pin(revoke(state, caller, path)).await?.into_response()),
+        "revoke" => {
+            let body = optional(&state.0, request).await?;
+            Ok(Box::pin(revoke(state, caller, path, body))
+                .await?
+                .into_response())
+        }
         "renew" => {
-            let body = renewal(&state.0, request).await?;
+            let body = optional(&state.0, request).await?;
             Ok(Box::pin(renew(state, caller, path, body))
                 .await?
                 .into_response())
         }
         _ => Err(Code::NotFound.into()),
-    }
-}
-
-async fn renewal(state: &State, request: Request) -> Result<Json<RenewSession>, Problem> {
-    if request.headers().contains_key("content-type") {
-        return Json::from_request(request, state).await;
-    }
-    match Bytes::from_request(request, state).await {
-        Ok(body) if body.is_empty() => Ok(Json(RenewSession::default())),
-        Ok(_) | Err(_) => {
-            Err(crate::error::Error::invalid("content-type", "must be application/json").into())
-        }
     }
 }

@@ -1,12 +1,12 @@
 //! `/v1/tenants/{tenant}/vaults`
 
-use axum::extract::State as Shared;
+use axum::extract::{Request, State as Shared};
 use serde::Deserialize;
 use sortie_proto::code::Code;
 use sortie_proto::wire::v1;
 use utoipa::ToSchema;
 
-use super::extract::{Caller, PageQuery};
+use super::extract::{Caller, PageQuery, Revoke, optional};
 use super::{Answer, Created, Json, Path, Query, created, split_verb};
 use crate::access::{Manage, Read};
 use crate::api::State;
@@ -119,14 +119,20 @@ pub(super) async fn delete(
 
 /// Refuses every token of a vault that is out. Answers the revision at which gateways do.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/vaults/{vault}:revoke", operation_id = "RevokeVault",
-    tag = "vaults", responses((status = 200, body = v1::Revoked)))]
+    tag = "vaults", request_body = Revoke, responses((status = 200, body = v1::Revoked)))]
 pub(super) async fn revoke(
     Shared(state): Shared<State>,
     caller: Caller,
     Path((tenant, vault)): Path<(String, String)>,
+    Json(body): Json<Revoke>,
 ) -> Answer<v1::Revoked> {
     let by = caller.may::<Manage>(&tenant).await?;
-    Ok(Json(vaults::revoke(&state, &by, &vault).await?))
+    let request = v1::RevokeVaultRequest {
+        tenant,
+        vault,
+        wait_seconds: body.wait_seconds,
+    };
+    Ok(Json(vaults::revoke(&state, &by, request).await?))
 }
 
 /// `…/{vault}:revoke`
@@ -134,10 +140,13 @@ pub(super) async fn verb(
     state: Shared<State>,
     caller: Caller,
     Path((tenant, segment)): Path<(String, String)>,
+    request: Request,
 ) -> Answer<v1::Revoked> {
     match split_verb(&segment) {
         Some((vault, "revoke")) => {
-            Box::pin(revoke(state, caller, Path((tenant, vault.to_owned())))).await
+            let body = optional(&state.0, request).await?;
+            let path = Path((tenant, vault.to_owned()));
+            Box::pin(revoke(state, caller, path, body)).await
         }
         Some(_) => Err(Code::NotFound.into()),
         None => Err(Code::MethodNotAllowed.into()),

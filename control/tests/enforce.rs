@@ -1,0 +1,122 @@
+//! A revocation that is waited for: what every gateway said, at whichever replica, and which said nothing.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sortie_proto::revision::Revision;
+
+use crate::support::{Caller, Fixture, Following, Gateway};
+
+/// Follows and takes the fixture's vault.
+async fn hold(fixture: &Fixture, gateway: &mut Gateway) -> Following {
+    let mut stream = gateway.follow(None, &[]).await;
+    stream.welcome().await;
+    stream.subscribe(fixture.vault, &fixture.token, None).await;
+    stream.tenant().await;
+    stream.vault().await;
+    stream
+}
+
+/// Takes the next change and says that it is enforced.
+async fn enforce(mut stream: Following) -> Following {
+    let revision = stream.change().await.revision.unwrap();
+    stream.acknowledge(revision.into()).await;
+    stream
+}
+
+async fn revoke(owner: &Caller, what: &str, seconds: u64) -> Value {
+    let path = format!("/v1/tenants/-/{what}:revoke");
+    owner
+        .post(&path, json!({ "wait_seconds": seconds }))
+        .await
+        .expect(200)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_of_every_replica_are_waited_for() {
+    let fixture = Fixture::start().await;
+    let other = fixture.replica().await;
+    let mut near = fixture.enrol("near").await;
+    let mut far = fixture.enrol("far").await;
+    far.dial(other.feed());
+    // One that holds nothing of the tenant has nothing to enforce.
+    let mut idle = fixture.enrol("idle").await;
+    let mut idling = idle.follow(None, &[]).await;
+    idling.welcome().await;
+    let (one, two) = (
+        hold(&fixture, &mut near).await,
+        hold(&fixture, &mut far).await,
+    );
+    let session = format!("sessions/{}", fixture.session);
+    let (answer, _near, _far) = tokio::join!(
+        revoke(&fixture.owner, &session, 20),
+        enforce(one),
+        enforce(two)
+    );
+    let enforcement = &answer["enforcement"];
+    assert_eq!(enforcement["gateways"], 2, "{answer}");
+    assert_eq!(enforcement["enforced"], 2, "{answer}");
+    assert_eq!(enforcement["missing"], json!([]), "{answer}");
+    fixture.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_nothing_is_named_with_the_end_of_its_lease() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("quick").await;
+    let mut silent = fixture.enrol("silent").await;
+    let one = hold(&fixture, &mut gateway).await;
+    let mut two = hold(&fixture, &mut silent).await;
+    // A word for what came before is not a word for this.
+    two.acknowledge(Revision::default()).await;
+    let (answer, quick) = tokio::join!(revoke(&fixture.owner, "agents/runner", 1), enforce(one));
+    let enforcement = &answer["enforcement"];
+    assert_eq!(enforcement["gateways"], 2, "{answer}");
+    assert_eq!(enforcement["enforced"], 1, "{answer}");
+    let missing = enforcement["missing"].as_array().unwrap();
+    assert_eq!(missing.len(), 1, "{answer}");
+    assert_eq!(missing[0]["name"], "silent");
+    assert_eq!(missing[0]["id"], silent.id().to_string());
+    // The vault's staleness, from when it was last heard of.
+    let fenced: jiff::Timestamp = missing[0]["fenced_at"].as_str().unwrap().parse().unwrap();
+    let now = jiff::Timestamp::now();
+    assert!(
+        fenced > now && fenced <= now + Duration::from_secs(900),
+        "{fenced}"
+    );
+
+    // Once its leases have ended it serves nothing, and is not waited for.
+    drop(two);
+    fixture
+        .wait_until("the stream to end", async || {
+            fixture.state().fleet.connected().len() == 1
+        })
+        .await;
+    let gone = format!(
+        "UPDATE gateways SET last_seen_at = now() - interval '16 minutes' WHERE id = '{}'",
+        silent.id().uuid()
+    );
+    fixture.alter(&gone).await;
+    let (answer, _quick) =
+        tokio::join!(revoke(&fixture.owner, "agents/runner", 20), enforce(quick));
+    assert_eq!(answer["enforcement"]["gateways"], 1, "{answer}");
+    assert_eq!(answer["enforcement"]["enforced"], 1, "{answer}");
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_wait_nothing_is_said_of_gateways() {
+    let fixture = Fixture::start().await;
+    let session = format!("/v1/tenants/-/sessions/{}:revoke", fixture.session);
+    let answer = fixture.owner.call(&session).await.expect(200);
+    assert!(answer["revision"].is_string(), "{answer}");
+    assert!(answer.get("enforcement").is_none_or(Value::is_null));
+    // Nobody holds the tenant: then the answer is there at once.
+    let answer = revoke(&fixture.owner, "vaults/v", 20).await;
+    assert_eq!(answer["enforcement"]["gateways"], 0, "{answer}");
+    let long = json!({ "wait_seconds": 21 });
+    let refused = fixture.owner.post(&session, long).await;
+    refused.refused_fields(&["wait_seconds"]);
+    fixture.stop().await;
+}
