@@ -105,13 +105,16 @@ class Operation:
         ]
         body = operation.get("requestBody")
         self.body = self.model(body["content"]["application/json"]) if body else None
+        self.needs_body = bool(body and body.get("required", False))
         answers = [answer for status, answer in operation["responses"].items() if status.startswith("2")]
         self.answer = self.model(answers[0]["content"]["application/json"])
         self.repeatable = self.method != "POST" or self.id in REPEATABLE
 
     @staticmethod
     def model(content):
-        return content["schema"]["$ref"].rsplit("/", 1)[1]
+        # What may be left out is one of nothing and the model.
+        schemas = content["schema"].get("oneOf", [content["schema"]])
+        return next(schema["$ref"] for schema in schemas if "$ref" in schema).rsplit("/", 1)[1]
 
 
 # --- Python
@@ -253,8 +256,10 @@ def python_operations(operations):
     ]
     for operation in operations:
         arguments = ["self"] + [f"{name}: str" for name in operation.names]
-        if operation.body:
+        if operation.needs_body:
             arguments.append(f"body: models.{operation.body}")
+        elif operation.body:
+            arguments.append(f"body: Optional[models.{operation.body}] = None")
         if operation.query:
             arguments.append("*")
             for field in operation.query:
@@ -271,7 +276,7 @@ def python_operations(operations):
             pairs = ", ".join(f'"{field.name}": {field.name}' for field in operation.query)
             lines.append(f"            query={{{pairs}}},")
         if operation.body:
-            lines.append("            body=body.to_json(),")
+            lines.append(f"            body=body.to_json(){'' if operation.needs_body else ' if body else None'},")
         lines += [f"            repeatable={operation.repeatable},", "        )"]
         lines.append(f"        return models.{operation.answer}.from_json(data)")
     return lines
@@ -342,7 +347,7 @@ def typescript_operation_types(operations):
     for operation in operations:
         arguments = [f"{camel_of_snake(name)}: string" for name in operation.names]
         if operation.body:
-            arguments.append(f"body: {operation.body}")
+            arguments.append(f"body{'' if operation.needs_body else '?'}: {operation.body}")
         if operation.query:
             fields = "; ".join(f"{field.name}?: {ts_type(field)}" for field in operation.query)
             arguments.append(f"query?: {{ {fields} }}")

@@ -184,6 +184,32 @@ async fn revoking_an_agent_or_a_grant_acts_on_tokens_that_are_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn once_a_wait_is_answered_the_next_request_is_refused() {
+    let cluster = Cluster::start().await;
+    cluster.bearer_service().await;
+    let url = cluster.url("/bytes/8");
+    let mut said = String::new();
+    for _ in 0..10 {
+        let session = cluster.session().await;
+        cluster.curl(&session, &["-f", &url]).await.ok();
+        let env = [
+            ("SORTIE_API_URL", cluster.api.base()),
+            ("SORTIE_API_KEY", cluster.api.owner()),
+        ];
+        let arguments = ["session", "revoke", &session.id, "--wait=20s"];
+        let revoked = cluster
+            .run(env!("CARGO_BIN_EXE_sortie"), &arguments, &env)
+            .await;
+        said = revoked.ok();
+        // Nothing is polled: it holds already.
+        let refused = cluster.curl(&session, &[&url]).await;
+        assert!(refused.seen().contains("407"), "{}", refused.seen());
+    }
+    assert!(said.contains("enforced on 1 of 1 gateways"), "{said}");
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_renewed_session_is_the_same_session() {
     let cluster = Cluster::start().await;
     cluster.bearer_service().await;

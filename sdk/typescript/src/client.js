@@ -72,9 +72,12 @@ export class Sortie {
     return this.api.renewSession(idOf(session), ttl === undefined ? {} : { ttl_seconds: ttl });
   }
 
-  /** Ends a session on all gateways. */
-  async revoke(session) {
-    await this.api.revokeSession(idOf(session));
+  /**
+   * Ends a session on all gateways. With `wait`, at most 20 seconds, the answer's `enforcement` says how many of them
+   * enforce it, and names those that have not said so.
+   */
+  revoke(session, { wait = undefined } = {}) {
+    return this.api.revokeSession(idOf(session), wait === undefined ? undefined : { wait_seconds: wait });
   }
 
   /** The sessions, newest first, over all pages. */

@@ -1,6 +1,6 @@
 // The types of the package. `models.d.ts` and `operations.d.ts` are generated; these are by hand, as the code is.
 
-import type { MintedSession, SessionView } from "./models.js";
+import type { MintedSession, Revoked, SessionView } from "./models.js";
 import type { Operations } from "./operations.js";
 
 export type * from "./models.js";
@@ -80,7 +80,8 @@ export class Sortie {
   /** A new token of a session, that ends later. `Session.renew` keeps it. */
   renew(session: string | Session, ttl?: number): Promise<MintedSession>;
   /** Ends a session on all gateways. */
-  revoke(session: string | Session): Promise<void>;
+  /** `wait`: so many seconds, at most 20, until gateways enforce it. */
+  revoke(session: string | Session, options?: { wait?: number }): Promise<Revoked>;
   /** The sessions, newest first, over all pages. */
   listSessions(options?: { agent?: string | undefined; includeEnded?: boolean | undefined }): AsyncGenerator<SessionView, void, void>;
 }

@@ -130,6 +130,15 @@ export interface DestinationSpec {
   surfaces?: string[];
 }
 
+/** Which gateways enforce a revision. Those count that may hold what it is about: they were given a vault of the tenant against a token that is still good, and their leases may not have ended. */
+export interface Enforcement {
+  enforced: number;
+  gateways: number;
+  missing: MissingGateway[];
+  /** From the commit until the last of those that enforce it was known to. */
+  slowest_millis: number;
+}
+
 export interface EnvironmentFile {
   content: string;
   /** In octal. */
@@ -288,6 +297,14 @@ export interface MintedSession {
   proxy_url?: string;
 }
 
+/** A gateway that has not said that it enforces a revision. */
+export interface MissingGateway {
+  /** When its last lease has ended, if it stays away: from then on it serves nothing. */
+  fenced_at: string;
+  id: string;
+  name: string;
+}
+
 export interface PlaceholderSpec {
   credentials?: string[];
   /** Header, path, query. */
@@ -333,9 +350,17 @@ export interface RenewSession {
   ttl_seconds?: number;
 }
 
+/** How a caller revokes. */
+export interface Revoke {
+  /** Waits so many seconds, at most 20, until every gateway that may serve what is revoked enforces it, and answers how many do. 0 does not wait. */
+  wait_seconds?: number;
+}
+
 /** The revision at which gateways refuse what was revoked. */
 export interface Revoked {
   revision: string;
+  /** Absent unless it was waited for. */
+  enforcement?: Enforcement | null;
 }
 
 /** As the REST body; see docs/services.md for each field. */

@@ -31,6 +31,7 @@ import type {
   PutCredential,
   PutGrant,
   RenewSession,
+  Revoke,
   Revoked,
   ServiceSpec,
   ServiceView,
@@ -64,7 +65,7 @@ export class Operations {
   /** Deletes an agent with its grants, and refuses its tokens. */
   deleteAgent(agent: string): Promise<Deleted>;
   /** Refuses every token of an agent that is out. Its key stays good. */
-  revokeAgent(agent: string): Promise<Revoked>;
+  revokeAgent(agent: string, body?: Revoke): Promise<Revoked>;
   /** Lists the API keys of a tenant. */
   listApiKeys(query?: { page_size?: number; page_token?: string }): Promise<ListApiKeysResponse>;
   /** Makes an API key. The answer carries it, this once. */
@@ -82,7 +83,7 @@ export class Operations {
   /** Signs a session's token anew, with a later end. */
   renewSession(session: string, body: RenewSession): Promise<MintedSession>;
   /** Refuses a session's tokens. Answers the revision at which gateways do. */
-  revokeSession(session: string): Promise<Revoked>;
+  revokeSession(session: string, body?: Revoke): Promise<Revoked>;
   /** Mints many sessions: all of them, or none. */
   mintSessions(body: MintSessions): Promise<MintSessionsResponse>;
   /** Lists the vaults of a tenant. */
@@ -116,5 +117,5 @@ export class Operations {
   /** Deletes a service. */
   deleteService(vault: string, service: string): Promise<Deleted>;
   /** Refuses every token of a vault that is out. Answers the revision at which gateways do. */
-  revokeVault(vault: string): Promise<Revoked>;
+  revokeVault(vault: string, body?: Revoke): Promise<Revoked>;
 }

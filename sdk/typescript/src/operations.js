@@ -63,8 +63,8 @@ export class Operations {
   }
 
   /** Refuses every token of an agent that is out. Its key stays good. */
-  revokeAgent(agent) {
-    return this.#transport.call("POST", `/v1/tenants/${this.#tenant}/agents/${part(agent)}:revoke`, { repeatable: true });
+  revokeAgent(agent, body) {
+    return this.#transport.call("POST", `/v1/tenants/${this.#tenant}/agents/${part(agent)}:revoke`, { body, repeatable: true });
   }
 
   /** Lists the API keys of a tenant. */
@@ -108,8 +108,8 @@ export class Operations {
   }
 
   /** Refuses a session's tokens. Answers the revision at which gateways do. */
-  revokeSession(session) {
-    return this.#transport.call("POST", `/v1/tenants/${this.#tenant}/sessions/${part(session)}:revoke`, { repeatable: true });
+  revokeSession(session, body) {
+    return this.#transport.call("POST", `/v1/tenants/${this.#tenant}/sessions/${part(session)}:revoke`, { body, repeatable: true });
   }
 
   /** Mints many sessions: all of them, or none. */
@@ -193,7 +193,7 @@ export class Operations {
   }
 
   /** Refuses every token of a vault that is out. Answers the revision at which gateways do. */
-  revokeVault(vault) {
-    return this.#transport.call("POST", `/v1/tenants/${this.#tenant}/vaults/${part(vault)}:revoke`, { repeatable: true });
+  revokeVault(vault, body) {
+    return this.#transport.call("POST", `/v1/tenants/${this.#tenant}/vaults/${part(vault)}:revoke`, { body, repeatable: true });
   }
 }

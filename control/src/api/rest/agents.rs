@@ -81,7 +81,7 @@ pub(super) async fn delete(
 
 /// Refuses every token of an agent that is out. Its key stays good.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/agents/{agent}:revoke", operation_id = "RevokeAgent",
-    tag = "agents", request_body = Revoke, responses((status = 200, body = v1::Revoked)))]
+    tag = "agents", request_body = Option<Revoke>, responses((status = 200, body = v1::Revoked)))]
 pub(super) async fn revoke(
     Shared(state): Shared<State>,
     caller: Caller,

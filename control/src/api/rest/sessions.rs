@@ -155,7 +155,7 @@ pub(super) async fn renew(
 
 /// Refuses a session's tokens. Answers the revision at which gateways do.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/sessions/{session}:revoke", operation_id = "RevokeSession",
-    tag = "sessions", request_body = Revoke, responses((status = 200, body = v1::Revoked)))]
+    tag = "sessions", request_body = Option<Revoke>, responses((status = 200, body = v1::Revoked)))]
 pub(super) async fn revoke(
     Shared(state): Shared<State>,
     caller: Caller,

@@ -119,7 +119,7 @@ pub(super) async fn delete(
 
 /// Refuses every token of a vault that is out. Answers the revision at which gateways do.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/vaults/{vault}:revoke", operation_id = "RevokeVault",
-    tag = "vaults", request_body = Revoke, responses((status = 200, body = v1::Revoked)))]
+    tag = "vaults", request_body = Option<Revoke>, responses((status = 200, body = v1::Revoked)))]
 pub(super) async fn revoke(
     Shared(state): Shared<State>,
     caller: Caller,

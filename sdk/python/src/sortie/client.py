@@ -139,9 +139,11 @@ class Sortie:
         """A new token of a session, that ends later. `Session.renew` keeps it."""
         return self.api.renew_session(_id(session), models.RenewSession(ttl_seconds=_seconds(ttl)))
 
-    def revoke(self, session: Union[str, Session]) -> None:
-        """Ends a session on all gateways."""
-        self.api.revoke_session(_id(session))
+    def revoke(self, session: Union[str, Session], *, wait: Optional[Ttl] = None) -> models.Revoked:
+        """Ends a session on all gateways. With `wait`, at most 20 seconds, the answer's `enforcement` says how many of
+        them enforce it, and names those that have not said so."""
+        body = None if wait is None else models.Revoke(wait_seconds=_seconds(wait))
+        return self.api.revoke_session(_id(session), body)
 
     def list_sessions(self, *, agent: Optional[str] = None, include_ended: bool = False) -> Iterator[models.SessionView]:
         """The sessions, newest first, over all pages."""

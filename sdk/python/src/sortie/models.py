@@ -397,6 +397,31 @@ class DestinationSpec:
 
 
 @dataclass(frozen=True)
+class Enforcement:
+    """Which gateways enforce a revision. Those count that may hold what it is about: they were given a vault of the tenant against a token that is still good, and their leases may not have ended."""
+
+    enforced: int
+    gateways: int
+    missing: List[MissingGateway]
+    #: From the commit until the last of those that enforce it was known to.
+    slowest_millis: int
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Enforcement":
+        """Reads the JSON form. What is not known is left out: a newer control may say more."""
+        return cls(
+            enforced=data["enforced"],
+            gateways=data["gateways"],
+            missing=[MissingGateway.from_json(one) for one in data["missing"] or []],
+            slowest_millis=data["slowest_millis"],
+        )
+
+    def to_json(self) -> Dict[str, Any]:
+        """The JSON form, without what says nothing."""
+        return _object(self)
+
+
+@dataclass(frozen=True)
 class EnvironmentFile:
     content: str = field(repr=False)
     #: In octal.
@@ -848,6 +873,29 @@ class MintedSession:
 
 
 @dataclass(frozen=True)
+class MissingGateway:
+    """A gateway that has not said that it enforces a revision."""
+
+    #: When its last lease has ended, if it stays away: from then on it serves nothing.
+    fenced_at: str
+    id: str
+    name: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "MissingGateway":
+        """Reads the JSON form. What is not known is left out: a newer control may say more."""
+        return cls(
+            fenced_at=data["fenced_at"],
+            id=data["id"],
+            name=data["name"],
+        )
+
+    def to_json(self) -> Dict[str, Any]:
+        """The JSON form, without what says nothing."""
+        return _object(self)
+
+
+@dataclass(frozen=True)
 class PlaceholderSpec:
     credentials: List[str] = field(default_factory=list)
     #: Header, path, query.
@@ -964,16 +1012,38 @@ class RenewSession:
 
 
 @dataclass(frozen=True)
+class Revoke:
+    """How a caller revokes."""
+
+    #: Waits so many seconds, at most 20, until every gateway that may serve what is revoked enforces it, and answers how many do. 0 does not wait.
+    wait_seconds: int = 0
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Revoke":
+        """Reads the JSON form. What is not known is left out: a newer control may say more."""
+        return cls(
+            wait_seconds=data.get("wait_seconds", 0),
+        )
+
+    def to_json(self) -> Dict[str, Any]:
+        """The JSON form, without what says nothing."""
+        return _object(self)
+
+
+@dataclass(frozen=True)
 class Revoked:
     """The revision at which gateways refuse what was revoked."""
 
     revision: str
+    #: Absent unless it was waited for.
+    enforcement: Optional[Enforcement] = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Revoked":
         """Reads the JSON form. What is not known is left out: a newer control may say more."""
         return cls(
             revision=data["revision"],
+            enforcement=_one(Enforcement, data.get("enforcement")),
         )
 
     def to_json(self) -> Dict[str, Any]:

@@ -117,11 +117,12 @@ class Operations:
         )
         return models.Deleted.from_json(data)
 
-    def revoke_agent(self, agent: str) -> models.Revoked:
+    def revoke_agent(self, agent: str, body: Optional[models.Revoke] = None) -> models.Revoked:
         """Refuses every token of an agent that is out. Its key stays good."""
         data = self._transport.call(
             "POST",
             f"/v1/tenants/{self._tenant}/agents/{_part(agent)}:revoke",
+            body=body.to_json() if body else None,
             repeatable=True,
         )
         return models.Revoked.from_json(data)
@@ -204,11 +205,12 @@ class Operations:
         )
         return models.MintedSession.from_json(data)
 
-    def revoke_session(self, session: str) -> models.Revoked:
+    def revoke_session(self, session: str, body: Optional[models.Revoke] = None) -> models.Revoked:
         """Refuses a session's tokens. Answers the revision at which gateways do."""
         data = self._transport.call(
             "POST",
             f"/v1/tenants/{self._tenant}/sessions/{_part(session)}:revoke",
+            body=body.to_json() if body else None,
             repeatable=True,
         )
         return models.Revoked.from_json(data)
@@ -366,11 +368,12 @@ class Operations:
         )
         return models.Deleted.from_json(data)
 
-    def revoke_vault(self, vault: str) -> models.Revoked:
+    def revoke_vault(self, vault: str, body: Optional[models.Revoke] = None) -> models.Revoked:
         """Refuses every token of a vault that is out. Answers the revision at which gateways do."""
         data = self._transport.call(
             "POST",
             f"/v1/tenants/{self._tenant}/vaults/{_part(vault)}:revoke",
+            body=body.to_json() if body else None,
             repeatable=True,
         )
         return models.Revoked.from_json(data)
