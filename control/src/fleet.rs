@@ -26,6 +26,7 @@ use sortie_proto::id::GatewayId;
 use sortie_proto::revision::Revision;
 use sortie_proto::secret::Secret;
 use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config;
 use crate::database::{Database, Transaction, gateways};
@@ -33,8 +34,12 @@ use crate::error::Result;
 use crate::feed::read::Log;
 use crate::feed::signals::Signals;
 use crate::metrics::Metrics;
+use crate::ready::Ready;
 use crate::seal::Keys;
 use crate::tasks::Tasks;
+
+/// How often streams' state is written down and locks are read.
+const RECONCILE: Duration = Duration::from_secs(2);
 
 /// What the streams of one replica share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -81,10 +86,6 @@ pub struct Parts {
     pub keys: Keys,
     /// The changes.
     pub log: Log,
-    /// The beats.
-    pub beats: lease::Beats,
-    /// What other replicas tell.
-    pub signals: Signals,
     /// Bounds, and what gateways dial.
     pub config: config::Feed,
     /// What is counted.
@@ -101,8 +102,8 @@ impl Fleet {
             database: parts.database,
             keys: parts.keys,
             log: parts.log,
-            beats: parts.beats,
-            signals: parts.signals,
+            beats: lease::Beats::new(),
+            signals: Signals::default(),
             config: parts.config,
             metrics: parts.metrics,
             tasks: parts.tasks,
@@ -111,6 +112,22 @@ impl Fleet {
             heard: watch::Sender::new(()),
             locked: ArcSwap::default(),
         }))
+    }
+
+    /// Begins to beat, and to write down what gateways say.
+    pub fn start(&self, ready: &Ready) {
+        let (beats, database) = (self.0.beats.clone(), self.0.database.clone());
+        let tasks = &self.0.tasks;
+        let beat = beats.run(database, self.0.metrics.clone(), ready.clone());
+        tasks.spawn_until_stop("beat", beat);
+        tasks.spawn_until_stop("reconcile", reconcile(self.clone()));
+        tasks.spawn_until_stop("report", self.clone().report());
+    }
+
+    /// What other replicas tell.
+    #[must_use]
+    pub fn signals(&self) -> &Signals {
+        &self.0.signals
     }
 
     /// The gateways that follow this replica.
@@ -176,11 +193,8 @@ impl Fleet {
         }
     }
 
-    /// Writes what streams said to the database, and learns which gateways are shut out. Called on a period.
-    ///
-    /// # Errors
-    /// As the database's.
-    pub async fn reconcile(&self) -> Result<()> {
+    /// Writes what streams said to the database, and learns which gateways are shut out.
+    async fn reconcile(&self) -> Result<()> {
         let seen = self.connected();
         let tx = self.0.database.system().await?;
         gateways::seen(&tx, &said(&seen)).await?;
@@ -188,6 +202,17 @@ impl Fleet {
         tx.commit().await?;
         self.0.locked.store(Arc::new(locked.into_iter().collect()));
         Ok(())
+    }
+}
+
+async fn reconcile(fleet: Fleet) {
+    let mut tick = interval(RECONCILE);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Err(error) = fleet.reconcile().await {
+            error.log("writing down what gateways said");
+        }
     }
 }
 

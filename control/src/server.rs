@@ -29,8 +29,6 @@ use crate::error::Result;
 use crate::feed::listen;
 use crate::feed::read::Log;
 use crate::feed::sequence::Sequencer;
-use crate::feed::signals::Signals;
-use crate::fleet::lease::Beats;
 use crate::fleet::{Fleet, Parts};
 use crate::metrics::Metrics;
 use crate::ready::Ready;
@@ -45,8 +43,6 @@ const API_CONNECTIONS: usize = 4_096;
 const ADMIN_CONNECTIONS: usize = 256;
 /// How long the head of a request may take.
 const HEAD_MAX: Duration = Duration::from_secs(10);
-/// How often streams' state is written down and locks are read.
-const RECONCILE: Duration = Duration::from_secs(2);
 /// How often partitions are made and old rows forgotten.
 const UPKEEP: Duration = Duration::from_secs(60);
 
@@ -119,34 +115,23 @@ impl Server {
             metrics.clone(),
         )
         .await?;
-        let beats = Beats::new();
-        let signals = Signals::default();
         let fleet = Fleet::new(Parts {
             database: database.clone(),
             keys: keys.clone(),
             log: log.clone(),
-            beats: beats.clone(),
-            signals: signals.clone(),
             config: config.feed.clone(),
             metrics: metrics.clone(),
             tasks: tasks.clone(),
         });
-        tasks.spawn_until_stop(
-            "listen",
-            listen::run(
-                database.clone(),
-                sequencer.clone(),
-                log,
-                signals,
-                ready.clone(),
-            ),
+        let listen = listen::run(
+            database.clone(),
+            sequencer.clone(),
+            log,
+            fleet.signals().clone(),
+            ready.clone(),
         );
-        tasks.spawn_until_stop(
-            "beat",
-            beats.run(database.clone(), metrics.clone(), ready.clone()),
-        );
-        tasks.spawn_until_stop("reconcile", reconcile(fleet.clone()));
-        tasks.spawn_until_stop("report", fleet.clone().report());
+        tasks.spawn_until_stop("listen", listen);
+        fleet.start(&ready);
         tasks.spawn_until_stop("upkeep", upkeep(database.clone(), config.feed.kept_changes));
         let state = api::State {
             database: database.clone(),
@@ -319,16 +304,6 @@ async fn grpc(
         .await;
     if let Err(error) = served {
         tracing::error!(error = %crate::error::Chain(&error), "the feed's server ended");
-    }
-}
-
-async fn reconcile(fleet: Fleet) {
-    let mut tick = every(RECONCILE);
-    loop {
-        tick.tick().await;
-        if let Err(error) = fleet.reconcile().await {
-            error.log("writing down what gateways said");
-        }
     }
 }
 

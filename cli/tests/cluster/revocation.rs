@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+use super::relay::surroundings;
 use super::support::{Cluster, DEADLINE, Minted, poll};
 
 /// A curl that runs until something ends it.
@@ -188,14 +189,15 @@ async fn once_a_wait_is_answered_the_next_request_is_refused() {
     let cluster = Cluster::start().await;
     cluster.bearer_service().await;
     let url = cluster.url("/bytes/8");
+    let own = surroundings(&cluster);
+    let env: Vec<_> = own
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     let mut said = String::new();
     for _ in 0..10 {
         let session = cluster.session().await;
         cluster.curl(&session, &["-f", &url]).await.ok();
-        let env = [
-            ("SORTIE_API_URL", cluster.api.base()),
-            ("SORTIE_API_KEY", cluster.api.owner()),
-        ];
         let arguments = ["session", "revoke", &session.id, "--wait=20s"];
         let revoked = cluster
             .run(env!("CARGO_BIN_EXE_sortie"), &arguments, &env)
