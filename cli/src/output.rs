@@ -3,12 +3,15 @@
 //! Invariants: no colour codes where nobody sees colours (not a terminal, `NO_COLOR` set, JSON); a reader that went
 //! away (`sortie … | head`) is no failure; control characters in what others wrote never reach a terminal.
 
+mod table;
+
 use std::error::Error as _;
 use std::io::{IsTerminal, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use jiff::Timestamp;
 use serde_json::Value;
 
+pub(crate) use self::table::{Shape, wrapped};
 use crate::config;
 use crate::error::{Error, Result};
 
@@ -61,7 +64,19 @@ impl Output {
 
     /// A line about what is going on, which is no part of the answer.
     pub(crate) fn note(self, text: &str) {
-        drop(writeln!(std::io::stderr().lock(), "{text}"));
+        let mut stderr = std::io::stderr().lock();
+        // Colours are chosen by where answers go; this may go to a file.
+        drop(match self.colour && !stderr.is_terminal() {
+            true => writeln!(stderr, "{}", plain(text)),
+            false => writeln!(stderr, "{text}"),
+        });
+    }
+
+    /// A line that tells a person why it takes a while; programs and files do not get it.
+    pub(crate) fn progress(self, text: &str) {
+        if !self.is_json() && std::io::stderr().is_terminal() {
+            self.note(text);
+        }
     }
 
     /// An error, its causes, and what to do next.
@@ -76,7 +91,7 @@ impl Output {
             cause = inner.source();
         }
         if let Some(next) = error.next() {
-            self.note(&format!("  next: {next}"));
+            self.note(&format!("  next: {}", printable(&next, true)));
         }
     }
 
@@ -89,7 +104,7 @@ impl Output {
             self.note("none");
             return Ok(());
         }
-        self.line(&table(objects, columns));
+        self.line(table_text(objects, columns, room()).trim_end());
         Ok(())
     }
 
@@ -98,14 +113,8 @@ impl Output {
         if self.is_json() {
             return self.json(object);
         }
-        let width = columns.iter().map(|(title, _)| title.len()).max();
-        for (title, pointer) in columns {
-            let text = cell(object, pointer);
-            if !text.is_empty() {
-                let title = format!("{title:width$}", width = width.unwrap_or(0));
-                self.line(&format!("{}  {text}", self.dim(&title.to_lowercase())));
-            }
-        }
+        let cells = cells(object, columns);
+        self.line(&table::block(&titles(columns), &cells, room()));
         Ok(())
     }
 
@@ -127,20 +136,20 @@ impl Output {
         }
         let table = match objects {
             [] => "none".to_owned(),
-            _ => table(objects, columns),
+            _ => table_text(objects, columns, room()),
         };
         // Home, then clear to the end: the terminal keeps what stood above.
         let begin = if self.colour { "\x1b[2J\x1b[H" } else { "" };
         Ok(self.offer(&format!("{begin}{table}\n")))
     }
 
-    /// More rows of one long table; false if nobody reads any more. `widths` holds what its columns need so far; empty
-    /// at its beginning.
+    /// More rows of one long table; false if nobody reads any more. `shape` is how it was laid out so far; none at its
+    /// beginning.
     pub(crate) fn rows(
         self,
         objects: &[Value],
         columns: &[Column],
-        widths: &mut Vec<usize>,
+        shape: &mut Option<Shape>,
     ) -> Result<bool> {
         if self.is_json() {
             for object in objects {
@@ -150,31 +159,12 @@ impl Output {
             }
             return Ok(true);
         }
-        let mut lines: Vec<Vec<String>> = Vec::new();
-        if widths.is_empty() {
-            *widths = vec![0; columns.len()];
-            lines.push(
-                columns
-                    .iter()
-                    .map(|(title, _)| (*title).to_owned())
-                    .collect(),
-            );
+        if objects.is_empty() {
+            return Ok(true);
         }
-        for object in objects {
-            lines.push(
-                columns
-                    .iter()
-                    .map(|(_, pointer)| cell(object, pointer))
-                    .collect(),
-            );
-        }
-        for line in &lines {
-            for (text, width) in line.iter().zip(widths.iter_mut()) {
-                *width = text.chars().count().max(*width);
-            }
-        }
-        let lines: Vec<_> = lines.iter().map(|line| aligned(line, widths)).collect();
-        Ok(lines.is_empty() || self.offer(&lines.join("\n")))
+        let rows: Vec<_> = objects.iter().map(|it| cells(it, columns)).collect();
+        let text = more(&titles(columns), &rows, room(), shape);
+        Ok(self.offer(&text))
     }
 
     /// One of many: a line of JSON, or YAML after `---`.
@@ -250,31 +240,82 @@ fn yaml(value: &Value) -> Result<String> {
         .map_err(|error| Error::system("write YAML", std::io::Error::other(error)))
 }
 
-/// A row, each cell as wide as its column.
-fn aligned(cells: &[String], widths: &[usize]) -> String {
-    let line = cells
-        .iter()
-        .zip(widths)
-        .fold(String::new(), |line, (text, width)| {
-            format!("{line}{text:width$}  ")
-        });
-    line.trim_end().to_owned()
+/// The text without the codes of [`Output::bold`] and its like.
+fn plain(text: &str) -> String {
+    let mut pieces = text.split("\x1b[");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |plain, piece| {
+        plain + piece.split_once('m').map_or(piece, |(_, rest)| rest)
+    })
 }
 
-fn table(objects: &[Value], columns: &[Column]) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(if std::io::stdout().is_terminal() {
-            ContentArrangement::Dynamic
-        } else {
-            ContentArrangement::Disabled
-        })
-        .set_header(columns.iter().map(|(title, _)| *title));
-    for object in objects {
-        table.add_row(columns.iter().map(|(_, pointer)| cell(object, pointer)));
+/// How wide the terminal is that answers go to; none if they go elsewhere.
+pub(crate) fn room() -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(std::io::stdout())?;
+    // One that does not know says 0.
+    Some(usize::from(width.0)).filter(|width| *width > 0)
+}
+
+fn titles(columns: &[Column]) -> Vec<&'static str> {
+    columns.iter().map(|(title, _)| *title).collect()
+}
+
+fn cells(object: &Value, columns: &[Column]) -> Vec<String> {
+    columns
+        .iter()
+        .map(|(_, pointer)| short(cell(object, pointer)))
+        .collect()
+}
+
+/// A time to the second, as people write it, and a URL without the port that it has anyway; everything else as it is.
+fn short(text: String) -> String {
+    if let Some((host, path)) = text
+        .strip_prefix("https://")
+        .and_then(|rest| rest.split_once(":443/"))
+        .filter(|(host, _)| !host.contains(['/', '?']))
+    {
+        return format!("https://{host}/{path}");
     }
-    table.trim_fmt()
+    let is_time = text.len() >= 20 && text.ends_with('Z') && text.get(10..11) == Some("T");
+    match text.parse::<Timestamp>() {
+        Ok(time) if is_time => time.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+        _ => text,
+    }
+}
+
+fn table_text(objects: &[Value], columns: &[Column], room: Option<usize>) -> String {
+    let rows: Vec<_> = objects.iter().map(|it| cells(it, columns)).collect();
+    more(&titles(columns), &rows, room, &mut None)
+}
+
+/// Rows below those that were shown, with a new head if they need other columns.
+fn more(
+    titles: &[&str],
+    rows: &[Vec<String>],
+    room: Option<usize>,
+    shown: &mut Option<Shape>,
+) -> String {
+    let head: Vec<_> = titles.iter().map(|&title| title.to_owned()).collect();
+    let mut lines = Vec::new();
+    let shape = match shown.take().and_then(|old| old.with(rows, room)) {
+        Some(old) => old,
+        None => {
+            let new = table::shape(titles, rows, room);
+            if let Shape::Columns(widths) = &new {
+                lines.push(table::row(&head, widths));
+            }
+            new
+        }
+    };
+    match &shape {
+        Shape::Columns(widths) => lines.extend(rows.iter().map(|row| table::row(row, widths))),
+        Shape::Blocks => lines.extend(
+            rows.iter()
+                .map(|row| format!("{}\n", table::block(titles, row, room))),
+        ),
+    }
+    *shown = Some(shape);
+    lines.join("\n")
 }
 
 /// A value as a reader wants to see it; what is not there is empty.
@@ -310,15 +351,34 @@ fn word(value: &Value) -> String {
     }
 }
 
-/// Text that cannot steer a terminal.
+/// Text that cannot steer a terminal, nor show itself as other text than it is.
 pub(crate) fn printable(text: &str, lines: bool) -> String {
     text.chars()
         .map(|c| match c {
             '\n' if lines => c,
-            c if c.is_control() => '\u{fffd}',
+            c if c.is_control() || misleads(c) => '\u{fffd}',
             c => c,
         })
         .collect()
+}
+
+/// Whether a character is not seen itself, but changes how others are: it turns their direction (Unicode Technical
+/// Report 36), has no width, or ends a line. The two joiners are part of how languages are written, and stay.
+const fn misleads(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{ad}'
+            | '\u{180e}'
+            | '\u{200b}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 #[cfg(test)]

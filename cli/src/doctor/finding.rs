@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::Result;
-use crate::output::{Output, printable};
+use crate::output::{Output, printable, room, wrapped};
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,8 +81,10 @@ impl Finding {
 
 /// How wide the column of checks is at most; a longer name has a line of its own.
 const CHECK_WIDTH: usize = 18;
-/// How long a line is at most, but for commands.
+/// How long a line is at most, but for commands: in a terminal that is narrower, as long as that is wide.
 const LINE_WIDTH: usize = 80;
+/// How narrow the column of what was seen gets at least.
+const SEEN_MIN: usize = 24;
 
 /// How many faults there are.
 pub(crate) fn faults(findings: &[Finding]) -> usize {
@@ -144,7 +146,12 @@ fn lines(finding: &Finding, width: usize, out: Output) -> Vec<String> {
         State::Skipped => out.dim(&word),
     };
     let indent = 7 + 2 + width + 2;
-    let seen = wrapped(&printable(&finding.seen, false), indent);
+    let line = room().unwrap_or(LINE_WIDTH).min(LINE_WIDTH);
+    let seen = wrapped(
+        &printable(&finding.seen, false),
+        line.saturating_sub(indent).max(SEEN_MIN),
+    )
+    .join(&format!("\n{:indent$}", ""));
     let mut lines = if finding.check.len() > width {
         vec![
             format!("{word}  {}", finding.check),
@@ -159,27 +166,6 @@ fn lines(finding: &Finding, width: usize, out: Output) -> Vec<String> {
         lines.push(format!("{:9}{} {fix}", "", out.bold("fix:")));
     }
     lines
-}
-
-/// The text with line breaks, so that it stays in a column right of `indent`.
-fn wrapped(text: &str, indent: usize) -> String {
-    let room = LINE_WIDTH.saturating_sub(indent).max(40);
-    let mut wrapped = String::new();
-    let mut length = 0;
-    for word in text.split(' ') {
-        let size = word.chars().count();
-        if length > 0 && length + 1 + size > room {
-            wrapped.push('\n');
-            wrapped.push_str(&" ".repeat(indent));
-            length = 0;
-        } else if length > 0 {
-            wrapped.push(' ');
-            length += 1;
-        }
-        wrapped.push_str(word);
-        length += size;
-    }
-    wrapped
 }
 
 /// The text without what must not be shown: what stands between `//` and `@` in a URL, and tokens and keys of Sortie.

@@ -1,5 +1,7 @@
 //! `sortie session`.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -25,6 +27,9 @@ const COLUMNS: [Column; 7] = [
     ("ENDS", "/expires_at"),
     ("REVOKED", "/revoked_at"),
 ];
+
+/// How many vaults' names are asked for.
+const VAULTS_MAX: usize = 1000;
 
 /// What can be done with sessions.
 #[derive(Debug, Subcommand)]
@@ -119,7 +124,12 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
                 ("include_ended", if all { "true" } else { "" }.to_owned()),
             ];
             let path = in_tenant(context, &["sessions"]);
-            let ask = async || client.list(&path, "sessions", &filter, limit.limit).await;
+            let names = vault_names(context).await;
+            let ask = async || {
+                let mut sessions = client.list(&path, "sessions", &filter, limit.limit).await?;
+                sessions.iter_mut().for_each(|it| name_vaults(it, &names));
+                Ok(sessions)
+            };
             watch::list(&watch, &COLUMNS, context, ask).await
         }
         Act::Renew { session, ttl } => {
@@ -144,7 +154,7 @@ impl Wanted {
         } else {
             self.vault.clone()
         };
-        let labels: std::collections::BTreeMap<_, _> = self.label.iter().cloned().collect();
+        let labels: BTreeMap<_, _> = self.label.iter().cloned().collect();
         let agent = self.agent.as_ref().or(context.agent.as_ref());
         json!({
             "agent": agent.cloned().unwrap_or_default(),
@@ -156,6 +166,31 @@ impl Wanted {
             "require": self.require,
             "source_cidr": self.source.clone().unwrap_or_default(),
         })
+    }
+}
+
+/// The names of the tenant's vaults by their ids, for people; programs get ids. A key that may not see vaults sees ids.
+async fn vault_names(context: &Context) -> BTreeMap<String, Value> {
+    if context.out.is_json() {
+        return BTreeMap::new();
+    }
+    let path = in_tenant(context, &["vaults"]);
+    let vaults = context.client.list(&path, "vaults", &[], VAULTS_MAX).await;
+    let vaults = vaults.unwrap_or_default().into_iter();
+    vaults
+        .filter_map(|mut vault| {
+            let name = vault.get_mut("name").map(Value::take)?;
+            Some((cell(&vault, "/id"), name))
+        })
+        .collect()
+}
+
+fn name_vaults(session: &mut Value, names: &BTreeMap<String, Value>) {
+    let vaults = session.get_mut("vaults").and_then(Value::as_array_mut);
+    for vault in vaults.into_iter().flatten() {
+        if let Some(name) = vault.as_str().and_then(|id| names.get(id)) {
+            *vault = name.clone();
+        }
     }
 }
 
@@ -175,3 +210,6 @@ fn print_token(minted: &Value, context: &Context) -> Result<()> {
     ));
     context.out.done(minted, &token)
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,7 +78,7 @@ pub(super) async fn log(
     ask: impl AsyncFn(usize, Option<Timestamp>) -> Result<Vec<Value>>,
 ) -> Result<()> {
     let news = RefCell::new(News::default());
-    let mut widths = Vec::new();
+    let mut shape = None;
     let ask = async || {
         let since = news.borrow().since();
         ask(since.map_or(first, |_| ANSWER_MAX), since).await
@@ -89,7 +89,7 @@ pub(super) async fn log(
         if full && fresh.len() == ANSWER_MAX {
             context.out.note("sortie: more came than are shown");
         }
-        context.out.rows(&fresh, columns, &mut widths)
+        context.out.rows(&fresh, columns, &mut shape)
     })
     .await
 }

@@ -78,6 +78,25 @@ fn a_refusal_is_told_with_its_fields_and_its_exit_code() {
 }
 
 #[test]
+fn what_agents_wrote_steers_no_terminal() {
+    let entry = json!({"id": "a", "at": "2026-01-01T00:00:01.5Z", "kind": "request", "method": "GET\r\n",
+        "url": "https://a.example:443/\u{1b}]0;title\u{7}\u{1b}[2J\u{202e}gpj.exe\u{9b}31m", "outcome": "passed"});
+    let listed = json!({"entries": [entry]}).to_string();
+    let control = Control::start(vec![("GET", 200, listed)]);
+    let done = control.sortie(&["audit", "list"], "");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let said = text(&done.stdout);
+    assert_eq!(said.lines().count(), 2, "{said:?}");
+    let odd = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!said.contains(odd), "{said:?}");
+    assert!(said.contains("2026-01-01 00:00:01Z"), "{said}");
+    assert!(
+        said.contains("https://a.example/\u{fffd}]0;title"),
+        "{said}"
+    );
+}
+
+#[test]
 fn nobody_to_ask_deletes_nothing() {
     let control = Control::start(vec![("DELETE", 200, "{}".to_owned())]);
     let done = control.sortie(&["vault", "delete", "x"], "y\n");

@@ -14,11 +14,17 @@ fn tokens_and_passwords_are_not_shown() {
 }
 
 #[test]
-fn long_texts_are_broken_between_words() {
-    let text = wrapped(&"word ".repeat(40), 20);
-    assert!(text.lines().count() > 1);
-    assert!(text.lines().all(|line| line.len() <= LINE_WIDTH), "{text}");
-    assert!(text.lines().skip(1).all(|line| line.starts_with("    ")));
+fn what_was_seen_stays_in_its_column_and_a_fix_on_its_line() {
+    let fix = "export NO_PROXY='".to_owned() + &"x".repeat(100) + "'";
+    let finding = Finding::fault("NO_PROXY", "word ".repeat(40), fix.as_str());
+    let lines = lines(&finding, 10, Output::new(crate::output::Format::Json));
+    let (seen, fixes) = lines.split_first().unwrap();
+    assert!(seen.starts_with("fault    NO_PROXY    word word"), "{seen}");
+    assert!(seen.lines().count() > 1);
+    assert!(seen.lines().all(|line| line.len() <= LINE_WIDTH), "{seen}");
+    let column = " ".repeat(7 + 2 + 10 + 2);
+    assert!(seen.lines().skip(1).all(|line| line.starts_with(&column)));
+    assert_eq!(fixes, [format!("         fix: {fix}")]);
 }
 
 #[test]
