@@ -193,6 +193,7 @@ impl Client {
         match serde_json::from_slice::<Problem>(body) {
             Ok(mut problem) if !(problem.code.is_empty() && problem.title.is_empty()) => {
                 problem.status = status;
+                problem.subject = subject(url);
                 Error::Problem(Box::new(problem))
             }
             _ if matches!(status, 401 | 403 | 404 | 502..=504) => {
@@ -216,6 +217,19 @@ impl Client {
     fn url(&self, path: &[&str], verb: &str) -> Result<Url> {
         join(&self.base, path, verb)
     }
+}
+
+/// What a call was about, as far as the caller named it: `vaults/payments`, for example.
+fn subject(url: &Url) -> String {
+    // `/v1/tenants/TENANT` is the same for nearly all.
+    let named: Vec<_> = url
+        .path_segments()
+        .into_iter()
+        .flatten()
+        .skip_while(|part| *part != "tenants")
+        .skip(2)
+        .collect();
+    named.join("/")
 }
 
 fn read_base(text: &str, allow_http: bool) -> Result<Url> {

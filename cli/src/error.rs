@@ -166,6 +166,9 @@ pub(crate) struct Problem {
     pub(crate) code: String,
     /// The fields that are wrong.
     pub(crate) errors: Vec<FieldError>,
+    /// What the call was about; the answer does not say it.
+    #[serde(skip)]
+    pub(crate) subject: String,
 }
 
 /// One field that is wrong.
@@ -179,10 +182,30 @@ pub(crate) struct FieldError {
 }
 
 impl Problem {
-    /// The constant sentence of the code, unless the answer has said it already.
+    /// What a user of this command can do about it; or else the constant sentence of the code, unless the answer has
+    /// said it already.
     fn next(&self) -> Option<String> {
-        let text = Code::from_name(&self.code)?.text();
-        (text != self.detail && text != self.title).then(|| text.to_owned())
+        let code = Code::from_name(&self.code)?;
+        let next = if code == Code::Unauthenticated {
+            "Is the key that of this cluster? SORTIE_API_KEY_FILE names its file, or a profile does (`sortie profile \
+             list`)."
+        } else if code == Code::PermissionDenied {
+            "Use a key that may: --profile, or SORTIE_API_KEY_FILE. `sortie gateway` and `sortie tenant` take the \
+             operator's."
+        } else if self.is_about_fields() {
+            return None;
+        } else {
+            code.text()
+        };
+        (next != self.detail && next != self.title).then(|| next.to_owned())
+    }
+
+    /// Whether the answer says nothing that its fields do not say.
+    fn is_about_fields(&self) -> bool {
+        let said = [&self.detail, &self.title]
+            .into_iter()
+            .find(|text| !text.is_empty());
+        !self.errors.is_empty() && said.is_some_and(|text| text == Code::InvalidArgument.text())
     }
 }
 
@@ -191,12 +214,19 @@ impl fmt::Display for Problem {
         let head = [&self.detail, &self.title, &self.code]
             .into_iter()
             .find(|text| !text.is_empty());
-        f.write_str(head.map_or("control refused", String::as_str))?;
+        f.write_str(match head {
+            _ if self.is_about_fields() => "control does not accept this",
+            Some(head) => head.trim_end_matches('.'),
+            None => "control refused",
+        })?;
         write!(f, " (")?;
         if !self.code.is_empty() {
             write!(f, "{}, ", self.code)?;
         }
         write!(f, "HTTP {})", self.status)?;
+        if self.code == Code::NotFound.name() && !self.subject.is_empty() {
+            write!(f, "\n  {}", self.subject)?;
+        }
         self.errors
             .iter()
             .try_for_each(|error| write!(f, "\n  {}: {}", error.field, error.message))

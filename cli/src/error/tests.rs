@@ -33,6 +33,48 @@ fn a_sentence_is_not_said_twice() {
 }
 
 #[test]
+fn what_only_fields_say_is_said_once() {
+    let sentence = Code::InvalidArgument.text();
+    let error = problem(&format!(
+        r#"{{"status":400,"title":"{sentence}","code":"invalid_argument","errors":[{{"field":"host","message":"no"}}]}}"#
+    ));
+    assert_eq!(
+        error.to_string(),
+        "control does not accept this (invalid_argument, HTTP 400)\n  host: no"
+    );
+    assert_eq!(error.next(), None);
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let mut missing = Problem {
+        title: Code::NotFound.text().to_owned(),
+        code: "not_found".to_owned(),
+        status: 404,
+        ..Problem::default()
+    };
+    missing.subject = "vaults/nowhere".to_owned();
+    let text = missing.to_string();
+    assert!(
+        text.ends_with("(not_found, HTTP 404)\n  vaults/nowhere"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_key_that_is_not_enough_says_which_would_be() {
+    for code in [Code::Unauthenticated, Code::PermissionDenied] {
+        let error = problem(&format!(
+            r#"{{"status":401,"title":"{}","code":"{}"}}"#,
+            code.text(),
+            code.name()
+        ));
+        let next = error.next().unwrap();
+        assert!(next.contains("SORTIE_API_KEY_FILE"), "{next}");
+    }
+}
+
+#[test]
 fn exit_codes_are_those_of_the_documentation() {
     let check = |error: Error, code: u8| {
         assert_eq!(
