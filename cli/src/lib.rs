@@ -10,6 +10,7 @@
 //! the code of its command.
 
 mod args;
+mod ask;
 mod certificate;
 mod client;
 mod config;
@@ -84,7 +85,7 @@ async fn act(args: Args, out: Output) -> Result<ExitCode> {
         Command::Import(options) => Box::pin(import::run(&options, args.connection, out)).await,
         Command::Profile(act) => profile::run(act, args.connection, out),
         Command::Completions(options) => {
-            manual::completions(&options, Args::command(), out);
+            manual::completions(&options, &Args::command(), out);
             Ok(())
         }
         Command::Man(options) => manual::man(&options, Args::command(), out),

@@ -60,15 +60,34 @@ pub(crate) struct Man {
 }
 
 /// Prints what a shell reads to complete the words of `sortie`.
-pub(crate) fn completions(options: &Completions, mut command: clap::Command, out: Output) {
+pub(crate) fn completions(options: &Completions, command: &clap::Command, out: Output) {
+    out.line(script(options.shell, command).trim_end());
+}
+
+fn script(shell: Shell, command: &clap::Command) -> String {
     let mut text = Vec::new();
-    clap_complete::generate(
-        Generator::from(options.shell),
-        &mut command,
-        "sortie",
-        &mut text,
-    );
-    out.line(String::from_utf8_lossy(&text).trim_end());
+    let mut shown = shown(command);
+    clap_complete::generate(Generator::from(shell), &mut shown, "sortie", &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// What of a command `--help` shows. The generator for Bash offers what is hidden, too.
+fn shown(command: &clap::Command) -> clap::Command {
+    let name = command.get_name().to_owned();
+    let arguments = command.get_arguments().filter(|it| !it.is_hide_set());
+    let below = command.get_subcommands().filter(|it| !it.is_hide_set());
+    let mut copy = clap::Command::new(name)
+        .args(arguments.cloned())
+        .subcommands(below.map(shown))
+        .visible_aliases(command.get_visible_aliases().map(str::to_owned))
+        .subcommand_required(command.is_subcommand_required_set());
+    if let Some(about) = command.get_about() {
+        copy = copy.about(about.clone());
+    }
+    if let Some(version) = command.get_version() {
+        copy = copy.version(version.to_owned());
+    }
+    copy
 }
 
 /// Writes a page for the command and one for each verb.

@@ -4,7 +4,6 @@
 //! is never an argument, nor in the file of profiles; only key files that were written here are deleted here.
 
 use std::fs;
-use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use sortie_proto::secret::Secret;
 
 use crate::args::Connection;
+use crate::ask;
 use crate::client::Client;
 use crate::config::{self, Profile};
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ const COLUMNS: [Column; 7] = [
 ];
 
 /// The longest key, in bytes.
-const KEY_MAX: u64 = 1024;
+const KEY_MAX: usize = 1024;
 
 /// What can be done with profiles.
 #[derive(Debug, Subcommand)]
@@ -206,24 +206,8 @@ fn forget(key: &Path) -> Result<()> {
 }
 
 fn read_key(name: &str, stdin: bool) -> Result<Secret> {
-    let bytes = if stdin || !std::io::stdin().is_terminal() {
-        // Room for all of it at once: a buffer that grows leaves copies behind.
-        let mut bytes = Vec::with_capacity(2 * 1024);
-        std::io::stdin()
-            .take(KEY_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|source| Error::system("read standard input", source))?;
-        bytes.truncate(bytes.trim_ascii_end().len());
-        bytes
-    } else {
-        dialoguer::Password::new()
-            .with_prompt(format!("API key of {name} (not shown)"))
-            .interact()
-            .map_err(|dialoguer::Error::IO(source)| Error::system("read the key", source))?
-            .into_bytes()
-    };
-    let key = Secret::new(bytes);
-    if key.is_empty() || key.len() as u64 > KEY_MAX {
+    let key = ask::secret(&format!("API key of {name}"), stdin, KEY_MAX)?;
+    if key.is_empty() || key.len() > KEY_MAX {
         return Err(Error::failed("that is no API key", "Nothing was changed."));
     }
     Ok(key)

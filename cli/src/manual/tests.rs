@@ -19,12 +19,32 @@ fn there_is_a_page_for_each_verb_and_it_holds_the_examples() {
 }
 
 #[test]
-fn each_shell_is_told_the_verbs() {
+fn each_shell_is_told_the_verbs_and_nothing_that_is_hidden() {
     for shell in Shell::value_variants() {
-        let mut text = Vec::new();
-        let mut command = Args::command();
-        clap_complete::generate(Generator::from(*shell), &mut command, "sortie", &mut text);
-        let text = String::from_utf8(text).unwrap();
-        assert!(text.contains("credential") && text.contains("completions"));
+        let text = script(*shell, &Args::command());
+        for word in ["credential", "completions", "detach", "api-url", "version"] {
+            assert!(text.contains(word), "{shell:?} is not told {word}");
+        }
+        for word in hidden(&Args::command()) {
+            assert!(!text.contains(&word), "{shell:?} is told {word}");
+        }
     }
+}
+
+/// The names of what `--help` does not show.
+fn hidden(command: &clap::Command) -> Vec<String> {
+    let arguments = command.get_arguments().filter(|it| it.is_hide_set());
+    let mut names: Vec<_> = arguments
+        .filter_map(|it| it.get_long())
+        .map(str::to_owned)
+        .collect();
+    for below in command.get_subcommands() {
+        if below.is_hide_set() {
+            names.push(below.get_name().to_owned());
+        } else {
+            names.extend(hidden(below));
+        }
+    }
+    assert!(command.get_name() != "sortie" || names.contains(&"detached".to_owned()));
+    names
 }

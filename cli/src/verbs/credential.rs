@@ -3,8 +3,6 @@
 //! Invariant: a value comes from a prompt without echo or from standard input, never from an argument. What JSON and
 //! HTTP copy of it on the way is freed with the process, which ends right after.
 
-use std::io::{IsTerminal as _, Read as _};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
@@ -13,6 +11,7 @@ use sortie_proto::credential::{VALUE_MAX, VALUE_MIN};
 use sortie_proto::secret::Secret;
 
 use super::{InVault, Limit, Sure, in_vault};
+use crate::ask;
 use crate::config::Context;
 use crate::error::{Error, Result};
 use crate::output::{Column, cell};
@@ -125,17 +124,7 @@ pub(crate) fn body(value: &Secret, destinations: &[Value], placeholder: Option<&
 /// # Errors
 /// [`Error::Failed`] if it is too short or too long, [`Error::System`] if it cannot be read.
 pub(super) fn read_value(name: &str, stdin: bool) -> Result<Secret> {
-    let value = if stdin || !std::io::stdin().is_terminal() {
-        read_stdin()?
-    } else {
-        let text = dialoguer::Password::new()
-            .with_prompt(format!("Value of {name} (not shown)"))
-            .interact()
-            .map_err(|dialoguer::Error::IO(source)| Error::system("read the value", source))?;
-        Secret::new(text.into_bytes())
-    };
-    check_length(&value)?;
-    Ok(value)
+    of_good_length(ask::secret(&format!("Value of {name}"), stdin, VALUE_MAX)?)
 }
 
 /// Reads a value from a file, as from standard input.
@@ -143,42 +132,22 @@ pub(super) fn read_value(name: &str, stdin: bool) -> Result<Secret> {
 /// # Errors
 /// As [`read_value`]'s, and [`Error::File`].
 pub(super) fn read_file(path: &std::path::Path) -> Result<Secret> {
-    let file = std::fs::File::open(path).map_err(|source| Error::file("read", path, source))?;
-    let value = read_bounded(file).map_err(|source| Error::file("read", path, source))?;
-    check_length(&value)?;
-    Ok(value)
+    of_good_length(ask::file(path, VALUE_MAX)?)
 }
 
-fn check_length(value: &Secret) -> Result<()> {
-    if value.len() < VALUE_MIN || value.len() > VALUE_MAX {
-        return Err(Error::failed(
-            format!(
-                "a value has {VALUE_MIN} to {VALUE_MAX} bytes; this one has {}",
-                value.len()
-            ),
-            "Nothing was set. A shorter one could not be told from ordinary text in answers.",
-        ));
-    }
-    Ok(())
-}
-
-fn read_stdin() -> Result<Secret> {
-    read_bounded(std::io::stdin()).map_err(|source| Error::system("read standard input", source))
-}
-
-/// Reads all of it, without one line end at its end.
-fn read_bounded(from: impl std::io::Read) -> std::io::Result<Secret> {
-    // Room for all of it at once: a buffer that grows leaves copies behind.
-    let mut bytes = Vec::with_capacity(VALUE_MAX + 64);
-    let bound = u64::try_from(VALUE_MAX + 3).unwrap_or(u64::MAX);
-    from.take(bound).read_to_end(&mut bytes)?;
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
-        }
-    }
-    Ok(Secret::new(bytes))
+fn of_good_length(value: Secret) -> Result<Secret> {
+    let (said, next) = match value.len() {
+        VALUE_MIN..=VALUE_MAX => return Ok(value),
+        length if length < VALUE_MIN => (
+            format!("this one has {length}"),
+            "Nothing was set. One so short could not be told from ordinary text in answers.",
+        ),
+        _ => ("this one has more".to_owned(), "Nothing was set."),
+    };
+    Err(Error::failed(
+        format!("a value has {VALUE_MIN} to {VALUE_MAX} bytes; {said}"),
+        next,
+    ))
 }
 
 /// Reads `HOST` or `HOST:PORT`; an IPv6 address with a port stands in brackets.
