@@ -195,11 +195,20 @@ fn rows(
 }
 
 fn show(rows: &[Value], out: Output) -> Result<()> {
-    if rows.is_empty() && !out.is_json() {
+    if out.is_json() {
+        return out.list(rows, &COLUMNS);
+    }
+    if rows.is_empty() {
         out.note("no secrets were found");
         return Ok(());
     }
-    out.list(rows, &COLUMNS)
+    let mut rows = rows.to_vec();
+    for row in &mut rows {
+        if let Some(file) = row.pointer_mut("/file") {
+            *file = place::short(file.as_str().unwrap_or_default()).into();
+        }
+    }
+    out.list(&rows, &COLUMNS)
 }
 
 // === Moving ===
@@ -275,18 +284,10 @@ async fn held(vault: &str, context: &Context) -> Result<Vec<Value>> {
 fn tell(done: &Record, moved: &[&Candidate], out: Output) {
     let mut commands: Vec<String> = Vec::new();
     for candidate in moved {
-        let command = match (candidate.bundle, candidate.to.first()) {
-            (Some(bundle), _) if candidate.is_main => format!("sortie service add {}", bundle.name),
-            (_, Some(place)) => format!(
-                "sortie service set {} --host {} --placeholder {}",
-                candidate.name.to_lowercase().replace('_', "-"),
-                output::cell(place, "/host"),
-                candidate.name
-            ),
-            (_, None) => continue,
-        };
-        if !commands.contains(&command) {
-            commands.push(command);
+        for command in services(candidate) {
+            if !commands.contains(&command) {
+                commands.push(command);
+            }
         }
         if candidate.spots.iter().any(|spot| spot.file.is_none()) {
             out.note(&format!(
@@ -305,3 +306,35 @@ fn tell(done: &Record, moved: &[&Candidate], out: Output) {
         done.id
     ));
 }
+
+/// The commands that make services for a credential: its bundle's, and one for each host that the bundle does not name.
+fn services(candidate: &Candidate) -> Vec<String> {
+    let main = candidate.bundle.filter(|_| candidate.is_main);
+    let own = main.map(|bundle| verbs::bundle_destinations(bundle, &candidate.name));
+    let own = own.unwrap_or_default();
+    let mut places: Vec<_> = candidate.to.iter().filter(|it| !own.contains(it)).collect();
+    if main.is_none() && candidate.bundle.is_some() {
+        // A second account of a vendor: which of the hosts it is for, a person knows.
+        places.truncate(1);
+    }
+    let added = main.map(|bundle| format!("sortie service add {}", bundle.name));
+    let set = places.iter().zip(1..).map(|(place, count)| {
+        let mut name = candidate.name.to_lowercase().replace('_', "-");
+        if count > 1 {
+            name = format!("{name}-{count}");
+        }
+        let port = match output::cell(place, "/port") {
+            port if port.is_empty() => port,
+            port => format!(" --port {port}"),
+        };
+        let host = output::cell(place, "/host");
+        format!(
+            "sortie service set {name} --host {host}{port} --placeholder {}",
+            candidate.name
+        )
+    });
+    added.into_iter().chain(set).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,9 @@ pub(super) fn would(candidate: &Candidate, options: &Options) -> String {
 
 fn why_not(candidate: &Candidate) -> Option<&'static str> {
     let length = candidate.value.len();
-    if length < VALUE_MIN {
+    if candidate.unsure.is_some() {
+        candidate.unsure
+    } else if length < VALUE_MIN {
         Some("too short to be told from text")
     } else if length > VALUE_MAX {
         Some("too long")
@@ -36,9 +38,10 @@ fn why_not(candidate: &Candidate) -> Option<&'static str> {
 /// A destination as people write it.
 pub(super) fn place_text(place: &Value) -> String {
     let host = output::cell(place, "/host");
+    let path = output::cell(place, "/path");
     match output::cell(place, "/port") {
-        port if port.is_empty() => host,
-        port => format!("{host}:{port}"),
+        port if port.is_empty() => format!("{host}{path}"),
+        port => format!("{host}:{port}{path}"),
     }
 }
 

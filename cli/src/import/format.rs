@@ -2,7 +2,7 @@
 //!
 //! Invariants: a parser is total: whatever bytes it is given, it finds something or nothing and never panics. It says
 //! which bytes to replace, and everything else of a file stays as it is, byte for byte. What it cannot read for sure
-//! (a reference to another variable, a quote that never ends) it leaves alone.
+//! (a reference to another variable, a quote that never ends) it says to be unsure of.
 
 mod dotenv;
 mod hosts;
@@ -35,6 +35,8 @@ pub(crate) struct Found {
     pub(crate) encoding: Encoding,
     /// Whether the file's format says that it is a secret. In others the name or the value has to.
     pub(crate) is_certain: bool,
+    /// Why nobody can say for sure what the value is, so that it is shown, but never replaced.
+    pub(crate) unsure: Option<&'static str>,
 }
 
 /// How a value stands in its file.
@@ -111,7 +113,7 @@ impl Format {
     }
 }
 
-/// `.env`, `.env.local`, `.env.production`: but no templates, and nothing of ours or an editor's.
+/// `.env`, `.env.local`, `.env.production`, and direnv's `.envrc`: but no templates, and nothing of ours or an editor's.
 fn is_dotenv(name: &str) -> bool {
     const OTHERS: [&str; 10] = [
         "example",
@@ -125,7 +127,7 @@ fn is_dotenv(name: &str) -> bool {
         "orig",
         "sortie-import",
     ];
-    let is_named = name == ".env" || name.starts_with(".env.");
+    let is_named = matches!(name, ".env" | ".envrc") || name.starts_with(".env.");
     let last = name.rsplit('.').next().unwrap_or_default();
     is_named && !name.ends_with('~') && !OTHERS.contains(&last)
 }

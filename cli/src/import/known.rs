@@ -33,6 +33,8 @@ pub(crate) struct Candidate {
     pub(crate) value: Secret,
     /// Where it was found.
     pub(crate) spots: Vec<Spot>,
+    /// Why its file says nothing for sure.
+    pub(crate) unsure: Option<&'static str>,
 }
 
 /// A place where a secret stands.
@@ -53,6 +55,7 @@ pub(crate) struct Spot {
 /// What a secret is.
 struct Meaning {
     name: String,
+    unsure: Option<&'static str>,
     known: Option<(&'static Bundle, &'static Needed)>,
     host: Option<String>,
 }
@@ -60,18 +63,26 @@ struct Meaning {
 /// The candidates of files and, if wanted, of the environment.
 pub(crate) fn candidates(files: &[File], with_environment: bool) -> Vec<Candidate> {
     let mut candidates = Vec::new();
-    for (index, file) in files.iter().enumerate() {
-        for found in &file.found {
-            if let Some(meaning) = meaning(found) {
-                let spot = Spot {
-                    file: Some(index),
-                    line: found.line,
-                    key: found.key.clone(),
-                    at: found.at.clone(),
-                    encoding: found.encoding,
-                };
-                push(&mut candidates, &meaning, &found.value, spot);
-            }
+    // What is doubtful comes last, so that it takes nobody's name.
+    let each = |is_sure: bool| {
+        let all = files.iter().enumerate();
+        all.flat_map(move |(index, file)| {
+            let found = file.found.iter();
+            found
+                .filter(move |found| found.unsure.is_none() == is_sure)
+                .map(move |found| (index, found))
+        })
+    };
+    for (index, found) in each(true).chain(each(false)) {
+        if let Some(meaning) = meaning(found) {
+            let spot = Spot {
+                file: Some(index),
+                line: found.line,
+                key: found.key.clone(),
+                at: found.at.clone(),
+                encoding: found.encoding,
+            };
+            push(&mut candidates, &meaning, &found.value, spot);
         }
     }
     if with_environment {
@@ -96,8 +107,15 @@ pub(crate) fn candidates(files: &[File], with_environment: bool) -> Vec<Candidat
 fn push(candidates: &mut Vec<Candidate>, meaning: &Meaning, value: &Secret, spot: Spot) {
     let same = candidates
         .iter_mut()
-        .find(|known| known.value.same_as(value.expose()));
+        .find(|known| known.unsure == meaning.unsure && known.value.same_as(value.expose()));
+    let to = meaning.destinations();
     if let Some(same) = same {
+        // The same value for another host: each file's word counts.
+        for place in to {
+            if !same.to.contains(&place) {
+                same.to.push(place);
+            }
+        }
         same.spots.push(spot);
         return;
     }
@@ -120,11 +138,6 @@ fn push(candidates: &mut Vec<Candidate>, meaning: &Meaning, value: &Secret, spot
         let own = format!("__{}__", needed.name);
         needed.placeholder.strip_suffix(&own)
     });
-    let to = match (meaning.known, &meaning.host) {
-        (Some((bundle, needed)), _) => verbs::bundle_destinations(bundle, &needed.name),
-        (None, Some(host)) => verbs::destination(host).into_iter().collect(),
-        (None, None) => Vec::new(),
-    };
     candidates.push(Candidate {
         placeholder: format!("{}__{name}__", start.unwrap_or_default()),
         is_main: meaning.known.is_some_and(|(_, needed)| needed.name == name),
@@ -132,8 +145,19 @@ fn push(candidates: &mut Vec<Candidate>, meaning: &Meaning, value: &Secret, spot
         to,
         value: Secret::new(value.expose().to_vec()),
         spots: vec![spot],
+        unsure: meaning.unsure,
         name,
     });
+}
+
+impl Meaning {
+    fn destinations(&self) -> Vec<Value> {
+        match (self.known, &self.host) {
+            (Some((bundle, needed)), _) => verbs::bundle_destinations(bundle, &needed.name),
+            (None, Some(host)) => verbs::destination(host).into_iter().collect(),
+            (None, None) => Vec::new(),
+        }
+    }
 }
 
 /// What a secret of a file is; none if nothing says that it is one.
@@ -148,6 +172,7 @@ fn meaning(found: &Found) -> Option<Meaning> {
             (Some(host), _) => name_of(&format!("{host}_{}", suffix(&found.key))),
             (None, _) => name_of(&found.key),
         },
+        unsure: found.unsure,
         known,
         host: found.host.clone(),
     })
@@ -186,6 +211,7 @@ fn meaning_of_variable(key: &str, value: &Secret) -> Option<Meaning> {
     let known = catalog::for_value(value.expose()).or_else(|| catalog::for_variable(key))?;
     Some(Meaning {
         name: name_of(key),
+        unsure: None,
         known: Some(known),
         host: None,
     })
@@ -282,22 +308,24 @@ fn is_plausible(value: &Secret) -> bool {
         return true;
     };
     let lower = text.to_ascii_lowercase();
-    let is_template = lower.starts_with('<')
-        || lower.starts_with("your")
-        || [
-            "changeme",
-            "change-me",
-            "change_me",
-            "xxxx",
-            "replace",
-            "todo",
-            "none",
-            "null",
-            "true",
-            "false",
-        ]
-        .iter()
-        .any(|start| lower.starts_with(start));
+    let starts = [
+        "<",
+        "your-",
+        "your_",
+        "your ",
+        "changeme",
+        "change-me",
+        "change_me",
+        "xxxx",
+        "replace-",
+        "replace_",
+        "replace ",
+    ];
+    let is_template = starts.iter().any(|start| lower.starts_with(start))
+        || matches!(
+            lower.as_str(),
+            "yours" | "replace" | "replaceme" | "todo" | "none" | "null" | "true" | "false"
+        );
     let is_place = lower.starts_with("http://")
         || lower.starts_with("https://")
         || lower.starts_with('/')

@@ -57,6 +57,18 @@ pub(crate) fn usual(out: Output) -> Vec<File> {
     files
 }
 
+/// A path as people write it: below the folder that this is started in, or below the home.
+pub(crate) fn short(path: &str) -> String {
+    let below = |folder: Option<PathBuf>, sign: &str| {
+        let folder = fs::canonicalize(folder?).ok()?;
+        let rest = Path::new(path).strip_prefix(&folder).ok()?;
+        Some(format!("{sign}{}", rest.display()))
+    };
+    below(std::env::current_dir().ok(), "")
+        .or_else(|| below(config::variable("HOME").map(PathBuf::from), "~/"))
+        .unwrap_or_else(|| path.to_owned())
+}
+
 /// The files that were named, and those in the folders that were named.
 ///
 /// # Errors
@@ -99,10 +111,11 @@ fn in_folder(folder: &Path) -> Vec<PathBuf> {
 
 fn read(path: &Path) -> Result<File> {
     let failed = |source| Error::file("read", path, source);
+    fs::metadata(path).map_err(failed)?;
     let format = Format::of(path).ok_or_else(|| {
         Error::failed(
             format!("nobody knows how to look for secrets in {}", path.display()),
-            "Known are .env*, .npmrc, .netrc, .pypirc, .aws/credentials, hosts.yml and .git-credentials.",
+            "Known are .env*, .envrc, .npmrc, .netrc, .pypirc, .aws/credentials, hosts.yml and .git-credentials.",
         )
     })?;
     let real = fs::canonicalize(path).map_err(failed)?;

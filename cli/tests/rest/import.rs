@@ -51,6 +51,11 @@ const PLANTED: &[(&str, &str, &str)] = &[
         "GHE_EXAMPLE_COM_TOKEN",
     ),
     (
+        "work/.envrc",
+        "dotenv_if_exists\nexport LINEAR_API_KEY='VALUE'",
+        "LINEAR_API_KEY",
+    ),
+    (
         "home/.git-credentials",
         "https://me:VALUE@git.example.com\n",
         "GIT_EXAMPLE_COM_PASSWORD",
@@ -298,13 +303,12 @@ fn without_a_terminal_nobody_is_asked() {
 /// the files are replaced.
 fn kill_after(planted: &Planted, round: u64) {
     let mut child = planted.command(&YES).spawn().unwrap();
-    let asked = usize::try_from(round)
-        .unwrap()
-        .min(planted.values.len() + 1);
+    let values = u64::try_from(planted.values.len()).unwrap();
+    let asked = usize::try_from(round.min(values + 1)).unwrap();
     while planted.control.asked().len() < asked && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_micros(200));
     }
-    std::thread::sleep(Duration::from_micros(round.saturating_sub(9) * 6_000));
+    std::thread::sleep(Duration::from_micros(round.saturating_sub(values) * 6_000));
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -314,7 +318,7 @@ fn kill_after(planted: &Planted, round: u64) {
 #[test]
 fn killed_at_any_moment_nothing_is_lost() {
     let mut seen = (0, 0);
-    for round in 0..20_u64 {
+    for round in 0..22_u64 {
         let planted = Planted::new(Duration::from_millis(20));
         kill_after(&planted, round);
         let records: Vec<Value> = planted

@@ -1,7 +1,7 @@
 //! `.env`: `KEY=value`, quoted or not, as dotenv's many readers agree on it.
 //!
-//! Where they differ (what `$` means, which escapes there are) the value is left alone, or the difference is in escapes
-//! that secrets do not have.
+//! Where they differ (what `$` means, whether a quote that never ends is one) nobody is sure of the value; or the
+//! difference is in escapes that secrets do not have.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use sortie_proto::secret::Secret;
 
 use super::{Encoding, Found, slice, trim, word};
 
-/// Finds every assignment that holds a literal.
+/// Finds every assignment that holds a literal, or one beside references.
 pub(super) fn find(text: &[u8]) -> Vec<Found> {
     let mut found = Vec::new();
     let mut at = if text.starts_with(b"\xef\xbb\xbf") {
@@ -52,7 +52,7 @@ fn assignment(text: &[u8], start: usize) -> (Option<Assignment>, usize) {
         Some(&quote @ (b'"' | b'\'' | b'`')) if from < end => match closing(text, from, quote) {
             // Quoted values go over several lines.
             Some(close) => from..close + 1,
-            None => return (None, end + 1),
+            None => plain(text, from..end),
         },
         _ => plain(text, from..end),
     };
@@ -99,13 +99,22 @@ fn plain(text: &[u8], at: Range<usize>) -> Range<usize> {
 fn read(text: &[u8], assignment: Assignment) -> Option<Found> {
     let Assignment { key, value } = assignment;
     let raw = slice(text, &value);
-    let (at, literal) = match raw {
-        [b'"', inner @ .., b'"'] => (value.start + 1..value.end - 1, unescape(inner)?),
-        [b'\'', inner @ .., b'\''] | [b'`', inner @ .., b'`'] => {
-            (value.start + 1..value.end - 1, inner.to_vec())
-        }
-        _ if refers(raw) => return None,
-        _ => (value.clone(), raw.to_vec()),
+    let inside = value.start + 1..value.end.saturating_sub(1);
+    let (at, literal, kind) = match raw {
+        [b'\'', inner @ .., b'\''] => (inside, inner.to_vec(), Kind::Literal),
+        [b'`', inner @ .., b'`'] => (inside, inner.to_vec(), Kind::Doubtful(RUNS)),
+        [b'"', inner @ .., b'"'] => (inside, unescape(inner), kind(inner)),
+        [b'"' | b'\'' | b'`', rest @ ..] => (
+            value.start + 1..value.end,
+            rest.to_vec(),
+            Kind::Doubtful("its quote does not end"),
+        ),
+        _ => (value.clone(), raw.to_vec(), kind(raw)),
+    };
+    let unsure = match kind {
+        Kind::Literal => None,
+        Kind::Doubtful(why) => Some(why),
+        Kind::References => return None,
     };
     let line = 1 + text
         .get(..key.start)?
@@ -120,14 +129,12 @@ fn read(text: &[u8], assignment: Assignment) -> Option<Found> {
         value: Secret::new(literal),
         encoding: Encoding::Plain,
         is_certain: false,
+        unsure,
     })
 }
 
-/// The bytes that a double-quoted text stands for; none if it refers to something else.
-fn unescape(inner: &[u8]) -> Option<Vec<u8>> {
-    if refers(inner) {
-        return None;
-    }
+/// The bytes that a double-quoted text stands for.
+fn unescape(inner: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(inner.len());
     let mut bytes = inner.iter();
     while let Some(&byte) = bytes.next() {
@@ -145,15 +152,55 @@ fn unescape(inner: &[u8]) -> Option<Vec<u8>> {
             None => out.push(b'\\'),
         }
     }
-    Some(out)
+    out
 }
 
-/// Whether a value is made of others: `$NAME`, `${NAME}`, `$(command)`, `` `command` ``.
-fn refers(value: &[u8]) -> bool {
-    let dollar = value.windows(2).enumerate().any(|(at, pair)| {
-        let is_escaped = at > 0 && value.get(at - 1) == Some(&b'\\');
-        let starts = |byte: &u8| byte.is_ascii_alphabetic() || b"_{(".contains(byte);
-        !is_escaped && pair.first() == Some(&b'$') && pair.last().is_some_and(starts)
-    });
-    dollar || value.first() == Some(&b'`')
+/// What a value is made of.
+enum Kind {
+    /// What stands there is the value.
+    Literal,
+    /// There is something like a secret, but readers differ in what it is.
+    Doubtful(&'static str),
+    /// Other variables: `$NAME`, `${NAME}`, `$(command)`.
+    References,
+}
+
+const RUNS: &str = "a shell runs what stands in backticks";
+/// How many bytes beside references could be a secret.
+const BESIDE_MIN: usize = 8;
+
+fn kind(value: &[u8]) -> Kind {
+    let (mut rest, mut beside, mut refers) = (value, 0, false);
+    while let Some((&byte, after)) = rest.split_first() {
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let length = match (byte, after.first()) {
+            (b'\\', Some(_)) => 1,
+            (b'$', Some(b'{')) => to(after, |byte| *byte == b'}') + 1,
+            (b'$', Some(b'(')) => to(after, |byte| *byte == b')') + 1,
+            (b'$', Some(first)) if is_name(first) && !first.is_ascii_digit() => {
+                to(after, |byte| !is_name(byte))
+            }
+            _ => 0,
+        };
+        if byte == b'$' && length > 0 {
+            refers = true;
+        } else {
+            beside += 1;
+        }
+        rest = after.get(length..).unwrap_or_default();
+    }
+    // Nobody writes two for a reference; a password may have them.
+    let is_doubled = value.windows(2).any(|pair| pair == b"$$");
+    match (refers, beside) {
+        (false, _) => Kind::Literal,
+        (true, count) if count >= BESIDE_MIN || is_doubled => {
+            Kind::Doubtful("`$` may stand for another variable")
+        }
+        (true, _) => Kind::References,
+    }
+}
+
+/// How many bytes there are before the first of a kind.
+fn to(bytes: &[u8], ends: impl Fn(&u8) -> bool) -> usize {
+    bytes.iter().position(ends).unwrap_or(bytes.len())
 }

@@ -37,6 +37,7 @@ pub(super) fn find(text: &[u8]) -> Vec<Found> {
             at,
             encoding: Encoding::Plain,
             is_certain: true,
+            unsure: None,
         });
     }
     found

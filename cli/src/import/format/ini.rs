@@ -61,6 +61,7 @@ pub(super) fn find(text: &[u8], kind: Kind) -> Vec<Found> {
             at: value,
             encoding: Encoding::Plain,
             is_certain: true,
+            unsure: None,
         });
     }
     found

@@ -109,6 +109,7 @@ fn read(text: &[u8], token: &Range<usize>, host: Option<String>) -> Option<Found
         value: Secret::new(value),
         encoding: Encoding::Plain,
         is_certain: true,
+        unsure: None,
     })
 }
 

@@ -50,5 +50,6 @@ fn read(text: &[u8], line: usize, at: &Range<usize>) -> Option<Found> {
         value: Secret::new(value),
         encoding,
         is_certain: true,
+        unsure: None,
     })
 }

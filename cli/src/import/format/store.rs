@@ -40,6 +40,7 @@ fn read(text: &[u8], line: usize, at: Range<usize>) -> Option<Found> {
         at,
         encoding: Encoding::Plain,
         is_certain: true,
+        unsure: None,
     })
 }
 

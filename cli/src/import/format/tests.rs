@@ -1,6 +1,6 @@
 use super::*;
 
-/// What is found, as (line, key, host, value), and what stands there once each is replaced by `PUT`.
+/// What is found, as (line, key, host, value), and what stands there once each that is sure is replaced by `PUT`.
 fn check(format: Format, text: &str, expect: &[(usize, &str, &str, &str)], after: &str) {
     let found = format.find(text.as_bytes());
     let seen: Vec<_> = found
@@ -22,6 +22,7 @@ fn check(format: Format, text: &str, expect: &[(usize, &str, &str, &str)], after
     assert_eq!(seen, expect, "{text}");
     let parts = found
         .into_iter()
+        .filter(|found| found.unsure.is_none())
         .map(|found| (found.at, found.encoding.write("PUT")));
     let spliced = crate::import::record::splice(text.as_bytes(), parts.collect()).unwrap();
     assert_eq!(String::from_utf8(spliced).unwrap(), after);
@@ -43,7 +44,7 @@ fn dotenv_with_every_kind_of_quote() {
             (8, "G", "", "two\nlines"),
             (12, "H", "", "last"),
         ],
-        "\u{feff}# comment=no\nA=PUT # comment\nexport B = \"PUT\" # c\r\nC='PUT'\nD=`PUT`\nE=PUT\nF=\nG=\"PUT\"\n\
+        "\u{feff}# comment=no\nA=PUT # comment\nexport B = \"PUT\" # c\r\nC='PUT'\nD=`back`\nE=PUT\nF=\nG=\"PUT\"\n\
          not an assignment\n1bad key=x\nH=PUT",
     );
 }
@@ -59,9 +60,38 @@ fn dotenv_leaves_references_and_broken_quotes() {
             (4, "E", "", "$kept"),
             (5, "F", "", "$kept"),
             (6, "G", "", "pa$5word"),
+            (8, "D", "", "never closed"),
         ],
         "A=${OTHER}\nB=\"x$NAME\"\nC=$(command)\nE='PUT'\nF=\"PUT\"\nG=PUT\nH=sk-__OPENAI_API_KEY__\nD=\"never closed\n",
     );
+}
+
+#[test]
+fn dotenv_says_what_it_is_not_sure_of() {
+    let text = "A=pa$$word0123\nB=\"x${NAME}-01234567\"\nC=\"never closed 01\nD=`pass show x`\nE=$NAME\nF=${N}short\nG=sure";
+    let found = Format::Dotenv.find(text.as_bytes());
+    let seen: Vec<_> = found
+        .iter()
+        .map(|found| (found.key.as_str(), found.unsure.is_some()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("A", true),
+            ("B", true),
+            ("C", true),
+            ("D", true),
+            ("G", false)
+        ]
+    );
+}
+
+#[test]
+fn direnv_is_read_as_well() {
+    for name in [".env", ".envrc", ".env.local"] {
+        assert_eq!(Format::of(Path::new(name)), Some(Format::Dotenv));
+    }
+    assert_eq!(Format::of(Path::new(".envrc.example")), None);
 }
 
 #[test]
@@ -156,7 +186,7 @@ fn names_say_the_format() {
     check(".env.example", None);
     check(".env.sortie-import", None);
     check(".env~", None);
-    check(".envrc", None);
+    check(".envrc", Some(Format::Dotenv));
     check("h/.aws/credentials", Some(Format::Aws));
     check("h/git/credentials", Some(Format::Store));
     check("h/other/credentials", None);

@@ -226,3 +226,57 @@ fn of_the_environment_only_what_the_catalog_knows() {
     check("GH_TOKEN", "ghp___GITHUB_TOKEN__", None);
     check("SORTIE_API_KEY", "ghp_0123456789", None);
 }
+
+#[test]
+fn a_value_that_goes_to_several_hosts_may_be_sent_to_each() {
+    check(
+        &[(
+            ".netrc",
+            "machine api.a.example login me password 0123456789abcdef\nmachine git.a.example login me password \
+             0123456789abcdef\n",
+        )],
+        &[(
+            "API_A_EXAMPLE_PASSWORD",
+            "__API_A_EXAMPLE_PASSWORD__",
+            &["api.a.example", "git.a.example"],
+            2,
+        )],
+    );
+}
+
+#[test]
+fn what_nobody_is_sure_of_takes_no_name_and_no_place_of_what_is_sure() {
+    let file = file(
+        ".env",
+        "A_TOKEN=\"0123456789\nB_TOKEN=0123456789\nA_TOKEN=abcdef0123\n",
+    );
+    let found = candidates(&[file], false);
+    let seen: Vec<_> = found
+        .iter()
+        .map(|it| (it.name.as_str(), it.spots.len(), it.unsure.is_some()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("B_TOKEN", 1, false),
+            ("A_TOKEN", 1, false),
+            ("A_TOKEN_2", 1, true)
+        ]
+    );
+}
+
+#[test]
+fn a_password_may_begin_as_a_template_does() {
+    for (text, is_secret) in [
+        ("nonewline0000", true),
+        ("trueblue01234", true),
+        ("todo", false),
+        ("None", false),
+        ("your-key-here", false),
+        ("yourself012345", true),
+        ("<token>", false),
+    ] {
+        let value = Secret::new(text.as_bytes().to_vec());
+        assert_eq!(is_plausible(&value), is_secret, "{text}");
+    }
+}
