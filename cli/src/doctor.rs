@@ -94,6 +94,9 @@ fn web_url(text: &str) -> std::result::Result<Url, String> {
 pub(crate) async fn run(options: Options, connection: Connection, out: Output) -> Result<ExitCode> {
     let environment = Environment::new(config::variables());
     let named = environment::proxy(&environment).map(|(_, named)| named);
+    if options.handed.is_none() {
+        out.progress("looking: what is asked in vain, or compiles, takes a while");
+    }
     let findings = if options.sandbox {
         sandbox::check(&environment, named.as_ref(), &options.also).await
     } else if let Some(folder) = &options.handed {

@@ -84,6 +84,7 @@ async fn one(runtime: &Runtime, folder: &Path, request: &Request<'_>) -> Finding
     let outcome = match runtime.speaks {
         Speaks::Line => reading::line(&ended),
         Speaks::Headers => reading::headers(&ended),
+        Speaks::Words => reading::words_of_its_own(&ended),
     };
     let finding = judge(runtime, outcome, &ended, request);
     if finding.state == super::finding::State::Fault && runtime.program == "node" {
@@ -107,7 +108,7 @@ fn judge(runtime: &Runtime, outcome: Outcome, ended: &Ended, request: &Request<'
             Finding::warning(
                 runtime.name,
                 "got through with an Authenticator: a JVM sends a proxy no password for programs that set none",
-                "HttpClient.newBuilder().authenticator(…), or a relay that asks for no password (`sortie relay`)",
+                "sortie run --isolate -- CMD   # whose relay asks for no password; or give the program an Authenticator",
             )
         }
         Outcome::Reached { .. } if request.is_own => {
@@ -127,6 +128,14 @@ fn failed(runtime: &Runtime, why: Why, ended: &Ended, request: &Request<'_>) -> 
             format!("no answer in {} s; it was killed", request.time.as_secs()),
             "sortie doctor --timeout 5m".to_owned(),
         ),
+        // Nothing that Sortie sets can reach it.
+        Why::Trust if runtime.program == "php" => {
+            return Finding::warning(
+                runtime.name,
+                "its curl extension reads no variable for what to trust",
+                runtime.trust_fix(request.bundle),
+            );
+        }
         Why::Trust => (
             format!("does not trust the gateway: {told}"),
             runtime.trust_fix(request.bundle),

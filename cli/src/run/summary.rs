@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it must not have grown: gateways ship ten times a second.
 const CALM: Duration = Duration::from_millis(750);
 const POLL: Duration = Duration::from_millis(100);
+/// The host that the gateway answers for itself.
+const OWN_HOST: &str = "sortie.internal";
 
 /// What became of requests. In the order in which they are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,6 +160,10 @@ fn line(entry: &Value) -> Option<Line> {
     let fate = Fate::ALL.into_iter().find(|fate| fate.name() == outcome)?;
     let url = reqwest::Url::parse(&cell(entry, "/url")).ok();
     let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or("?");
+    if host == OWN_HOST {
+        // The gateway's own pages, which `sortie doctor` asks for by the dozen, are no host of anybody's.
+        return None;
+    }
     Some(Line {
         fate,
         target: match url.as_ref().and_then(reqwest::Url::port) {

@@ -37,15 +37,15 @@ pub(super) fn surroundings(cluster: &Cluster) -> Vec<(String, String)> {
 }
 
 /// A relay that listens on a port, and the URL that its agent has.
-struct Relay {
+pub(super) struct Relay {
     process: Process,
-    url: String,
+    pub(super) url: String,
     session: String,
     port: u16,
 }
 
 impl Relay {
-    async fn start(cluster: &Cluster, more: &[&str], env: &[(String, String)]) -> Self {
+    pub(super) async fn start(cluster: &Cluster, more: &[&str], env: &[(String, String)]) -> Self {
         let port = free_port();
         let mut arguments = vec!["relay".to_owned(), format!("--listen=127.0.0.1:{port}")];
         arguments.extend(more.iter().map(ToString::to_string));
@@ -53,7 +53,7 @@ impl Relay {
             .iter()
             .any(|option| option.starts_with("--session-file"))
         {
-            arguments.push("--agent=runner".to_owned());
+            arguments.extend(["--agent=runner", "--vault=main"].map(str::to_owned));
         }
         let mut all = surroundings(cluster);
         all.extend_from_slice(env);
@@ -77,6 +77,10 @@ impl Relay {
             session,
             port,
         }
+    }
+
+    pub(super) async fn stop(mut self) {
+        self.process.stop().await;
     }
 
     async fn curl(&self, cluster: &Cluster, arguments: &[&str]) -> Finished {

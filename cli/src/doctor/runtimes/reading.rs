@@ -68,6 +68,36 @@ pub(super) fn headers(ended: &Ended) -> Outcome {
     }
 }
 
+/// A program that tells the status in a sentence of its own, and nothing of the header. Only Sortie knows the host that it
+/// is asked for: any other proxy would answer that it cannot reach it (502), so a 404 is Sortie's.
+pub(super) fn words_of_its_own(ended: &Ended) -> Outcome {
+    /// What stands before a status, of npm, uv and the AWS CLI.
+    const BEFORE: [&str; 3] = [
+        "npm http fetch GET ",
+        "HTTP status client error (",
+        "An error occurred (",
+    ];
+    /// What uv says of an answer without the package.
+    const NOT_THERE: &str = "was not found in the package registry";
+
+    let said = [&ended.stdout, &ended.stderr];
+    let status = said.iter().find_map(|text| {
+        BEFORE.iter().find_map(|before| {
+            let (_, rest) = text.split_once(before)?;
+            let end = rest.find(|c: char| !c.is_ascii_digit());
+            rest.get(..end.unwrap_or(rest.len()))?.parse().ok()
+        })
+    });
+    let is_missing = said.iter().any(|text| text.contains(NOT_THERE));
+    match status.or_else(|| is_missing.then_some(404)) {
+        Some(status) => Outcome::Reached {
+            status,
+            is_marked: status == 404,
+        },
+        None => Outcome::Failed(why(ended)),
+    }
+}
+
 /// A line of a header, without what git and wget put in front of it.
 fn field(line: &str) -> &str {
     const GIT: &str = "<= Recv header: ";

@@ -15,6 +15,8 @@ pub(super) enum Speaks {
     Line,
     /// It shows the header of the answer among other things.
     Headers,
+    /// It has words of its own for an answer.
+    Words,
 }
 
 /// A runtime with its HTTP client.
@@ -52,7 +54,7 @@ const PLAIN: Runtime = Runtime {
     looks_around: false,
 };
 
-pub(super) const RUNTIMES: [Runtime; 14] = [
+pub(super) const RUNTIMES: [Runtime; 18] = [
     Runtime {
         name: "curl",
         program: "curl",
@@ -131,6 +133,42 @@ pub(super) const RUNTIMES: [Runtime; 14] = [
         ..PLAIN
     },
     Runtime {
+        name: "npm",
+        program: "npm",
+        arguments: &[
+            "ping",
+            "--loglevel=http",
+            "--fetch-retries=0",
+            "--registry",
+            URL,
+        ],
+        environment: &[
+            ("npm_config_update_notifier", "false"),
+            ("npm_config_logs_max", "0"),
+        ],
+        speaks: Speaks::Words,
+        trust: "npm_config_cafile",
+        ..PLAIN
+    },
+    Runtime {
+        name: "uv",
+        program: "uv",
+        arguments: &[
+            "pip",
+            "install",
+            "--dry-run",
+            "--no-cache",
+            "--target",
+            "uv",
+            "--default-index",
+            URL,
+            "sortie-doctor",
+        ],
+        environment: &[("UV_HTTP_TIMEOUT", "20"), ("UV_NO_CONFIG", "1")],
+        speaks: Speaks::Words,
+        ..PLAIN
+    },
+    Runtime {
         name: "java",
         program: "java",
         arguments: &["Reach.java", URL],
@@ -205,6 +243,33 @@ pub(super) const RUNTIMES: [Runtime; 14] = [
         trust: "NODE_EXTRA_CA_CERTS",
         ..PLAIN
     },
+    Runtime {
+        name: "gh",
+        program: "gh",
+        arguments: &["api", "--include", URL],
+        // It asks nothing without a token, and sends one to GitHub's own hosts alone.
+        environment: &[("GH_TOKEN", "none"), ("GH_NO_UPDATE_NOTIFIER", "1")],
+        speaks: Speaks::Headers,
+        ..PLAIN
+    },
+    Runtime {
+        name: "aws",
+        program: "aws",
+        arguments: &[
+            "s3api",
+            "list-buckets",
+            "--no-sign-request",
+            "--region=us-east-1",
+            "--cli-connect-timeout=20",
+            "--cli-read-timeout=20",
+            "--endpoint-url",
+            URL,
+        ],
+        environment: &[("AWS_MAX_ATTEMPTS", "1"), ("AWS_PAGER", "")],
+        speaks: Speaks::Words,
+        trust: "AWS_CA_BUNDLE",
+        ..PLAIN
+    },
 ];
 
 const PROGRAMS: [(&str, &str); 6] = [
@@ -260,6 +325,10 @@ impl Runtime {
         if self.program == "go" && cfg!(target_os = "macos") {
             return "sortie trust install --store system   # Go on macOS ignores SSL_CERT_FILE"
                 .to_owned();
+        }
+        if self.program == "php" {
+            let bundle = bundle.unwrap_or("SSL_CERT_FILE");
+            return format!("php -d curl.cainfo=\"${bundle}\" …   # or set curl.cainfo in php.ini");
         }
         match (self.trust, bundle) {
             ("", Some(bundle)) => format!("{} --ca-certificate=\"${bundle}\" …", self.program),

@@ -79,3 +79,15 @@ fn every_failure_has_a_fix_and_no_token() {
         }
     }
 }
+
+#[test]
+fn a_php_that_no_variable_reaches_is_told_how_to_trust() {
+    let url = Url::parse("https://sortie.internal/").unwrap();
+    let php = table::RUNTIMES.iter().find(|it| it.name == "php").unwrap();
+    let finding = failed(php, Why::Trust, &Ended::default(), &request(&url));
+    assert_eq!(finding.state, State::Warning);
+    assert!(
+        finding.fix.contains("curl.cainfo=\"$SSL_CERT_FILE\""),
+        "{finding:?}"
+    );
+}

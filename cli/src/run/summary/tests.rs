@@ -75,3 +75,19 @@ fn what_may_be_missing_is_said_and_long_lists_are_cut() {
         ["sortie: no request (session ses_1)"]
     );
 }
+
+#[test]
+fn the_gateway_s_own_pages_are_nobody_s_host() {
+    let entries = [
+        entry("refused", "https://sortie.internal/doctor/", "not_found"),
+        entry("brokered", "https://b.test/", ""),
+    ];
+    let text = summary(&entries, "").text();
+    assert_eq!(
+        text,
+        [
+            "sortie: 1 brokered (session ses_1)",
+            "  brokered   b.test  1 s"
+        ]
+    );
+}

@@ -152,3 +152,32 @@ fn old_versions_of_node_are_known() {
         assert_eq!(node_is_too_old(version), is_old, "{version}");
     }
 }
+
+#[test]
+fn words_of_its_own_tell_the_status() {
+    let reached = |status| Outcome::Reached {
+        status,
+        is_marked: status == 404,
+    };
+    let npm = "npm notice PING https://sortie.internal/doctor/\n\
+               npm http fetch GET 404 https://sortie.internal/doctor/-/ping 722ms\nnpm error code E404\n";
+    let failed = "npm http fetch GET https://sortie.internal/doctor/-/ping attempt 1 failed with ENOTFOUND\n\
+                  npm error code ENOTFOUND\n";
+    let aws = "\nAn error occurred (404) when calling the ListBuckets operation: Not Found\n";
+    let aws_fails =
+        "\nSSL validation failed for https://sortie.internal/ [SSL: CERTIFICATE_VERIFY_FAILED]\n";
+    let uv =
+        "error: No solution found\n  cause: sortie-doctor was not found in the package registry\n";
+    let elsewhere = "error: HTTP status client error (403 Forbidden) for url (https://x/)";
+    for (text, outcome) in [
+        (npm, reached(404)),
+        (failed, Outcome::Failed(Why::Past)),
+        (aws, reached(404)),
+        (aws_fails, Outcome::Failed(Why::Trust)),
+        (uv, reached(404)),
+        (elsewhere, reached(403)),
+        ("An error occurred (502) when calling", reached(502)),
+    ] {
+        assert_eq!(words_of_its_own(&said("", text)), outcome, "{text}");
+    }
+}
