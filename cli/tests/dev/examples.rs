@@ -101,6 +101,8 @@ const LINES: &[&str] = &[
     "sortie profile use prod",
     "sortie profile list",
     "sortie profile remove prod --yes",
+    "sortie trust status",
+    "sortie trust status --output json",
     "sortie completions bash > ~/.local/share/bash-completion/completions/sortie",
     "sortie completions zsh > ~/.zfunc/_sortie",
     "sortie completions fish > ~/.config/fish/completions/sortie.fish",
@@ -121,8 +123,8 @@ const NOT_EXAMPLES: &[&str] = &[
     "sortie service delete git --yes",
 ];
 
-/// Lines that are only known here: they change the machine, go on until they are stopped, or answer for what the machine
-/// has. The module of `cli/tests/cluster` that is named drives their verbs.
+/// Lines that are not run here: they change the machine, need another one around them, or answer for what the machine
+/// has. The module of `cli/tests/cluster` that is named drives each of their words.
 const ELSEWHERE: &[(&str, &[&str])] = &[
     (
         "doctor",
@@ -142,8 +144,6 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
             "sortie trust remove",
             "sortie trust remove --all",
             "sortie trust remove --all --store java --yes",
-            "sortie trust status",
-            "sortie trust status --output json",
         ],
     ),
     (
@@ -228,6 +228,29 @@ fn every_example_of_every_help_runs() {
             .join(".local/share/man/man1/sortie-dev.1")
             .exists()
     );
+}
+
+/// A line that is run elsewhere has no word that nothing there passes.
+#[test]
+fn what_is_said_to_run_elsewhere_does() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cluster");
+    for (module, lines) in ELSEWHERE {
+        let source = fs::read_to_string(folder.join(module).with_extension("rs")).unwrap();
+        for line in *lines {
+            let words = line.split_whitespace().skip(1);
+            let passed = words.filter(|word| word.starts_with("--") && word.len() > 2);
+            let verbs = line.split_whitespace().skip(1).take(2);
+            let verbs = verbs.filter(|word| word.chars().all(char::is_alphabetic));
+            for word in passed.chain(verbs) {
+                let forms = [format!("\"{word}\""), format!("\"{word}=")];
+                let is_passed = forms.iter().any(|form| source.contains(form));
+                assert!(
+                    is_passed,
+                    "{module}.rs passes no {word}, which `{line}` has"
+                );
+            }
+        }
+    }
 }
 
 /// The examples of a command and of those below it, as its help shows them.
