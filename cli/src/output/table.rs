@@ -11,6 +11,8 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 const GAP: usize = 2;
 /// A word that is longer than this may be broken anywhere: what agents write must not push all else aside.
 const WORD_MAX: usize = 40;
+/// The same inside of a URL, which is not copied as an identifier is.
+const URL_WORD_MAX: usize = 20;
 /// How many characters of a name stay with what follows them.
 const BEGINNING_MAX: usize = 5;
 /// How narrow the text of a block gets at least.
@@ -121,12 +123,19 @@ impl Column {
     fn new(title: &str, at: usize, rows: &[Vec<String>], breaks: Breaks) -> Self {
         let cells = || rows.iter().filter_map(|row| row.get(at));
         let widest = cells().map(|text| text.width()).max().unwrap_or(0);
-        let pieces = cells().flat_map(|text| pieces(text, breaks));
-        let longest = pieces.map(|piece| piece.trim_end().width()).max();
+        let longest = |text: &String| {
+            let most = match text.contains("://") {
+                true => URL_WORD_MAX,
+                false => WORD_MAX,
+            };
+            let widths = pieces(text, breaks).map(|piece| piece.trim_end().width());
+            widths.max().unwrap_or(0).min(most)
+        };
+        let longest = cells().map(longest).max();
         let title = title.width();
         Self {
             whole: widest.max(title),
-            least: longest.unwrap_or(0).min(WORD_MAX).max(title),
+            least: longest.unwrap_or(0).max(title),
             is_empty: rows.is_empty() || cells().all(String::is_empty),
         }
     }

@@ -127,6 +127,35 @@ fn a_word_that_is_too_long_is_broken_and_nothing_of_it_is_lost() {
 }
 
 #[test]
+fn one_long_word_in_a_url_does_not_make_blocks_of_a_log() {
+    let url = format!("https://a.example/{}/x", "0123456789abcdef".repeat(3));
+    let cells: &[&[&str]] = &[
+        &[
+            "2026-11-21 20:00:00Z",
+            "request",
+            "GET",
+            &url,
+            "refused",
+            "502",
+        ],
+        &["2026-11-21 20:00:01Z", "admin", "", "", "ok", ""],
+    ];
+    let lines = shown(
+        &["AT", "KIND", "METHOD", "URL", "OUTCOME", "STATUS"],
+        cells,
+        80,
+    );
+    assert!(
+        lines[0].contains("GET") && lines[0].ends_with("502"),
+        "{lines:#?}"
+    );
+    assert!(
+        lines.concat().replace(' ', "").contains("abcdef"),
+        "{lines:#?}"
+    );
+}
+
+#[test]
 fn where_no_columns_fit_each_object_is_a_block() {
     let id = "0123456789012345678901234567890123456789";
     let lines = shown(&["ID", "OTHER ID", "EMPTY"], &[&[id, id, ""]], 60);
