@@ -35,7 +35,7 @@ pub(crate) struct Found {
     pub(crate) encoding: Encoding,
     /// Whether the file's format says that it is a secret. In others the name or the value has to.
     pub(crate) is_certain: bool,
-    /// Why nobody can say for sure what the value is, so that it is shown, but never replaced.
+    /// Why it is shown, but never replaced: nobody can say for sure what the value is, or its file cannot be changed.
     pub(crate) unsure: Option<&'static str>,
 }
 

@@ -5,12 +5,16 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::AccessFlags;
 use sortie_proto::secret::Secret;
 
 use super::format::{Format, Found};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::output::Output;
+
+/// Why what is found in a file is left.
+const NOT_WRITABLE: &str = "its folder cannot be written to";
 
 /// The longest file that is looked at, in bytes.
 const FILE_MAX: u64 = 1024 * 1024;
@@ -141,9 +145,20 @@ fn read(path: &Path) -> Result<File> {
     file.take(FILE_MAX)
         .read_to_end(&mut content)
         .map_err(failed)?;
+    let mut found = format.find(&content);
+    let folder = real.parent().unwrap_or_else(|| Path::new("/"));
+    if nix::unistd::access(folder, AccessFlags::W_OK).is_err() {
+        // A file is replaced by another one: better said now than once the vault has changed.
+        for it in &mut found {
+            it.unsure.get_or_insert(NOT_WRITABLE);
+        }
+    }
     Ok(File {
         path: real,
-        found: format.find(&content),
+        found,
         content: Secret::new(content),
     })
 }
+
+#[cfg(test)]
+mod tests;
