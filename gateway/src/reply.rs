@@ -4,6 +4,7 @@
 //! from a request or an upstream is in any of them.
 
 use bytes::Bytes;
+use pingora_core::protocols::http::v2::server::HttpSession;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use sortie_proto::code::Code;
@@ -155,24 +156,26 @@ impl Answer {
         wire
     }
 
-    /// As HTTP/2, without the body.
-    #[must_use]
-    pub fn to_h2(&self) -> Option<http::Response<()>> {
-        let start = http::Response::builder().status(self.status);
-        let head = self
-            .headers
-            .iter()
-            .fold(start, |head, (name, value)| head.header(*name, value));
-        // Names, values and status are ours: they build.
-        head.header(http::header::CONTENT_LENGTH, self.body.len())
-            .body(())
-            .ok()
+    /// Writes it as the answer on a stream of HTTP/2 that is not handed to Pingora's proxy.
+    ///
+    /// # Errors
+    /// When the client has gone, or takes nothing.
+    pub async fn send_on(&self, stream: &mut HttpSession) -> pingora_error::Result<()> {
+        let head_only = stream.req_header().method == http::Method::HEAD;
+        stream.write_response_header(Box::new(self.head()?), head_only)?;
+        if head_only {
+            return Ok(());
+        }
+        stream.write_body(self.body.clone(), true).await
     }
 
-    /// The body, in JSON.
-    #[must_use]
-    pub const fn body(&self) -> &Bytes {
-        &self.body
+    fn head(&self) -> pingora_error::Result<ResponseHeader> {
+        let mut header = ResponseHeader::build(self.status, Some(self.headers.len() + 1))?;
+        for (name, value) in &self.headers {
+            header.append_header(*name, value)?;
+        }
+        header.insert_header("Content-Length", self.body.len())?;
+        Ok(header)
     }
 
     /// Writes it as the answer of a Pingora session. The connection is closed behind it unless the request's body is
@@ -184,14 +187,10 @@ impl Answer {
         if !session.is_body_done() {
             session.set_keepalive(None);
         }
-        let mut header = ResponseHeader::build(self.status, Some(self.headers.len() + 1))?;
+        let mut header = self.head()?;
         if session.as_downstream().as_http1().is_some() {
             header.set_reason_phrase(Some(&self.reason))?;
         }
-        for (name, value) in &self.headers {
-            header.append_header(*name, value)?;
-        }
-        header.insert_header("Content-Length", self.body.len())?;
         let head_only = session.req_header().method == http::Method::HEAD;
         session
             .write_response_header(Box::new(header), head_only)

@@ -87,9 +87,9 @@ codes! {
     /// A target that cannot be proxied.
     TargetInvalid = "target_invalid", 400, InvalidArgument,
         "The target is not a host and port that can be brokered. Use https://host/… or http://host/….";
-    /// HTTP/2 to the proxy itself, and no CONNECT.
+    /// HTTP/2 to the proxy itself, and neither CONNECT nor a base URL.
     ConnectOnly = "connect_only", 400, InvalidArgument,
-        "Over HTTP/2 this proxy takes CONNECT alone. Use https://, or speak HTTP/1.1 to the proxy.";
+        "Over HTTP/2 this proxy takes CONNECT and base URLs (/r/VAULT/SERVICE/). Use https://, or speak HTTP/1.1 to the proxy.";
     /// CONNECT, SNI, Host or :authority disagree.
     AuthorityMismatch = "authority_mismatch", 421, FailedPrecondition,
         "The host of the request differs from the host that the tunnel was opened for. Open a new connection for each host.";

@@ -5,7 +5,7 @@
 //! a connection says which ([`secure`]). In TLS it speaks HTTP/2, too (`streams`). Deadlines run from the first byte.
 
 pub mod secure;
-mod streams;
+pub(super) mod streams;
 
 use std::collections::HashMap;
 use std::net::IpAddr;

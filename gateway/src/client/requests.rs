@@ -42,7 +42,7 @@ use crate::tasks;
 /// What a TLS record that opens a handshake starts with (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 /// The most streams of a connection that are refused as malformed before it ends.
-const MALFORMED_STREAMS_MAX: u32 = 32;
+pub(super) const MALFORMED_STREAMS_MAX: u32 = 32;
 /// Pingora's own limit between two requests; it never runs, because the wait is ours.
 const KEEPALIVE_SECONDS: u64 = 60;
 
@@ -297,7 +297,7 @@ impl Drop for Active {
 }
 
 /// What Pingora's stream sessions know of their connection.
-fn digest(tunnel: &Tunnel) -> Digest {
+pub(super) fn digest(tunnel: &Tunnel) -> Digest {
     Digest {
         ssl_digest: tunnel.get_ssl_digest(),
         timing_digest: tunnel.get_timing_digest(),

@@ -197,13 +197,7 @@ impl Tunnel {
 
     /// Puts what later stages need on the connection; Pingora's sessions carry it to every filter.
     pub fn attach<T: Any + Send + Sync>(&mut self, context: T) {
-        // A status of three digits always builds.
-        if let Ok(response) = ResponseHeader::build(200, Some(0)) {
-            self.proxy_digest = Some(Arc::new(ProxyDigest {
-                response: Box::new(response),
-                user_data: Some(Box::new(context)),
-            }));
-        }
+        self.proxy_digest = carrying(context);
     }
 
     /// The next byte, left in place; `None` at the end.
@@ -335,6 +329,17 @@ impl AsyncWrite for Tunnel {
             Layer::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
+}
+
+/// What carries a context to Pingora's filters.
+#[must_use]
+pub fn carrying<T: Any + Send + Sync>(context: T) -> Option<Arc<ProxyDigest>> {
+    // A status of three digits always builds.
+    let response = ResponseHeader::build(200, Some(0)).ok()?;
+    Some(Arc::new(ProxyDigest {
+        response: Box::new(response),
+        user_data: Some(Box::new(context)),
+    }))
 }
 
 /// Reads until a head is complete; the bytes behind it are given back.

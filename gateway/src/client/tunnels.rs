@@ -9,8 +9,8 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -40,12 +40,15 @@ struct Live {
 pub struct Lease {
     /// Milliseconds: the least of the vaults that something endless on it belongs to.
     staleness: AtomicU64,
+    /// Why it was cut, once it was.
+    cut: OnceLock<Code>,
 }
 
 impl Default for Lease {
     fn default() -> Self {
         Self {
             staleness: AtomicU64::new(u64::MAX),
+            cut: OnceLock::new(),
         }
     }
 }
@@ -64,6 +67,12 @@ impl Lease {
             u64::MAX => true,
             millis => state.lease_holds(Duration::from_millis(millis)),
         }
+    }
+
+    /// Why the connection was cut, if it was.
+    #[must_use]
+    pub fn cut(&self) -> Option<Code> {
+        self.cut.get().copied()
     }
 }
 
@@ -156,20 +165,31 @@ impl Tunnels {
 
     /// Cuts what no longer holds, at a time in seconds since the Unix epoch. Says how many.
     pub fn cut_ended(&self, state: &State, now: i64) -> usize {
-        self.cut(|live| live.caller.check(state, now).is_err())
+        self.cut(|live| {
+            live.caller
+                .check(state, now)
+                .err()
+                .map(|error| error.code())
+        })
     }
 
     /// Cuts what has expired, and what is bound to a lease that has ended. Cheaper than asking about revocations.
     pub fn cut_expired(&self, state: &State, now: i64) -> usize {
-        self.cut(|live| live.caller.end() <= now || !live.lease.holds(state))
+        self.cut(|live| {
+            if live.caller.end() <= now {
+                Some(Code::TokenExpired)
+            } else {
+                (!live.lease.holds(state)).then_some(Code::StaleLease)
+            }
+        })
     }
 
     /// Cuts everything: the end of the drain.
     pub fn cut_all(&self) -> usize {
-        self.cut(|_| true)
+        self.cut(|_| Some(Code::Overloaded))
     }
 
-    fn cut(&self, ended: impl Fn(&Live) -> bool) -> usize {
+    fn cut(&self, ended: impl Fn(&Live) -> Option<Code>) -> usize {
         let mut count = 0;
         for shard in &self.shards {
             // They are cut behind the lock: shutting a socket down is a call to the kernel.
@@ -177,8 +197,13 @@ impl Tunnels {
                 .lock()
                 .values()
                 .flat_map(HashMap::values)
-                .filter(|live| ended(live))
-                .filter_map(|live| Some((live.line.upgrade()?, live.ended.clone())))
+                .filter_map(|live| Some((ended(live)?, live)))
+                .filter_map(|(code, live)| {
+                    let line = live.line.upgrade()?;
+                    // The first reason stands.
+                    let _first = live.lease.cut.get_or_init(|| code);
+                    Some((line, live.ended.clone()))
+                })
                 .collect();
             count += found.len();
             for (line, ended) in found {

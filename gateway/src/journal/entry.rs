@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::client::authenticate::Caller;
 use crate::client::connect::Target;
 use crate::client::head::METHOD_BYTES_MAX;
+use crate::client::tunnels::Lease;
 use crate::clock;
 use crate::decision::policy::Permit;
 use crate::error::Result;
@@ -33,6 +34,8 @@ pub struct Entry {
     completion: v1::Completion,
     /// Whether the end was told; an entry that is dropped untold says that the request broke off.
     told: bool,
+    /// Knows why, if its connection was cut.
+    lease: Option<Arc<Lease>>,
 }
 
 impl Entry {
@@ -80,6 +83,7 @@ impl Entry {
             },
             record: Some(record),
             told: false,
+            lease: None,
         }
     }
 
@@ -87,6 +91,11 @@ impl Entry {
     #[must_use]
     pub const fn decision(&self) -> DecisionId {
         self.decision
+    }
+
+    /// Takes down on what it runs: if that is cut, the entry says why.
+    pub fn runs_on(&mut self, lease: Arc<Lease>) {
+        self.lease = Some(lease);
     }
 
     /// Writes the use of a request that will leave. Writing it again, on a retry, does nothing.
@@ -187,7 +196,8 @@ pub struct Request<'a> {
 impl Drop for Entry {
     fn drop(&mut self) {
         if !self.told {
-            self.fail(Code::Internal);
+            let cut = self.lease.as_ref().and_then(|lease| lease.cut());
+            self.fail(cut.unwrap_or(Code::Internal));
         }
         if let Some(mut record) = self.record.take() {
             record.set_outcome(Outcome::Refused);

@@ -90,6 +90,7 @@ impl Stages {
                 path: request.uri.path(),
             },
         ));
+        entry.runs_on(inbound.lease.clone());
         let now = clock::seconds();
         caller.check(&self.state, now)?;
         if let Some(code) = caller.wrong().or(inbound.refused) {
@@ -111,8 +112,7 @@ impl Stages {
         if is_untouched(&vaults, &inbound) {
             return Err(Code::UpstreamConnect.into());
         }
-        let (method, path) = (request.method.as_str(), request.uri.path());
-        let found = matching::find(&vaults, target, method, path)?;
+        let found = matching::find(&vaults, target, request.method.as_str(), request.uri.path())?;
         check_named(&found, &inbound)?;
         let injects = found
             .service

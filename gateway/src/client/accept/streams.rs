@@ -1,31 +1,30 @@
-//! HTTP/2 to the proxy itself: each CONNECT stream is a tunnel of its own (RFC 9113, 8.5).
+//! HTTP/2 to the proxy itself: each CONNECT stream is a tunnel of its own (RFC 9113, 8.5), and each request to a base URL
+//! is a request ([`base`]).
 //!
-//! One connection may carry tunnels of several sessions. So who calls is asked on every stream, each tunnel counts as a
-//! connection of its session, and what ends one resets its stream and leaves the others alone.
+//! One connection may carry tunnels and requests of several sessions. So who calls is asked on every stream, each one
+//! counts as a connection of its session, and what ends one resets its stream and leaves the others alone.
 //!
 //! Bounds: streams at once, what of a stream waits to be read or sent, control frames and resets (the meter of
 //! [`Tunnel`]), idleness. The connection's window holds the windows of 256 streams, so that a tunnel which is not read
 //! holds up no other, unless more are allowed and that many are not read.
 
-use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
-use h2::RecvStream;
-use h2::server::{Builder, SendResponse};
-use http::Request;
-use http::request::Parts;
+use pingora_core::protocols::http::v2::server::{
+    self as h2_server, H2Accept, H2Options, HttpSession,
+};
 use pingora_core::server::ShutdownWatch;
+use pingora_http::{RequestHeader, ResponseHeader};
 use sortie_proto::code::Code;
 
 use super::super::head::METHOD_BYTES_MAX;
-use super::super::requests::{Active, gather};
+use super::super::requests::{Active, MALFORMED_STREAMS_MAX, digest, gather};
 use super::super::transport::line::Line;
 use super::super::transport::stream::{H2Stream, Reset};
 use super::super::transport::{Origin, Tunnel};
-use super::{Behind, Frontend, Refusal};
+use super::{Behind, Frontend, Refusal, base};
 use crate::clock;
 use crate::error::Result;
 use crate::reply::{Answer, Place};
@@ -63,9 +62,11 @@ pub(super) async fn serve<B: Behind>(
         source,
         shutdown: shutdown.clone(),
     });
+    let digest = digest(&tunnel);
     tunnel.meter(limits.streams_max);
     let cork = tunnel.cork();
-    let handshake = options(limits.streams_max, limits.head_bytes_max).handshake(*tunnel);
+    let options = options(limits.streams_max, limits.head_bytes_max);
+    let handshake = h2_server::handshake(tunnel, Some(options));
     let Ok(Ok(mut connection)) = tokio::time::timeout(limits.handshake_deadline, handshake).await
     else {
         let _decision = frontend.behind.refused(nobody(Code::RequestMalformed));
@@ -73,8 +74,10 @@ pub(super) async fn serve<B: Behind>(
     };
     let active = Arc::new(AtomicUsize::new(0));
     let mut stopping = shutdown.clone();
-    let (mut stopped, mut ending) = (false, false);
+    let (mut malformed, mut stopped, mut ending) = (0, false, false);
     loop {
+        // Each stream has one of its own: what rides on it is the stream's.
+        let digest = Arc::new(digest.clone());
         let accepted = tokio::select! {
             biased;
             _ = stopping.wait_for(|stop| *stop), if !stopped => {
@@ -82,7 +85,11 @@ pub(super) async fn serve<B: Behind>(
                 stopped = true;
                 continue;
             }
-            accepted = gather(poll_fn(|cx| connection.poll_accept(cx)), &cork, &active) => accepted,
+            accepted = gather(
+                HttpSession::from_h2_conn(&mut connection, digest),
+                &cork,
+                &active,
+            ) => accepted,
             () = tokio::time::sleep(limits.idle) => {
                 if active.load(Ordering::Acquire) > 0 {
                     continue;
@@ -97,17 +104,24 @@ pub(super) async fn serve<B: Behind>(
             }
         };
         match accepted {
-            Some(Ok((request, respond))) => start(&shared, request, respond, &active),
-            // The client went away, or broke the protocol.
-            Some(Err(_)) | None => return,
+            Ok(Some(H2Accept::Session(stream))) => start(&shared, stream, &active),
+            Ok(Some(H2Accept::Rejected)) => {
+                malformed += 1;
+                let _decision = frontend.behind.refused(nobody(Code::RequestMalformed));
+                if malformed >= MALFORMED_STREAMS_MAX {
+                    return;
+                }
+            }
+            // Pingora's error is dropped unread: the client went away, or broke the protocol.
+            Ok(None) | Err(_) => return,
         }
     }
 }
 
 /// What a client may do on a connection.
-fn options(streams: u32, head_bytes: usize) -> Builder {
+fn options(streams: u32, head_bytes: usize) -> H2Options {
     let connection = STREAM_BYTES.saturating_mul(streams);
-    let mut options = Builder::new();
+    let mut options = h2_server::default_h2_options();
     options
         .max_concurrent_streams(streams)
         .max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX))
@@ -119,17 +133,26 @@ fn options(streams: u32, head_bytes: usize) -> Builder {
 }
 
 /// Serves a stream, in a task of its own.
-fn start<B: Behind>(
-    shared: &Arc<Shared<B>>,
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-    active: &Arc<AtomicUsize>,
-) {
+fn start<B: Behind>(shared: &Arc<Shared<B>>, mut stream: HttpSession, active: &Arc<AtomicUsize>) {
     let running = Active::count(active);
     let shared = shared.clone();
+    stream.set_write_timeout(Some(shared.frontend.limits.write_timeout));
     drop(tasks::spawn("tunnel", async move {
         let _running = running;
-        Box::pin(shared.serve(request, respond)).await;
+        if base::is_asked(stream.req_header()) {
+            let Shared {
+                frontend, shutdown, ..
+            } = &*shared;
+            Box::pin(base::stream::serve(
+                frontend,
+                stream,
+                shared.source,
+                shutdown,
+            ))
+            .await;
+        } else {
+            Box::pin(shared.tunnel(stream)).await;
+        }
     }));
 }
 
@@ -143,15 +166,12 @@ const fn nobody(code: Code) -> Refusal<'static> {
 }
 
 impl<B: Behind> Shared<B> {
-    async fn serve(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    /// Serves whoever takes this port for a proxy.
+    async fn tunnel(&self, stream: HttpSession) {
         let frontend = &self.frontend;
-        let (head, received) = request.into_parts();
-        let method = head.method.as_str();
-        let method = if method.len() > METHOD_BYTES_MAX {
-            ""
-        } else {
-            method
-        };
+        let head = stream.req_header();
+        let method = head.method.clone();
+        let method = recorded(&method);
         let values = head.headers.get_all("proxy-authorization").iter();
         let caller = frontend.authenticator.authenticate(
             values.map(http::HeaderValue::as_bytes),
@@ -165,16 +185,14 @@ impl<B: Behind> Shared<B> {
                     method,
                     ..nobody(error.code())
                 };
-                return self.refuse(&mut respond, refusal);
+                return self.refuse(stream, refusal).await;
             }
         };
         if super::is_probe(method, head.uri.path()) {
-            // Fails only on a stream that the client has given up.
-            let _sent = respond.send_response(held(), true);
-            return;
+            return hold(stream);
         }
         let reset = Arc::new(Reset::default());
-        let opened = match authority(&head) {
+        let opened = match authority(head) {
             Ok(authority) => {
                 let line = Line::Stream(reset.clone());
                 super::open(frontend, &caller, authority, &line).await
@@ -189,46 +207,49 @@ impl<B: Behind> Shared<B> {
                     method,
                     ..nobody(error.code())
                 };
-                return self.refuse(&mut respond, refusal);
+                return self.refuse(stream, refusal).await;
             }
         };
-        // An error says that the client has given the stream up.
-        let Ok(sending) = respond.send_response(http::Response::new(()), false) else {
+        let unread = frontend.limits.write_timeout;
+        let Some(stream) = H2Stream::open(reset, stream, unread) else {
             return;
         };
-        let unread = frontend.limits.write_timeout;
-        let stream = H2Stream::new(reset, (sending, received), unread);
         let tunnel = Box::new(Tunnel::stream_of(&self.origin, stream));
         super::enter(frontend, tunnel, caller, opened, &self.shutdown).await;
     }
 
     /// Answers on the stream; the connection goes on.
-    fn refuse(&self, respond: &mut SendResponse<Bytes>, refusal: Refusal<'_>) {
+    async fn refuse(&self, mut stream: HttpSession, refusal: Refusal<'_>) {
         let decision = self.frontend.behind.refused(refusal);
         let answer = Answer::new(refusal.code, Some(decision), Place::Proxy);
-        let bare = refusal.method == "HEAD";
-        // Both fail only on a stream that the client has given up.
-        if let Some(head) = answer.to_h2()
-            && let Ok(mut sending) = respond.send_response(head, bare)
-            && !bare
-        {
-            let _sent = sending.send_data(answer.body().clone(), true);
-        }
+        // It fails only on a stream that the client has given up, or does not read.
+        drop(answer.send_on(&mut stream).await);
     }
 }
 
-/// The answer to who asks whether a session holds, where it does.
-fn held() -> http::Response<()> {
-    let mut answer = http::Response::new(());
-    *answer.status_mut() = http::StatusCode::NO_CONTENT;
-    answer
+/// The method as it may be recorded.
+pub(in super::super) fn recorded(method: &http::Method) -> &str {
+    let method = method.as_str();
+    if method.len() > METHOD_BYTES_MAX {
+        ""
+    } else {
+        method
+    }
+}
+
+/// Answers to who asks whether a session holds, where it does.
+fn hold(mut stream: HttpSession) {
+    if let Ok(answer) = ResponseHeader::build(204, Some(1)) {
+        // It fails only on a stream that the client has given up.
+        drop(stream.write_response_header(Box::new(answer), true));
+    }
 }
 
 /// The authority of a CONNECT.
 ///
 /// # Errors
 /// `connect_only` for any other request; `request_malformed` for a CONNECT with content; `target_invalid`.
-fn authority(head: &Parts) -> Result<&str> {
+fn authority(head: &RequestHeader) -> Result<&str> {
     if head.method != http::Method::CONNECT {
         return Err(Code::ConnectOnly.into());
     }

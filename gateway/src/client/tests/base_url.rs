@@ -115,3 +115,96 @@ async fn in_tls_it_is_for_everyone_who_offers_http_2_too() {
     assert_eq!(*frontend.behind.app.paths.lock(), [expect]);
     assert!(frontend.behind.codes.lock().is_empty());
 }
+
+/// Asks on a stream of its own, whose client has more to send.
+async fn streamed(client: &ways::Client, path: &str, token: &str) -> h2::SendStream<bytes::Bytes> {
+    let request = http::Request::post(format!("https://gateway.test{path}"));
+    let request = request.header("x-api-key", token).body(()).unwrap();
+    let mut requests = client.requests.clone().ready().await.unwrap();
+    // The proxy of these tests answers nothing.
+    let (_answer, sending) = requests.send_request(request, false).unwrap();
+    sending
+}
+
+/// Waits until the gateway has reset a stream.
+async fn reset(mut sending: h2::SendStream<bytes::Bytes>) -> h2::Reason {
+    let reset = std::future::poll_fn(|cx| sending.poll_reset(cx));
+    let waiting = tokio::time::timeout(Duration::from_secs(30), reset);
+    waiting.await.expect("the stream ends").unwrap()
+}
+
+#[tokio::test]
+async fn on_http_2_each_stream_decides_for_itself() {
+    let (state, token) = signed();
+    let frontend = ways::secured(&state, |_| {});
+    let client = ways::dial_h2(&frontend).await;
+    let tunnel = client.tunnel(&token).await;
+    let mut asking = streamed(&client, "/r/main/api/v1?x=/y", &token).await;
+    asking.send_data("body".into(), true).unwrap();
+    reset(asking).await;
+    let expect = ("/v1?x=/y".to_owned(), Some("/r/main/api".to_owned()));
+    assert_eq!(*frontend.behind.app.paths.lock(), [expect]);
+    let read = frontend.behind.app.requests.lock().clone();
+    assert_eq!(read, [(false, b"body".to_vec())]);
+    let timeouts = frontend.behind.app.write_timeouts.lock().clone();
+    assert_eq!(timeouts, [Some(frontend.limits.write_timeout)]);
+    assert_eq!(frontend.tunnels.open(), 1);
+    ways::pass(tunnel).await;
+    assert!(frontend.behind.codes.lock().is_empty());
+}
+
+#[tokio::test]
+async fn on_http_2_each_refusal_says_what_is_wrong_and_the_connection_goes_on() {
+    let (state, token) = signed();
+    let frontend = ways::secured(&state, |_| {});
+    let client = ways::dial_h2(&frontend).await;
+    for (path, key, status, code) in [
+        ("/r/main/api/", "sk-mine", 401, "key_missing"),
+        ("/r/main/none/", &token, 404, "service_unknown"),
+        ("/r/main", &token, 400, "target_invalid"),
+        ("/r/other/api/", &token, 403, "vault_mismatch"),
+    ] {
+        let request = http::Request::get(format!("https://gateway.test{path}"));
+        let request = request.header("x-api-key", key).body(()).unwrap();
+        let found = client.refused(request).await;
+        assert_eq!(found, (status, code.to_owned()), "{path}");
+    }
+    let request = http::Request::head("https://gateway.test/r/main/none/");
+    let request = request.header("x-api-key", &token).body(()).unwrap();
+    let (answer, _sending) = client.ask(request).await;
+    assert_eq!(answer.status(), 404);
+    assert!(answer.into_body().data().await.is_none());
+    assert!(frontend.behind.app.paths.lock().is_empty());
+    assert_eq!(frontend.behind.codes.lock().len(), 5);
+    assert_eq!(frontend.tunnels.open(), 0);
+}
+
+#[tokio::test]
+async fn on_http_2_a_session_that_ends_takes_its_own_requests_along_and_no_others() {
+    let (end, later) = (i64::from(u32::MAX) - 1, i64::from(u32::MAX));
+    let (state, tokens) = signed_until(&[end, later]);
+    let frontend = ways::secured(&state, |frontend| {
+        frontend.tunnels = Arc::new(Tunnels::new(1));
+    });
+    let client = ways::dial_h2(&frontend).await;
+    let ended = streamed(&client, "/r/main/api/", &tokens[0]).await;
+    let mut lasting = streamed(&client, "/r/main/api/", &tokens[1]).await;
+    let both = async {
+        while frontend.tunnels.open() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let both = tokio::time::timeout(Duration::from_secs(30), both).await;
+    both.expect("both requests are under way");
+    // Each counts as a connection of its session.
+    let more = http::Request::get("https://gateway.test/r/main/api/").header("api-key", &tokens[1]);
+    let more = client.refused(more.body(()).unwrap()).await;
+    assert_eq!(more, (429, "too_many".to_owned()));
+    assert_eq!(frontend.tunnels.cut_expired(&state, end), 1);
+    assert_eq!(reset(ended).await, h2::Reason::CANCEL);
+    lasting.send_data("still".into(), true).unwrap();
+    reset(lasting).await;
+    let read = frontend.behind.app.requests.lock().clone();
+    assert_eq!(read, [(false, b"still".to_vec())]);
+    assert_eq!(frontend.tunnels.open(), 0);
+}

@@ -3,8 +3,8 @@
 //! It behaves as a socket does: dropping it ends it in order, cutting it from outside ends it at once in both directions
 //! (`RST_STREAM`), and the connection's other streams go on.
 //!
-//! Nothing is gathered here. What is read gives its window back when it is taken, so that a tunnel that is not read holds
-//! one stream's window and no more; what is written waits for the client's window, and only so long.
+//! Nothing is gathered here. A frame gives its window back when its first byte is taken, so that a tunnel that is not read
+//! holds one stream's window, and the rest of one frame; what is written waits for the client's window, and only so long.
 
 use std::io;
 use std::pin::Pin;
@@ -13,8 +13,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, SendStream};
 use parking_lot::Mutex;
+use pingora_core::protocols::http::v2::server::HttpSession;
+use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
@@ -85,10 +87,10 @@ impl Writing {
 }
 
 /// An opened stream.
-#[derive(Debug)]
 pub struct H2Stream {
     reset: Arc<Reset>,
-    received: RecvStream,
+    /// What is received, and the stream itself: it ends when this is dropped.
+    session: HttpSession,
     /// What came in a frame and was not taken yet.
     input: Bytes,
     /// How long the client may take nothing of what is written.
@@ -97,23 +99,31 @@ pub struct H2Stream {
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
+impl std::fmt::Debug for H2Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("H2Stream").finish_non_exhaustive()
+    }
+}
+
 impl H2Stream {
-    /// Over both halves of a stream that was answered with 200. `reset` may have been cut in the meantime; then it ends
-    /// here. `unread` is how long the client may take nothing.
+    /// Answers a CONNECT with 200, and takes its stream over. `reset` may have been cut in the meantime; then it ends
+    /// here. `unread` is how long the client may take nothing. None when the client has given the stream up.
     #[must_use]
-    pub fn new(
-        reset: Arc<Reset>,
-        (sending, received): (SendStream<Bytes>, RecvStream),
-        unread: Duration,
-    ) -> Self {
-        reset.hold(sending);
-        Self {
+    pub fn open(reset: Arc<Reset>, mut session: HttpSession, unread: Duration) -> Option<Self> {
+        let established = ResponseHeader::build(200, Some(1)).ok()?;
+        session
+            .write_response_header(Box::new(established), false)
+            .ok()?;
+        reset.hold(session.take_response_body_writer()?);
+        // Nobody reads the request again, the token in it least of all, and a tunnel may be open for days.
+        *session.req_header_mut() = RequestHeader::build("CONNECT", b"*", Some(0)).ok()?;
+        Some(Self {
             reset,
-            received,
+            session,
             input: Bytes::new(),
             unread,
             stalled: None,
-        }
+        })
     }
 
     /// What ends it from outside.
@@ -131,8 +141,6 @@ impl H2Stream {
     fn take(&mut self, buf: &mut ReadBuf<'_>) {
         let part = self.input.split_to(self.input.len().min(buf.remaining()));
         buf.put_slice(&part);
-        // It fails only for more than came.
-        let _released = self.received.flow_control().release_capacity(part.len());
     }
 }
 
@@ -156,7 +164,7 @@ impl AsyncRead for H2Stream {
             return Poll::Ready(Ok(()));
         }
         while this.input.is_empty() {
-            match ready!(this.received.poll_data(cx)) {
+            match ready!(this.session.poll_read_body_bytes(cx)) {
                 Some(Ok(bytes)) => this.input = bytes,
                 Some(Err(error)) => return Poll::Ready(Err(broken(error))),
                 None => return Poll::Ready(Ok(())),

@@ -1,5 +1,6 @@
+use h2::RecvStream;
 use h2::client::{self, SendRequest};
-use h2::server;
+use pingora_core::protocols::http::v2::server::{self, H2Accept};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::task::JoinHandle;
 
@@ -12,7 +13,7 @@ const UNREAD: Duration = Duration::from_secs(30);
 /// A connection with both its drivers running, and the server's next streams.
 struct Connection {
     client: SendRequest<Bytes>,
-    accepted: tokio::sync::mpsc::Receiver<(http::Request<RecvStream>, server::SendResponse<Bytes>)>,
+    accepted: tokio::sync::mpsc::Receiver<HttpSession>,
     drivers: [JoinHandle<()>; 2],
 }
 
@@ -28,15 +29,18 @@ struct Client {
     received: RecvStream,
 }
 
-async fn serve(
-    io: DuplexStream,
-    accepted: tokio::sync::mpsc::Sender<(http::Request<RecvStream>, server::SendResponse<Bytes>)>,
-) {
-    let mut builder = server::Builder::new();
-    builder.initial_window_size(WINDOW);
-    let mut connection = builder.handshake(io).await.unwrap();
-    while let Some(Ok(stream)) = connection.accept().await {
-        accepted.send(stream).await.unwrap();
+async fn serve(io: DuplexStream, accepted: tokio::sync::mpsc::Sender<HttpSession>) {
+    let mut options = server::default_h2_options();
+    options.initial_window_size(WINDOW);
+    let mut connection = server::handshake(Box::new(io), Some(options))
+        .await
+        .unwrap();
+    while let Ok(Some(accepted_one)) =
+        HttpSession::from_h2_conn(&mut connection, Arc::default()).await
+    {
+        if let H2Accept::Session(stream) = accepted_one {
+            accepted.send(stream).await.unwrap();
+        }
     }
 }
 
@@ -71,12 +75,8 @@ impl Connection {
         let request = http::Request::connect("a.test:443").body(()).unwrap();
         let mut ready = self.client.clone().ready().await.unwrap();
         let (response, sending) = ready.send_request(request, false).unwrap();
-        let (request, mut respond) = self.accepted.recv().await.unwrap();
-        let answer = respond
-            .send_response(http::Response::new(()), false)
-            .unwrap();
-        let both = (answer, request.into_body());
-        let stream = H2Stream::new(reset.clone(), both, UNREAD);
+        let session = self.accepted.recv().await.unwrap();
+        let stream = H2Stream::open(reset.clone(), session, UNREAD).unwrap();
         (response, sending, stream)
     }
 
