@@ -52,7 +52,7 @@ const SPECS: [&str; 6] = [
 ];
 
 /// Fields that JSON leaves out when they say nothing.
-const OPTIONAL: [&str; 51] = [
+const OPTIONAL: [&str; 52] = [
     "Deleted.revision",
     "ListTenantsResponse.next_page_token",
     "ListGatewaysResponse.next_page_token",
@@ -70,6 +70,7 @@ const OPTIONAL: [&str; 51] = [
     "DestinationSpec.path",
     "ServiceSpec.port",
     "ServiceSpec.placeholders",
+    "ServiceView.warnings",
     "InjectionSpec.credential",
     "InjectionSpec.username",
     "InjectionSpec.name",

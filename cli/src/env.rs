@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::run::environment::{Composed, exposed};
 use crate::run::plan::{Place, Plan};
 use crate::run::session::{Session, Terms, Wanted};
-use crate::run::tools::Tools;
+use crate::run::tools::{self, Tools};
 use crate::run::trust::Folder;
 
 pub(crate) const EXAMPLE: &str = "\
@@ -71,7 +71,7 @@ pub(crate) async fn run(options: Options, context: &Context) -> Result<()> {
     let path = folder.path()?.to_owned();
     let tools = plan.tools(&path);
     folder.write(&plan.trust)?;
-    tools.write(&folder)?;
+    tools::write(&tools, &folder)?;
     // A shell has an environment already; what is read from a file starts from nothing.
     let mut ours: Vec<_> = match options.format.is_shell() {
         true => config::variables().collect(),

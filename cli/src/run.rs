@@ -139,7 +139,7 @@ pub(crate) async fn run(options: Options, context: &Context) -> Result<ExitCode>
     let path = folder.path()?.to_owned();
     let tools = plan.tools(&path);
     folder.write(&plan.trust)?;
-    tools.write(&folder)?;
+    tools::write(&tools, &folder)?;
 
     let session = wanted.obtain(context).await?;
     let command = Prepared {

@@ -9,6 +9,7 @@
 //! that a vault can never hold two that claim the same requests; no placeholder is taken for a part of another.
 
 mod read;
+pub mod tools;
 
 use std::sync::LazyLock;
 

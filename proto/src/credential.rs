@@ -4,6 +4,7 @@ use crate::host::{HostPattern, PathPattern};
 use crate::id::{CredentialId, TenantId, VaultId};
 use crate::sealed::{Place, Purpose, Sealed};
 use crate::secret::Secret;
+use crate::service::{Scheme, Service};
 
 /// The shortest value that a credential may have, in bytes.
 ///
@@ -67,6 +68,29 @@ pub struct Destination {
     pub surfaces: Vec<Surface>,
 }
 
+impl Destination {
+    /// Whether it allows any request of a service to carry the value in one of these places. If none of a credential's
+    /// does, the service is of no use.
+    #[must_use]
+    pub fn meets(&self, service: &Service, surfaces: &[Surface]) -> bool {
+        let any = |allowed: &[String]| {
+            let named = |method: &String| allowed.contains(method);
+            allowed.is_empty() || service.methods.is_empty() || service.methods.iter().any(named)
+        };
+        self.host.meets(&service.host)
+            && self
+                .port
+                .is_none_or(|port| port == service.effective_port())
+            && (self.cleartext || service.scheme == Scheme::Https)
+            && self
+                .path
+                .as_ref()
+                .is_none_or(|path| path.meets(&service.path))
+            && any(&self.methods)
+            && (self.surfaces.is_empty() || surfaces.iter().any(|one| self.surfaces.contains(one)))
+    }
+}
+
 /// A part of a request in which a placeholder is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Surface {
@@ -98,3 +122,6 @@ impl Surface {
         Self::ALL.into_iter().find(|surface| surface.name() == name)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,6 +154,15 @@ impl HostPattern {
         }
     }
 
+    /// Whether there is a host that both cover.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(host), pattern) | (pattern, Self::Exact(host)) => pattern.matches(host),
+            (Self::Wildcard(one), Self::Wildcard(other)) => one == other,
+        }
+    }
+
     /// Whether it covers a host.
     #[must_use]
     pub fn matches(&self, host: &Host) -> bool {

@@ -45,6 +45,20 @@ impl Service {
     pub fn effective_port(&self) -> u16 {
         self.port.unwrap_or_else(|| self.scheme.default_port())
     }
+
+    /// The credentials that it works with, each with the parts of a request in one of which it stands. One may come
+    /// several times.
+    pub fn uses(&self) -> impl Iterator<Item = (&str, &[Surface])> {
+        let injected = self.inject.iter().flat_map(|injection| {
+            let surfaces = injection.surfaces();
+            injection.credentials().map(move |name| (name, surfaces))
+        });
+        let placed = self.placeholders.iter().flat_map(|placed| {
+            let names = placed.credentials.iter();
+            names.map(|name| (name.as_str(), placed.surfaces.as_slice()))
+        });
+        injected.chain(placed)
+    }
 }
 
 /// How an upstream is spoken to.
@@ -144,6 +158,15 @@ pub enum Injection {
 }
 
 impl Injection {
+    /// The part of a request that it writes.
+    #[must_use]
+    pub const fn surfaces(&self) -> &'static [Surface] {
+        match self {
+            Self::Bearer { .. } | Self::Basic { .. } | Self::Header { .. } => &[Surface::Header],
+            Self::Query { .. } => &[Surface::Query],
+        }
+    }
+
     /// The names of the credentials that it needs.
     pub fn credentials(&self) -> impl Iterator<Item = &str> {
         let (one, template) = match self {

@@ -9,7 +9,7 @@ use sortie_proto::secret::Secret;
 
 use super::environment::{Composed, Inputs, Way, exposed};
 use super::session::Wanted;
-use super::tools::Tools;
+use super::tools::{self, Tools};
 use super::trust::{AUTHORITY, BUNDLE, STORE, Trust};
 use super::vault::{self, Vaults};
 use crate::config::{self, Context};
@@ -55,7 +55,7 @@ impl Plan {
 
     /// What the tools of known vendors get in a folder.
     pub(crate) fn tools(&self, folder: &str) -> Tools {
-        Tools::new(&self.vaults, folder, &self.keep)
+        tools::of(&self.vaults, folder, &self.keep)
     }
 
     /// The gateway.

@@ -216,7 +216,9 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
         Act::Set { name, spec, vault } => {
             let path = in_vault(context, vault.name(context), &["services", &name]);
             let set = client.put(&path, &spec.body()?).await?;
-            out.done(&set, &format!("set service {name}"))
+            out.done(&set, &format!("set service {name}"))?;
+            warn(&set);
+            Ok(())
         }
         Act::Get { name, vault } => {
             let path = in_vault(context, vault.name(context), &["services", &name]);
@@ -236,6 +238,14 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
                 &format!("deleted service {name}"),
             )
         }
+    }
+}
+
+/// Says what keeps agents from using a service that was set: a credential that is not there yet, or may not go there.
+fn warn(service: &Value) {
+    let warnings = service.get("warnings").and_then(Value::as_array);
+    for warning in warnings.into_iter().flatten().filter_map(Value::as_str) {
+        crate::output::complain(warning);
     }
 }
 

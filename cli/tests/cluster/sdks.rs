@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use sortie_proto::catalog;
 
-use super::support::Cluster;
+use super::support::{Cluster, Setup};
 
 fn sdk(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -19,21 +20,55 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
+const REGISTRY: &str = "registry.npmjs.org";
+
+/// Puts a bundle of the catalog into the vault, at the upstream's port; answers with the value of its one credential.
+async fn bundle(cluster: &Cluster, name: &str) -> String {
+    let bundle = catalog::find(name).unwrap();
+    let value = cluster.plain_secret(name);
+    let [needed] = bundle.credentials.as_slice() else {
+        panic!("{name} has one credential");
+    };
+    let hosts = bundle.services.iter();
+    let hosts: Vec<_> = hosts
+        .map(|entry| json!({"host": entry.host.to_string()}))
+        .collect();
+    let body = json!({"value": value, "placeholder": needed.placeholder, "destinations": hosts});
+    let vault = "/v1/tenants/-/vaults/main";
+    let path = format!("{vault}/credentials/{}", needed.name);
+    cluster.api.put(&path, body).await;
+    for entry in &bundle.services {
+        let mut body = entry.body();
+        body["port"] = cluster.ports.https.into();
+        let path = format!("{vault}/services/{}", entry.name);
+        cluster.api.put(&path, body).await;
+    }
+    value
+}
+
 /// A cluster with what the tests of the SDKs ask for.
 struct Ready {
     cluster: Cluster,
     value: String,
+    /// Of the credential of npm, which is in the vault as `sortie service add npm` puts it.
+    npm: String,
     key_file: String,
 }
 
 impl Ready {
     async fn start() -> Self {
-        let cluster = Cluster::start().await;
+        let setup = Setup {
+            hosts: vec![REGISTRY.to_owned()],
+            ..Setup::default()
+        };
+        let cluster = Cluster::start_with(setup).await;
         let value = cluster.bearer_service().await;
+        let npm = bundle(&cluster, "npm").await;
         let key_file = cluster.path().join("owner.key");
         std::fs::write(&key_file, format!("{}\n", cluster.api.owner())).unwrap();
         Self {
             value,
+            npm,
             key_file: text(&key_file),
             cluster,
         }
@@ -43,11 +78,14 @@ impl Ready {
     async fn run(&self, program: &str, arguments: &[&str], more: &[(&str, &str)]) -> String {
         let url = format!("http://127.0.0.1:{}", self.cluster.ports.api);
         let target = self.cluster.url("/json/sdk");
+        let port = self.cluster.ports.https;
+        let registry = format!("https://{REGISTRY}:{port}/json/registry");
         let python = text(&sdk("python/src"));
         let mut env = vec![
             ("SORTIE_API_URL", url.as_str()),
             ("SORTIE_API_KEY_FILE", &self.key_file),
             ("SORTIE_TEST_TARGET", &target),
+            ("SORTIE_TEST_REGISTRY", &registry),
             ("PYTHONPATH", &python),
             ("PYTHONDONTWRITEBYTECODE", "1"),
             // Nobody should be sent to it: the SDKs talk to control themselves.
@@ -62,8 +100,13 @@ impl Ready {
 
     /// Whether every request reached the upstream with the credential; answers how many.
     fn brokered(&self, path: &str) -> usize {
+        self.authorized(path, &self.value)
+    }
+
+    /// The same, with this credential.
+    fn authorized(&self, path: &str, value: &str) -> usize {
         let seen = self.cluster.recorded_at(path);
-        let expected = format!("Bearer {}", self.value);
+        let expected = format!("Bearer {value}");
         let is_authorization = |pair: &&Value| pair[0] == "authorization";
         for request in &seen {
             let headers = request["headers"].as_array().unwrap();
@@ -84,6 +127,7 @@ async fn the_python_sdk_and_its_example_work_against_a_cluster() {
     let seen = ready.run("python3", &discover, &[]).await;
     assert!(seen.contains("\nOK") && !seen.contains("skipped"), "{seen}");
     assert!(ready.brokered("/json/sdk") >= 4);
+    assert_eq!(ready.authorized("/json/registry", &ready.npm), 1);
 
     let example = text(&sdk("examples/orchestrator.py"));
     let target = ready.cluster.url("/json/example");
@@ -116,6 +160,7 @@ async fn the_typescript_sdk_and_its_example_work_against_a_cluster() {
     let seen = ready.run("node", &arguments, &[]).await;
     assert!(seen.contains("\n# skipped 0\n"), "{seen}");
     assert!(ready.brokered("/json/sdk") >= 4);
+    assert_eq!(ready.authorized("/json/registry", &ready.npm), 1);
 
     // As a user has it: the package in node_modules, and TypeScript made JavaScript of.
     let project = project(ready.cluster.path());

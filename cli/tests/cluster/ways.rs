@@ -265,6 +265,82 @@ async fn one_connection_carries_many_tunnels_and_each_refusal_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_base_url_is_served_over_http_2_beside_tunnels() {
+    let secured = Secured::start().await;
+    let cluster = &secured.cluster;
+    let value = cluster.bearer_service().await;
+    let (session, other) = (cluster.session().await, cluster.session().await);
+    let before = secured.metric("connections_accepted_total").await;
+    let (first, second) = (&session.token, &other.token);
+    let (secret, hidden) = (&value, "*".repeat(value.len()));
+    let code = format!(
+        r#"
+        const host = "api.up.test", tokens = [{first:?}, {second:?}], secret = {secret:?}, hidden = {hidden:?};
+        const opened = await tunnel(tokens[0], host, "h2");
+        const many = await Promise.all([...Array(60).keys()].map(async (number) => {{
+          const {{ status }} = await base(tokens[number % 2], `api/json/base2/${{number}}`);
+          return status === 200;
+        }}));
+        console.log("many", many.every(Boolean), many.length);
+        console.log("beside", (await over2(opened, host, "/json/beside"))[0]);
+        // More than any window, both ways, sent as it is made.
+        const size = 3_000_000;
+        const [down, up] = await Promise.all([
+          base(tokens[0], `api/bytes/${{size}}`),
+          base(tokens[1], "api/upload", {{ sent: Buffer.alloc(size, 7) }}),
+        ]);
+        console.log("large", down.body.length, up.body.includes(`${{size}}`));
+        for (const path of ["api/echo/json", "api/sse?n=3&interval_ms=5&echo=1"]) {{
+          const {{ body }} = await base(tokens[0], path);
+          console.log("echo", body.includes(hidden), body.includes(secret), body.includes(tokens[0]));
+        }}
+        const told = ({{ status, head, body }}) => [status, JSON.parse(body).code, head["www-authenticate"]];
+        console.log(...told(await base("sk-mine", "api/json/x")));
+        console.log(...told(await base("sortie_ses_forged", "api/json/x")));
+        console.log(...told(await base(tokens[0], "nothing/json/x")));
+        const key = {{ authorization: "Bearer unused", "x-api-key": tokens[0] }};
+        console.log("key", (await base("", "api/json/keyed", key)).status);
+        const moved = await base(tokens[0], "api/redirect?to=/json/followed");
+        console.log("moved", moved.status, moved.head.location);
+        const probe = {{ ":method": "HEAD", ":path": "/r/main/nothing/", "x-api-key": tokens[0] }};
+        const bare = proxy.request(probe);
+        bare.on("response", (head) => console.log("head", head[":status"])).resume();
+        bare.on("end", () => proxy.removeAllListeners("close").close()).end();
+        "#
+    );
+    let seen = secured.run_node(&code).await;
+    let lines: Vec<&str> = seen.lines().collect();
+    let challenge = r#"Basic realm="sortie", Bearer realm="sortie""#;
+    let missing = format!("401 key_missing {challenge}");
+    let forged = format!("401 token_malformed {challenge}");
+    let expected = [
+        "many true 60",
+        "beside 200",
+        "large 3000000 true",
+        "echo true false false",
+        "echo true false false",
+        &missing,
+        &forged,
+        "404 service_unknown undefined",
+        "key 200",
+        "moved 302 /r/main/api/json/followed",
+        "head 404",
+    ];
+    assert_eq!(lines, expected, "{seen}");
+    let accepted = secured.metric("connections_accepted_total").await - before;
+    assert_eq!(accepted, 1);
+    let many = authorizations(cluster, "/json/base2/");
+    assert_eq!(many, vec![format!("Bearer {value}"); 60]);
+    let keyed = cluster.recorded_at("/json/keyed").remove(0);
+    assert!(!keyed.to_string().contains(first.as_str()), "{keyed}");
+    assert_eq!(
+        keyed["host"],
+        format!("api.up.test:{}", cluster.ports.https)
+    );
+    secured.cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_session_loses_its_tunnels_and_its_neighbours_keep_theirs() {
     let secured = Secured::start().await;
     let cluster = &secured.cluster;
@@ -282,6 +358,15 @@ async fn a_revoked_session_loses_its_tunnels_and_its_neighbours_keep_theirs() {
         // One that waits, with nothing in it.
         const silent = await connect(tokens.revoked, host);
         silent.stream.on("close", () => console.log("silent", "ended", silent.stream.rstCode));
+        // Requests to a base URL on the same connection; the first byte of one never comes.
+        for (const [name, token] of Object.entries(tokens)) {{
+          for (const path of ["sse?n=0&interval_ms=20", "slow?ms=600000"]) {{
+            const word = `${{name}} base ${{path.split("?")[0]}}`;
+            const stream = proxy.request({{ ":path": `/r/main/api/${{path}}`, "x-api-key": token }});
+            stream.on("error", () => {{}}).on("data", () => console.log(word, "event"));
+            stream.on("close", () => console.log(word, "ended", stream.rstCode));
+          }}
+        }}
         "#,
         revoked.token, spared.token
     );
@@ -299,7 +384,12 @@ async fn a_revoked_session_loses_its_tunnels_and_its_neighbours_keep_theirs() {
         let text = std::fs::read_to_string(&output).unwrap();
         text.lines().filter(|found| *found == line).count()
     };
-    for line in ["revoked event", "spared event"] {
+    for line in [
+        "revoked event",
+        "spared event",
+        "revoked base sse event",
+        "spared base sse event",
+    ] {
         poll("events to flow", || async {
             (count(line) > 0).then_some(())
         })
@@ -309,15 +399,35 @@ async fn a_revoked_session_loses_its_tunnels_and_its_neighbours_keep_theirs() {
     cluster.api.revoke(&revoked).await;
 
     // RST_STREAM, CANCEL.
-    for line in ["revoked ended 8", "silent ended 8"] {
+    for line in [
+        "revoked ended 8",
+        "silent ended 8",
+        "revoked base sse ended 8",
+        "revoked base slow ended 8",
+    ] {
         poll("the tunnels of the revoked session to end", || async {
             (count(line) == 1).then_some(())
         })
         .await;
     }
-    let before = count("spared event");
-    poll("the other session's events to go on", || async {
-        (count("spared event") > before).then_some(())
+    for line in ["spared event", "spared base sse event"] {
+        let before = count(line);
+        poll("the other session's events to go on", || async {
+            (count(line) > before).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(count("spared base slow ended 8"), 0);
+    // Each of the revoked session's has its end in the audit log, and why.
+    poll("the requests that were cut in the audit log", || async {
+        let entries = cluster.api.audit().await;
+        let cut = |path: &str| {
+            entries.iter().any(|entry| {
+                let url = entry["url"].as_str().unwrap_or_default();
+                url.ends_with(path) && entry["code"] == "session_revoked"
+            })
+        };
+        (cut("/slow") && cut("/sse")).then_some(())
     })
     .await;
     assert!(child.try_wait().unwrap().is_none());

@@ -1,4 +1,5 @@
-//! What an agent's side needs besides the token: where the gateway is, what to trust, what stands for credentials.
+//! What an agent's side needs besides the token: where the gateway is, what to trust, what stands for credentials, in
+//! variables and in the files of known tools.
 //!
 //! **Invariants.** No value of a credential is here. The variables and files are the same for all sessions of a call, and
 //! the token stands in the sessions' proxy URLs alone. A placeholder never takes the name of a variable that programs
@@ -12,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use p12_keystore::{Certificate, KeyStore, KeyStoreEntry};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use sortie_proto::catalog::tools::{Held, Tools};
 use sortie_proto::code::Code;
 use sortie_proto::environment::{
     self, Files, NoProxy, Proxy, Surroundings, TRUST_STORE_PASSWORD, Value,
@@ -24,7 +26,8 @@ use uuid::Uuid;
 
 use super::fields::{Problems, is_text};
 use crate::authority::tenant::{root_pem, to_pem};
-use crate::database::{Transaction, credentials, services};
+use crate::database::credentials as rows;
+use crate::database::{Transaction, services};
 use crate::error::{Error, Result};
 
 /// Where the files are if the caller does not say.
@@ -153,12 +156,24 @@ pub(super) async fn make(
     claims: &[Claims],
 ) -> Result<Made> {
     let ids = common_vaults(claims)?;
-    let brokered = services::hosts(tx, tenant, &ids).await?;
+    let hosts = services::hosts(tx, tenant, &ids).await?;
+    let brokered: Vec<_> = hosts.iter().map(|(host, _)| host.clone()).collect();
     let no_proxy = NoProxy::merge(asked.no_proxy.iter().map(String::as_str), &brokered);
+    let stand_ins = credentials(tx, tenant, &ids).await?;
     let mut made = Made {
-        environment: placeholders(tx, tenant, &ids).await?,
+        environment: placeholders(&stand_ins)?,
         ..Made::default()
     };
+    let on = hosts.iter().filter(|(_, enabled)| *enabled);
+    let held = Held {
+        credentials: stand_ins
+            .iter()
+            .map(|(name, placeholder)| (&**name, &**placeholder))
+            .collect(),
+        hosts: on.map(|(host, _)| host).collect(),
+    };
+    let tools = Tools::new(&held, &asked.folder, &[]);
+    made.environment.extend(tools.variables);
     let files = Files {
         authority: format!("{}/{AUTHORITY}", asked.folder),
         bundle: format!("{}/{BUNDLE}", asked.folder),
@@ -190,6 +205,9 @@ pub(super) async fn make(
         }
         made.files.push(file(AUTHORITY, authority));
         made.files.push(file(BUNDLE, bundle));
+        let stubs = tools.files.into_iter();
+        made.files
+            .extend(stubs.map(|(path, content)| file(&path, content)));
     }
     Ok(made)
 }
@@ -211,23 +229,33 @@ fn common_vaults(claims: &[Claims]) -> Result<Vec<Uuid>> {
     }
 }
 
-/// Name → placeholder. Vaults are searched in order, so the first one's credential is the one that is meant.
-async fn placeholders(
+/// Name and placeholder of each credential. Vaults are searched in order, so the first one's is the one that is meant.
+async fn credentials(
     tx: &Transaction,
     tenant: TenantId,
     vaults: &[Uuid],
-) -> Result<HashMap<String, String>> {
-    let mut rows = credentials::placeholders(tx, tenant, vaults).await?;
+) -> Result<Vec<(String, String)>> {
+    let mut rows = rows::placeholders(tx, tenant, vaults).await?;
     let place = |vault: VaultId| vaults.iter().position(|other| *other == vault.uuid());
     rows.sort_by_key(|(vault, ..)| place(*vault));
+    let pairs = rows.into_iter();
+    Ok(pairs
+        .map(|(_, name, placeholder)| (name, placeholder))
+        .collect())
+}
+
+/// The variables that hold placeholders, by their names.
+fn placeholders(stand_ins: &[(String, String)]) -> Result<HashMap<String, String>> {
     let mut placeholders = HashMap::new();
-    for (_, name, placeholder) in rows {
-        let is_taken = environment::sets(&name)
-            || environment::steers(&name)
-            || environment::is_shell(&name)
-            || environment::is_ours(&name);
+    for (name, placeholder) in stand_ins {
+        let is_taken = environment::sets(name)
+            || environment::steers(name)
+            || environment::is_shell(name)
+            || environment::is_ours(name);
         if !is_taken {
-            placeholders.entry(name).or_insert(placeholder);
+            placeholders
+                .entry(name.clone())
+                .or_insert_with(|| placeholder.clone());
         }
     }
     if placeholders.len() > PLACEHOLDERS_MAX {

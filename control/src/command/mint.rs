@@ -240,12 +240,21 @@ fn holders(found: Vec<Mintable>) -> HashMap<AgentId, Holder> {
 
 fn claim(wanted: &Wanted, holder: &Holder, epoch: u64) -> Result<Claims> {
     let mut vaults: Vec<VaultClaim> = Vec::with_capacity(wanted.vaults.len());
-    for text in &wanted.vaults {
+    for (index, text) in wanted.vaults.iter().enumerate() {
         let reference = Reference::read(text, VaultId::uuid);
         let found = holder.vaults.iter().find(|(id, name, _)| {
             reference.id == Some(id.uuid()) || reference.name == Some(name.as_str())
         });
-        let (id, name, generation) = found.ok_or_else(|| Error::new(Code::RoleMissing))?;
+        let (id, name, generation) = found.ok_or_else(|| {
+            let agent = &holder.head.agent_name;
+            let named = reference.name.unwrap_or("VAULT");
+            let message = format!(
+                "is no vault that the agent {agent} has a role on: \
+                 `sortie grant set {agent} --vault {named} --role user`"
+            );
+            let field = format!("{}vaults[{index}]", wanted.at);
+            Error::invalid(field, message).with_code(Code::RoleMissing)
+        })?;
         if vaults.iter().any(|vault| vault.id == *id) {
             let field = format!("{}vaults", wanted.at);
             return Err(Error::invalid(field, "must be 1 to 8 different vaults"));

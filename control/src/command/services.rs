@@ -11,7 +11,9 @@ use sortie_proto::wire::v1;
 
 use super::fields::{self, Problems};
 use super::page::Page;
-use super::{Context, Draft, check_size, lock_vault, not_found, record_in, spec, vault_of};
+use super::{
+    Context, Draft, check_size, lock_vault, not_found, record_in, require, spec, vault_of,
+};
 use crate::access::{Authorized, Manage, Read};
 use crate::database::services::{self as rows, ServiceRow};
 use crate::database::{Reference, Transaction, changes};
@@ -28,6 +30,7 @@ fn view(row: &ServiceRow) -> v1::ServiceView {
         spec: Some(spec::show_service(&row.service)),
         created_at: row.created_at.to_string(),
         updated_at: row.updated_at.to_string(),
+        warnings: Vec::new(),
     }
 }
 
@@ -52,6 +55,7 @@ pub async fn put(
     place(&tx, by, &mut wanted).await?;
     let row = rows::put(&tx, by.tenant(), &wanted).await?;
     check_size(&tx, by, vault.id).await?;
+    let warnings = require::warnings(&tx, by.tenant(), &wanted, &vault.name).await?;
     let draft = Draft {
         action: "service.put",
         subject: wanted.name.clone(),
@@ -63,7 +67,10 @@ pub async fn put(
     changes::publish(&tx, Some(by.tenant()), Some(vault.id), &object).await?;
     record_in(&tx, by, draft).await?;
     cx.settle(tx).await?;
-    Ok(view(&row))
+    Ok(v1::ServiceView {
+        warnings,
+        ..view(&row)
+    })
 }
 
 /// Finds the place of a service among the others of its vault, which is locked: its id and version, and that no other

@@ -105,6 +105,11 @@ fn surfaces(problems: &mut Problems, at: &str, names: &[String]) -> Vec<Surface>
     surfaces
 }
 
+/// The destinations of a credential as they were written down beside it: they were checked before that.
+pub(super) fn shown(specs: &[v1::DestinationSpec]) -> Vec<Destination> {
+    destinations(&mut Problems::default(), specs)
+}
+
 /// A destination as callers write it.
 pub(super) fn show(destination: &Destination) -> v1::DestinationSpec {
     let path = destination.path.as_ref();

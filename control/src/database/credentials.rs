@@ -1,6 +1,6 @@
 //! The tables `credentials` and `credential_versions`.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use sortie_proto::credential::Credential;
@@ -167,7 +167,7 @@ pub async fn placeholder_taken(
     Ok(row.try_get(0)?)
 }
 
-/// Which credentials of these names some vaults hold.
+/// Which credentials of these names some vaults hold, and where each may go, as it is shown.
 ///
 /// # Errors
 /// As the database's.
@@ -176,15 +176,18 @@ pub async fn held(
     tenant: TenantId,
     vaults: &[Uuid],
     names: &[&str],
-) -> Result<HashSet<(VaultId, String)>> {
+) -> Result<HashMap<(VaultId, String), Vec<v1::DestinationSpec>>> {
     tx.query(
-        "/* credentials.held */ SELECT vault_id, name FROM credentials WHERE tenant_id = $1 \
+        "/* credentials.held */ SELECT vault_id, name, destinations FROM credentials WHERE tenant_id = $1 \
          AND vault_id = ANY ($2) AND name = ANY ($3)",
         &[&tenant.uuid(), &vaults, &names],
     )
     .await?
     .iter()
-    .map(|row| Ok((id(row, "vault_id")?, row.try_get("name")?)))
+    .map(|row| {
+        let credential = (id(row, "vault_id")?, row.try_get("name")?);
+        Ok((credential, row.try_get::<_, Json<_>>("destinations")?.0))
+    })
     .collect()
 }
 

@@ -124,7 +124,7 @@ pub async fn delete(
     .transpose()
 }
 
-/// The hosts that the services of some vaults cover.
+/// The hosts that the services of some vaults cover, each with whether its service is switched on.
 ///
 /// # Errors
 /// As the database's.
@@ -132,14 +132,17 @@ pub async fn hosts(
     tx: &Transaction,
     tenant: TenantId,
     vaults: &[Uuid],
-) -> Result<Vec<HostPattern>> {
+) -> Result<Vec<(HostPattern, bool)>> {
     tx.query(
         "/* services.hosts */ SELECT * FROM services WHERE tenant_id = $1 AND vault_id = ANY ($2)",
         &[&tenant.uuid(), &vaults],
     )
     .await?
     .iter()
-    .map(|row| Ok(read(row)?.service.host))
+    .map(|row| {
+        let service = read(row)?.service;
+        Ok((service.host, service.enabled))
+    })
     .collect()
 }
 

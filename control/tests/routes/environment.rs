@@ -14,7 +14,7 @@ const GATEWAY: &str = "http://gateway.test:7380";
 
 async fn credential(owner: &Caller, vault: &str, name: &str, placeholder: &str) {
     let body = json!({ "value": "canary-environment-value", "placeholder": placeholder,
-        "destinations": [{ "host": "api.example.com" }] });
+        "destinations": [{ "host": "*.example.com" }] });
     let path = format!("/v1/tenants/-/vaults/{vault}/credentials/{name}");
     owner.put(&path, body).await.expect(200);
 }
@@ -104,6 +104,68 @@ async fn what_is_required_and_cannot_be_used_is_named_with_the_command_that_mend
 }
 
 #[tokio::test]
+async fn a_credential_that_may_not_go_where_its_service_is_fails_the_requirement() {
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    let agent = control.agent(&owner, "runner").await;
+    let put = async |destinations: Value| {
+        let body = json!({ "value": "canary-environment-value", "destinations": destinations });
+        let path = format!("{VAULT}/credentials/TOKEN");
+        owner.put(&path, body).await.expect(200);
+    };
+    service(
+        &owner,
+        "api",
+        json!({ "path": "/v1/**", "methods": ["GET"] }),
+    )
+    .await;
+    let wanted = json!({ "vaults": ["v"], "require": ["api"] });
+    let host = "api.example.com";
+    for (destinations, command) in [
+        (
+            json!([{ "host": "one.example.com" }, { "host": "two.example.com", "port": 8443 }]),
+            "`sortie credential set TOKEN --vault v --to 'one.example.com' --to 'two.example.com:8443' \
+             --to 'api.example.com'`",
+        ),
+        (
+            json!([{ "host": host, "port": 8443 }]),
+            "--to 'api.example.com:8443' --to 'api.example.com'`",
+        ),
+        // Options that say host and port alone would let it go further than it may.
+        (json!([{ "host": host, "path": "/v2/**" }]), "over the API"),
+        (
+            json!([{ "host": host, "methods": ["POST"] }]),
+            "over the API",
+        ),
+        (
+            json!([{ "host": host, "surfaces": ["query"] }]),
+            "over the API",
+        ),
+    ] {
+        put(destinations.clone()).await;
+        let refused = agent.post(ALL, wanted.clone()).await;
+        refused.refused("requirement_unmet");
+        let told = messages(&refused.body);
+        assert_eq!(told.len(), 1, "{told:#?}");
+        let (field, message) = told[0];
+        assert_eq!(field, "require[0]");
+        assert!(
+            message.starts_with("api sends the credential TOKEN to api.example.com"),
+            "{message}"
+        );
+        assert!(message.contains(command), "{destinations}: {message}");
+    }
+    for destinations in [
+        json!([{ "host": "one.example.com" }, { "host": host }]),
+        json!([{ "host": "*.example.com", "port": 443 }]),
+        json!([{ "host": host, "path": "/v1/models", "methods": ["GET"], "surfaces": ["header"] }]),
+    ] {
+        put(destinations).await;
+        agent.post(ALL, wanted.clone()).await.expect(201);
+    }
+}
+
+#[tokio::test]
 async fn in_a_batch_each_session_has_its_own_requirements() {
     let control = Control::start().await;
     let owner = control.vault("acme").await;
@@ -185,6 +247,61 @@ async fn a_mint_answers_with_what_the_agents_side_needs() {
     let roots: Vec<rustls_pki_types::CertificateDer<'_>> = roots.collect::<Result<_, _>>().unwrap();
     assert!(roots.len() > 100, "{} roots", roots.len());
     assert!(!minted.to_string().contains("canary-environment-value"));
+}
+
+#[tokio::test]
+async fn tools_of_a_bundle_find_their_files_once_it_is_whole() {
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    let agent = control.agent(&owner, "runner").await;
+    for name in ["github", "npm"] {
+        let bundle = sortie_proto::catalog::find(name).unwrap();
+        for needed in &bundle.credentials {
+            credential(&owner, "v", &needed.name, &needed.placeholder).await;
+        }
+        for entry in &bundle.services {
+            let path = format!("{VAULT}/services/{}", entry.name);
+            owner.put(&path, entry.body()).await.expect(200);
+        }
+    }
+    let environment = json!({ "proxy_url": GATEWAY, "folder": "/etc/agent" });
+    let body = json!({ "vaults": ["v"], "environment": environment });
+    let minted = agent.post(ALL, body.clone()).await.expect(201);
+    let variables = &minted["environment"];
+    assert_eq!(variables["GH_CONFIG_DIR"], "/etc/agent/gh");
+    assert_eq!(variables["NPM_CONFIG_USERCONFIG"], "/etc/agent/npmrc");
+    let content = |minted: &Value, path: &str| {
+        let files = minted["files"].as_array().unwrap();
+        let found = files.iter().find(|file| file["path"] == path);
+        found.map(|file| (file["content"].clone(), file["mode"].clone()))
+    };
+    for (path, holds) in [
+        ("gh/hosts.yml", "oauth_token: ghp___GITHUB_TOKEN__\n"),
+        ("npmrc", "//registry.npmjs.org/:_authToken="),
+    ] {
+        let (content, mode) = content(&minted, path).unwrap();
+        assert!(content.as_str().unwrap().contains(holds), "{content}");
+        assert_eq!(mode, "0644");
+    }
+    assert!(!minted.to_string().contains("canary-environment-value"));
+
+    // A host of it is refused: the tool would be led to what does not work.
+    let github = &sortie_proto::catalog::find("github").unwrap().services[0];
+    let mut off = github.body();
+    off["enabled"] = json!(false);
+    let path = format!("{VAULT}/services/{}", github.name);
+    owner.put(&path, off).await.expect(200);
+    let minted = agent.post(ALL, body).await.expect(201);
+    assert!(content(&minted, "gh/hosts.yml").is_none());
+    assert!(minted["environment"].get("GH_CONFIG_DIR").is_none());
+    assert!(content(&minted, "npmrc").is_some());
+    // Who has the files already is led to them all the same.
+    let without = json!({ "proxy_url": GATEWAY, "without_files": true });
+    let body = json!({ "vaults": ["v"], "environment": without });
+    let minted = agent.post(ALL, body).await.expect(201);
+    assert!(minted.get("files").is_none());
+    let variables = &minted["environment"];
+    assert_eq!(variables["NPM_CONFIG_USERCONFIG"], "/run/sortie/npmrc");
 }
 
 #[tokio::test]

@@ -115,3 +115,28 @@ async fn https_to_an_address_is_for_unopened_tunnels_only() {
         owner.put(&path, body).await.expect(200);
     }
 }
+
+#[tokio::test]
+async fn whoever_sets_a_service_is_told_what_its_credentials_lack() {
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    let path = format!("{ALL}/api");
+    let body = json!({ "host": "api.example.com", "inject": [{ "type": "bearer", "credential": "TOKEN" }] });
+    let put = async || owner.put(&path, body.clone()).await.expect(200);
+    let warned = put().await["warnings"][0].as_str().unwrap().to_owned();
+    assert!(warned.contains("does not hold"), "{warned}");
+    // It is said to who sets it, and is no part of it.
+    assert!(owner.get(&path).await.expect(200).get("warnings").is_none());
+    let credential = "/v1/tenants/-/vaults/v/credentials/TOKEN";
+    let may_go = async |host: &str| {
+        let body = json!({ "value": "canary-service-value", "destinations": [{ "host": host }] });
+        owner.put(credential, body).await.expect(200);
+    };
+    may_go("other.example.com").await;
+    let warned = put().await["warnings"][0].as_str().unwrap().to_owned();
+    let mends =
+        "`sortie credential set TOKEN --vault v --to 'other.example.com' --to 'api.example.com'`";
+    assert!(warned.contains(mends), "{warned}");
+    may_go("api.example.com").await;
+    assert!(put().await.get("warnings").is_none());
+}

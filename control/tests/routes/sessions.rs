@@ -56,6 +56,28 @@ async fn what_was_revoked_by_generation_is_not_renewed() {
 }
 
 #[tokio::test]
+async fn without_a_role_one_is_told_for_which_vault_and_how_to_get_it() {
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    let agent = control.agent(&owner, "runner").await;
+    let vault = json!({ "name": "w" });
+    owner.post("/v1/tenants/-/vaults", vault).await.expect(201);
+    // One that is there and one that is not look the same to who has no role.
+    for name in ["w", "none"] {
+        let refused = agent.post(ALL, json!({ "vaults": ["v", name] })).await;
+        refused.refused("role_missing");
+        let told = refused.body["errors"].as_array().unwrap();
+        assert_eq!(told.len(), 1, "{}", refused.text);
+        assert_eq!(told[0]["field"], "vaults[1]");
+        let expected = format!(
+            "is no vault that the agent runner has a role on: \
+             `sortie grant set runner --vault {name} --role user`"
+        );
+        assert_eq!(told[0]["message"], expected);
+    }
+}
+
+#[tokio::test]
 async fn agents_mint_for_themselves_where_they_have_a_role() {
     let control = Control::start().await;
     let owner = control.vault("acme").await;

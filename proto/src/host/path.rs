@@ -258,6 +258,16 @@ impl PathPattern {
         self.matches(path) && path.readings().iter().all(|reading| self.matches(reading))
     }
 
+    /// Whether there is a path that both cover.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        let mut both = self.segments.iter().zip(&other.segments);
+        let (own, others) = (self.segments.len(), other.segments.len());
+        both.all(|(one, other)| one.meets(other))
+            && (own <= others || other.open)
+            && (others <= own || self.open)
+    }
+
     /// How two patterns that cover one path are ordered: the greater one decides.
     ///
     /// More segments before the `**` win; then a pattern without `**`; then, from the left, a literal over `*`. Two
@@ -293,6 +303,16 @@ impl Segment {
         match self {
             Self::Literal(literal) => **literal == *part,
             Self::One => !part.is_empty(),
+        }
+    }
+
+    fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::One, Self::One) => true,
+            (Self::One, Self::Literal(literal)) | (Self::Literal(literal), Self::One) => {
+                !literal.is_empty()
+            }
+            (Self::Literal(one), Self::Literal(other)) => one == other,
         }
     }
 }

@@ -302,6 +302,35 @@ fn a_path_pattern_covers_what_it_says() {
 }
 
 #[test]
+fn two_patterns_meet_where_one_path_or_host_is_of_both() {
+    let path = |one: &str, other: &str, expect: bool| {
+        let pattern = |text| PathPattern::parse(text).unwrap();
+        assert_eq!(pattern(one).meets(&pattern(other)), expect, "{one} {other}");
+        assert_eq!(pattern(other).meets(&pattern(one)), expect, "{other} {one}");
+    };
+    path("/**", "/a/b", true);
+    path("/a/**", "/a", true);
+    path("/a/**", "/*/b/**", true);
+    path("/a/*", "/a/**", true);
+    path("/a/*", "/a/", false);
+    path("/a", "/a/b", false);
+    path("/a/**", "/b/**", false);
+    path("/a/*", "/*/b", true);
+    path("/a/b/*", "/a", false);
+    let host = |one: &str, other: &str, expect: bool| {
+        let pattern = |text| HostPattern::parse(text).unwrap();
+        assert_eq!(pattern(one).meets(&pattern(other)), expect, "{one} {other}");
+        assert_eq!(pattern(other).meets(&pattern(one)), expect, "{other} {one}");
+    };
+    host("a.example.com", "a.example.com", true);
+    host("*.example.com", "a.example.com", true);
+    host("*.example.com", "*.example.com", true);
+    host("*.example.com", "*.a.example.com", false);
+    host("a.example.com", "b.example.com", false);
+    host("*.example.com", "a.b.example.com", false);
+}
+
+#[test]
 fn what_is_not_a_path_pattern_is_refused() {
     for text in [
         "", "a", "**", "*", "/***", "/a**", "/a*", "/*a", "/**/a", "/a/**/", "/../a", "/a/./b",

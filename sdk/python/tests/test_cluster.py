@@ -1,7 +1,8 @@
 """The SDK against a running cluster. `SORTIE_API_URL` and `SORTIE_API_KEY_FILE` say where, as for everyone.
 
 The tenant has an agent `runner`, a vault `main` with a grant for it, and in it a service `api` that covers
-`SORTIE_TEST_TARGET` and works with the credential `API_KEY`. cli/tests/cluster/sdks.rs makes all that and runs this.
+`SORTIE_TEST_TARGET` and works with the credential `API_KEY`, and the bundle `npm`, with its registry at
+`SORTIE_TEST_REGISTRY`. cli/tests/cluster/sdks.rs makes all that and runs this.
 """
 
 import os
@@ -33,6 +34,7 @@ from sortie.operations import Operations
 URL = os.environ["SORTIE_API_URL"]
 KEY = Path(os.environ["SORTIE_API_KEY_FILE"]).read_text().strip()
 TARGET = os.environ["SORTIE_TEST_TARGET"]
+REGISTRY = os.environ["SORTIE_TEST_REGISTRY"]
 
 # What an agent does: it knows nothing of Sortie.
 AGENT = """
@@ -47,9 +49,21 @@ except OSError as error:
 """
 
 
-def run(environment, target=TARGET):
+# What npm does: its token stands in the file that its own variable names.
+NPM = """
+import os, sys, urllib.request
+with open(os.environ["NPM_CONFIG_USERCONFIG"]) as file:
+    key, _, token = file.read().strip().partition("=")
+assert key == "//registry.npmjs.org/:_authToken" and token == os.environ["NPM_TOKEN"], key
+request = urllib.request.Request(sys.argv[1], headers={"authorization": "Bearer " + token})
+with urllib.request.urlopen(request, timeout=30) as answer:
+    print(answer.status)
+"""
+
+
+def run(environment, target=TARGET, program=AGENT):
     """Runs an agent in its environment; answers with what it saw."""
-    command = [sys.executable, "-c", AGENT, target]
+    command = [sys.executable, "-c", program, target]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
     return done.stdout.decode()
 
@@ -83,6 +97,14 @@ class Sessions(Case):
             if "200" not in refused:
                 break
         self.assertIn("407", refused)
+
+    def test_a_known_tool_finds_its_file(self):
+        with self.sortie.mint_session(vaults=["main"], agent="runner", require=["npm"]) as session:
+            place = self.folder / "agent"
+            environment = session.child_env(place)
+            self.assertEqual(environment["NPM_CONFIG_USERCONFIG"], str(place / "npmrc"))
+            self.assertEqual(session.files()["npmrc"], (place / "npmrc").read_bytes())
+            self.assertEqual(run(environment, REGISTRY, NPM).strip(), "200")
 
     def test_a_renewed_session_has_another_token_and_the_old_one_works_too(self):
         session = self.sortie.mint_session(vaults=["main"], agent="runner", ttl=120)

@@ -105,10 +105,28 @@ class Folders(unittest.TestCase):
         self.assertEqual(os.listdir(self.folder.name), [])
 
     def test_no_file_leaves_the_folder(self):
-        for path in ["../x", "/etc/x", "a/b", "..", ""]:
+        for path in ["../x", "/etc/x", "a/../../x", "a/..", "a//b", "a/", "..", ""]:
             evil = models.EnvironmentFile(path=path, content="x", mode="0644")
             with self.assertRaises(ValueError, msg=path):
                 session(files=[evil]).proxy_env(Path(self.folder.name, "inner"))
+
+    def test_a_file_may_stand_in_a_folder_of_its_own(self):
+        stub = models.EnvironmentFile(path="gh/hosts.yml", content="__TOKEN__", mode="0644")
+        target = Path(self.folder.name, "inner")
+        for _ in range(2):
+            self.assertEqual(session(files=[CA, stub]).write_files(target), target)
+        self.assertEqual((target / "gh" / "hosts.yml").read_text(), "__TOKEN__")
+        self.assertEqual((target / "gh" / "hosts.yml").stat().st_mode & 0o777, 0o644)
+        self.assertEqual(sorted(os.listdir(target / "gh")), ["hosts.yml"])
+        # A link would lead the file elsewhere.
+        elsewhere = Path(self.folder.name, "elsewhere")
+        elsewhere.mkdir()
+        linked = Path(self.folder.name, "linked")
+        linked.mkdir(mode=0o700)
+        (linked / "gh").symlink_to(elsewhere)
+        with self.assertRaises(ValueError):
+            session(files=[stub]).write_files(linked)
+        self.assertEqual(os.listdir(elsewhere), [])
 
     def test_a_child_gets_no_key(self):
         base = {"PATH": "/bin", "SORTIE_API_KEY": KEY, "sortie_x": "y", "HTTPS_PROXY": "http://other"}

@@ -97,9 +97,8 @@ export class Session {
   /** The gateway with the token in it, as `HTTPS_PROXY` has it; a secret like the token. */
   readonly proxyUrl: string;
   /**
-   * Writes the certificates into a folder and answers with the variables for the agent. The folder is made if it is not
-   * there, for this user alone. One that others may write to is refused: who can change the bundle decides whom the
-   * agent trusts. `inside` is where the agent sees the folder, if that is somewhere else, as a volume of a container is.
+   * Writes the files into a folder, as `writeFiles` does, and answers with the variables for the agent. `inside` is where
+   * the agent sees the folder, if that is somewhere else, as a volume of a container is.
    */
   proxyEnv(folder: string, options?: { inside?: string | undefined }): Promise<Record<string, string>>;
   /**
@@ -107,7 +106,16 @@ export class Session {
    * `SORTIE_…` is left out: this process may have its API key there.
    */
   childEnv(folder: string, options?: { base?: Record<string, string | undefined> | undefined }): Promise<Record<string, string>>;
-  /** The files by their path below the folder, for whoever writes them otherwise: into an image, a volume, a secret. */
+  /**
+   * Writes the certificates, and the files of known tools with placeholders in them, into a folder; answers with its whole
+   * path. The folder is made if it is not there, for this user alone. One that others may write to is refused: who can
+   * change the bundle decides whom the agent trusts. `variables` says what leads the agent there.
+   */
+  writeFiles(folder: string): Promise<string>;
+  /**
+   * The files by their path below the folder, for whoever writes them otherwise: into an image, a volume, a secret. A path
+   * may have folders in it, with slashes.
+   */
   files(): Record<string, Buffer>;
   /** The variables for an agent that sees the files in this folder. Writes nothing. */
   variables(inside: string): Record<string, string>;

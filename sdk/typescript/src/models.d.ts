@@ -143,7 +143,7 @@ export interface EnvironmentFile {
   content: string;
   /** In octal. */
   mode: string;
-  /** Below the folder. */
+  /** Below the folder, perhaps in folders of its own: with slashes. */
   path: string;
   /** Of `content`: empty is UTF-8, otherwise base64. */
   encoding?: string;
@@ -159,7 +159,7 @@ export interface EnvironmentSpec {
   proxy_url?: string;
   /** Adds trust.p12 and names it to JVMs, which read no PEM; 200 KiB. */
   trust_store?: boolean;
-  /** The caller has them already: they are the same for all sessions of a tenant. */
+  /** The caller has them already: they are the same for all sessions with the same vaults, until those change. */
   without_files?: boolean;
 }
 
@@ -385,6 +385,8 @@ export interface ServiceView {
   updated_at: string;
   version: number;
   spec?: ServiceSpec | null;
+  /** Of the call that set it: what keeps agents from using it yet, and what mends that. */
+  warnings?: string[];
 }
 
 export interface SessionSpec {

@@ -1,7 +1,7 @@
 // A session, as an orchestrator holds it: its token, and what the agent's side needs.
 
 import { randomBytes } from "node:crypto";
-import { chmod, mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, lstat, mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { inspect } from "node:util";
 
@@ -54,15 +54,21 @@ export class Session {
     return this.#proxyUrl;
   }
 
-  /** Writes the certificates into a folder and answers with the variables for the agent. */
+  /** Writes the files into a folder, as `writeFiles` does, and answers with the variables for the agent. */
   async proxyEnv(folder, { inside = undefined } = {}) {
+    const absolute = await this.writeFiles(folder);
+    return this.variables(inside ?? absolute);
+  }
+
+  /** Writes the certificates, and the files of known tools, into a folder; answers with its whole path. */
+  async writeFiles(folder) {
     const around = this.#mustHaveEnvironment();
     const absolute = path.resolve(folder);
     await makePrivate(absolute);
     for (const file of around.files) {
       await write(absolute, file);
     }
-    return around.variables(this.#proxyUrl, inside === undefined ? absolute : withoutSlash(inside));
+    return absolute;
   }
 
   /** The whole environment of a child process: that of this process, or `base`, with `proxyEnv` over it. */
@@ -130,18 +136,39 @@ async function makePrivate(folder) {
   if (process.platform === "win32") {
     return;
   }
-  const found = await stat(folder);
+  checkPrivate(folder, await stat(folder));
+}
+
+/** A folder inside of one that is private: who may enter that one may enter this. */
+async function makeInner(folder) {
+  await mkdir(folder, { mode: 0o755, recursive: true });
+  const found = await lstat(folder);
+  if (!found.isDirectory()) {
+    throw new Error(`${folder} is a link`);
+  }
+  if (process.platform !== "win32") {
+    checkPrivate(folder, found);
+  }
+}
+
+function checkPrivate(folder, found) {
   if (![process.geteuid(), 0].includes(found.uid) || found.mode & 0o022) {
     throw new Error(`${folder} belongs to another user, or others may write to it`);
   }
 }
 
 async function write(folder, file) {
-  const target = path.join(folder, file.path);
+  const parts = file.path.split("/");
   // The answer is control's, and still: no file of it stands outside the folder.
-  if (path.dirname(target) !== folder) {
+  if (parts.some((part) => ["", ".", ".."].includes(part) || path.basename(part) !== part)) {
     throw new Error("control named a file that does not stand in the folder");
   }
+  const name = parts.pop();
+  for (const part of parts) {
+    folder = path.join(folder, part);
+    await makeInner(folder);
+  }
+  const target = path.join(folder, name);
   const fresh = path.join(folder, `.${randomBytes(8).toString("hex")}`);
   try {
     await writeFile(fresh, content(file), { flag: "wx", mode: 0o600 });

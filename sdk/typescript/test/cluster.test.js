@@ -27,6 +27,7 @@ import { Transport } from "../src/transport.js";
 import { flaky } from "./flaky.js";
 
 const { SORTIE_API_URL: URL, SORTIE_API_KEY_FILE: KEY_FILE, SORTIE_TEST_TARGET: TARGET } = process.env;
+const { SORTIE_TEST_REGISTRY: REGISTRY } = process.env;
 const KEY = readFileSync(KEY_FILE, "utf8").trim();
 const sortie = new Sortie();
 const run = promisify(execFile);
@@ -39,6 +40,11 @@ async function agent(environment) {
   const { stdout } = await ended.catch((error) => error);
   return stdout;
 }
+
+// What npm does: its token stands in the file that its own variable names.
+const NPM =
+  'token=$(sed -n "s#^//registry.npmjs.org/:_authToken=##p" "$NPM_CONFIG_USERCONFIG") && test "$token" = "$NPM_TOKEN" && ' +
+  'curl -sS -o /dev/null -w "%{http_code}" -H "authorization: Bearer $token" "$0"';
 
 function folder(context) {
   const made = mkdtempSync(path.join(tmpdir(), "sortie-test-"));
@@ -71,6 +77,15 @@ test("an agent works with what proxyEnv says until its session ends", async (con
     refused = await agent(environment);
   }
   assert.match(refused, /407/);
+});
+
+test("a known tool finds its file", async (context) => {
+  const session = await sortie.mintSession({ vaults: ["main"], agent: "runner", require: ["npm"] });
+  const place = folder(context);
+  const environment = await session.childEnv(place);
+  assert.equal(environment.NPM_CONFIG_USERCONFIG, path.join(place, "npmrc"));
+  assert.equal((await run("sh", ["-c", NPM, REGISTRY], { env: environment, timeout: 60_000 })).stdout, "200");
+  await session.revoke();
 });
 
 test("a renewed session has another token, and the old one works too", async (context) => {

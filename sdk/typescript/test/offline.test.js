@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -115,10 +115,26 @@ test("a folder that others may write to is refused", async (context) => {
 });
 
 test("no file leaves the folder", async (context) => {
-  for (const name of ["../x", "/etc/x", "a/b", "..", ""]) {
+  for (const name of ["../x", "/etc/x", "a/../../x", "a/..", "a//b", "a/", "..", ""]) {
     const evil = { path: name, content: "x", mode: "0644" };
     await assert.rejects(session([evil]).proxyEnv(path.join(folder(context), "inner")), undefined, name);
   }
+});
+
+test("a file may stand in a folder of its own", async (context) => {
+  const stub = { path: "gh/hosts.yml", content: "__TOKEN__", mode: "0644" };
+  const target = path.join(folder(context), "inner");
+  for (const files of [[CA, stub], [CA, stub]]) {
+    assert.equal(await session(files).writeFiles(target), target);
+  }
+  assert.equal(readFileSync(path.join(target, "gh/hosts.yml"), "utf8"), "__TOKEN__");
+  assert.equal(statSync(path.join(target, "gh/hosts.yml")).mode & 0o777, 0o644);
+  assert.deepEqual(readdirSync(path.join(target, "gh")), ["hosts.yml"]);
+  // A link would lead the file elsewhere.
+  const [elsewhere, linked] = [folder(context), folder(context)];
+  symlinkSync(elsewhere, path.join(linked, "gh"));
+  await assert.rejects(session([stub]).writeFiles(linked), /is a link/);
+  assert.deepEqual(readdirSync(elsewhere), []);
 });
 
 test("a child gets no key", async (context) => {

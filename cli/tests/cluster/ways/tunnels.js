@@ -56,3 +56,16 @@ const over2 = ({ socket }, host, path) =>
     request.on("error", reject).on("data", (part) => parts.push(part));
     request.on("end", () => (session.close(), resolve([status, Buffer.concat(parts)])));
   });
+
+// A request to a base URL on the same connection: status, headers and body.
+const base = (token, path, { sent, ...headers } = {}) =>
+  new Promise((resolve, reject) => {
+    const method = sent ? "POST" : "GET";
+    const stream = proxy.request({ ":method": method, ":path": `/r/main/${path}`, authorization: `Bearer ${token}`, ...headers });
+    const parts = [];
+    let head;
+    stream.on("response", (found) => (head = found));
+    stream.on("error", reject).on("data", (part) => parts.push(part));
+    stream.on("end", () => resolve({ status: head[":status"], head, body: Buffer.concat(parts).toString() }));
+    stream.end(sent);
+  });

@@ -153,8 +153,8 @@ impl Files {
 
 fn acceptor(chain: &[X509], private: &PKey<Private>, key: &Path) -> Result<SslAcceptor, Error> {
     let mismatch = |error| Error::Mismatch(key.to_owned(), error);
-    // A client that takes either may be one of a base URL, which is HTTP/1.1. Who wants many tunnels in one connection
-    // offers HTTP/2 alone.
+    // A client that takes either may be one of a base URL that wants a WebSocket, which is HTTP/1.1. Who wants many
+    // tunnels in one connection offers HTTP/2 alone.
     let mut builder = intercept::builder(b"\x08http/1.1\x02h2")?;
     let mut chain = chain.iter();
     if let Some(leaf) = chain.next() {

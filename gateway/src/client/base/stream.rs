@@ -69,7 +69,11 @@ pub(in super::super) async fn serve<B: Behind>(
     session.set_write_timeout(Some(frontend.limits.write_timeout));
     tokio::select! {
         _never = Box::pin(app.process_new_http(session, shutdown)) => {}
-        () = registered.cut() => {}
+        () = registered.cut() => {
+            if let Some(code) = registered.lease().cut() {
+                frontend.metrics.refused(code);
+            }
+        }
     }
 }
 

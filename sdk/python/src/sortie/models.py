@@ -426,7 +426,7 @@ class EnvironmentFile:
     content: str = field(repr=False)
     #: In octal.
     mode: str
-    #: Below the folder.
+    #: Below the folder, perhaps in folders of its own: with slashes.
     path: str
     #: Of `content`: empty is UTF-8, otherwise base64.
     encoding: str = ""
@@ -458,7 +458,7 @@ class EnvironmentSpec:
     proxy_url: str = ""
     #: Adds trust.p12 and names it to JVMs, which read no PEM; 200 KiB.
     trust_store: bool = False
-    #: The caller has them already: they are the same for all sessions of a tenant.
+    #: The caller has them already: they are the same for all sessions with the same vaults, until those change.
     without_files: bool = False
 
     @classmethod
@@ -1097,6 +1097,8 @@ class ServiceView:
     updated_at: str
     version: int
     spec: Optional[ServiceSpec] = None
+    #: Of the call that set it: what keeps agents from using it yet, and what mends that.
+    warnings: List[str] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ServiceView":
@@ -1108,6 +1110,7 @@ class ServiceView:
             updated_at=data["updated_at"],
             version=data["version"],
             spec=_one(ServiceSpec, data.get("spec")),
+            warnings=list(data.get("warnings") or []),
         )
 
     def to_json(self) -> Dict[str, Any]:

@@ -81,20 +81,28 @@ class Session:
         return self._proxy_url
 
     def proxy_env(self, folder: Union[str, "os.PathLike[str]"], *, inside: Optional[str] = None) -> Dict[str, str]:
-        """Writes the certificates into a folder and answers with the variables for the agent.
+        """Writes the files into a folder, as `write_files` does, and answers with the variables for the agent.
 
-        The folder is made if it is not there, for this user alone. One that others may write to is refused: who can
-        change the bundle decides whom the agent trusts. `inside` is where the agent sees the folder, if that is somewhere
-        else, as a volume of a container is.
+        `inside` is where the agent sees the folder, if that is somewhere else, as a volume of a container is.
 
         These are variables to add. `child_env` has those of this process as well.
         """
-        around = self._must_have_environment()
+        path = self.write_files(folder)
+        return self.variables(inside or str(path))
+
+    def write_files(self, folder: Union[str, "os.PathLike[str]"]) -> Path:
+        """Writes the certificates, and the files of known tools with placeholders in them, into a folder; answers with its
+        whole path.
+
+        The folder is made if it is not there, for this user alone. One that others may write to is refused: who can
+        change the bundle decides whom the agent trusts. `variables` says what leads the agent there.
+        """
         path = Path(os.path.abspath(os.fspath(folder)))
+        around = self._must_have_environment()
         _make_private(path)
         for file in around.files:
             _write(path, file)
-        return around.variables(self._proxy_url, inside.rstrip("/") if inside else str(path))
+        return path
 
     def child_env(
         self,
@@ -113,7 +121,7 @@ class Session:
 
     def files(self) -> Dict[str, bytes]:
         """The files by their path below the folder, for whoever writes them otherwise: into an image, a volume, a secret.
-        The variables for them are those of `variables`."""
+        A path may have folders in it, with slashes. The variables for them are those of `variables`."""
         return {file.path: _content(file) for file in self._must_have_environment().files}
 
     def variables(self, inside: str) -> Dict[str, str]:
@@ -158,16 +166,33 @@ def _make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.name != "posix":
         return
-    found = folder.stat()
+    _check_private(folder, folder.stat())
+
+
+def _make_inner(folder: Path) -> None:
+    """A folder inside of one that is private: who may enter that one may enter this."""
+    folder.mkdir(mode=0o755, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise ValueError(f"{folder} is a link")
+    if os.name == "posix":
+        _check_private(folder, found)
+
+
+def _check_private(folder: Path, found: os.stat_result) -> None:
     if found.st_uid not in (os.geteuid(), 0) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ValueError(f"{folder} belongs to another user, or others may write to it")
 
 
 def _write(folder: Path, file: models.EnvironmentFile) -> None:
-    target = folder / file.path
+    parts = file.path.split("/")
     # The answer is control's, and still: no file of it stands outside the folder.
-    if target.parent != folder or file.path in ("", ".", ".."):
+    if any(part in ("", ".", "..") or Path(part).name != part for part in parts):
         raise ValueError("control named a file that does not stand in the folder")
+    for part in parts[:-1]:
+        folder = folder / part
+        _make_inner(folder)
+    target = folder / parts[-1]
     handle, name = tempfile.mkstemp(dir=folder)
     try:
         with os.fdopen(handle, "wb") as open_file:
