@@ -1,5 +1,5 @@
 //! The base-URL form: `/r/<vault>/<service>/…` in origin form, for clients that cannot use a proxy or trust another root.
-//! Over HTTP/1 here, on a stream of HTTP/2 in [`stream`]; what is asked of both stands in `open`.
+//! Over HTTP/1 here, on a stream of HTTP/2 in `stream`; what is asked of both stands in `open`.
 //!
 //! The client takes this port for the API: a base URL and a "key" are all that it needs. The key is its session's token,
 //! wherever the API's own would stand. What follows the service is the path at the service's host; from there on it is a
