@@ -226,9 +226,11 @@ impl Stages {
     /// The vaults of a caller, in order: from memory, but for the first request.
     pub(crate) async fn vaults(&self, caller: &Caller) -> Result<Vec<Arc<VaultState>>> {
         let mut vaults = Vec::with_capacity(caller.claims().vaults.len());
-        let latest = caller.latest();
         for id in caller.vaults() {
-            let vault = self.link.vault(id, &latest.claims, &latest.token);
+            let vault = self.link.vault(id, caller.end(), || {
+                let latest = caller.latest();
+                (latest.claims.clone(), latest.token.clone())
+            });
             vaults.push(vault.await?);
         }
         Ok(vaults)

@@ -84,7 +84,8 @@ impl Link {
     }
 
     /// A vault of a session: from memory, or subscribed to with the session's token. Also remembers the token, so that
-    /// the release can be prolonged before it ends; that costs no call.
+    /// the release can be prolonged before it ends; that costs no call. `end` is when the session ends, in seconds since
+    /// the Unix epoch, and `latest` gives the token that says so: it is asked only where the token is needed.
     ///
     /// # Errors
     /// `vault_unavailable` when control does not answer in time or refuses; `session_revoked` when it says so;
@@ -92,20 +93,23 @@ impl Link {
     pub async fn vault(
         &self,
         id: VaultId,
-        claims: &Claims,
-        token: &Arc<Secret>,
+        end: i64,
+        latest: impl FnOnce() -> (Arc<Claims>, Arc<Secret>),
     ) -> Result<Arc<VaultState>> {
-        let ticket = || Ticket {
-            tenant: claims.tenant,
-            session: claims.session,
-            end: claims.exp,
-            token: Arc::clone(token),
+        let ticket = || {
+            let (claims, token) = latest();
+            Ticket {
+                tenant: claims.tenant,
+                session: claims.session,
+                end: claims.exp,
+                token,
+            }
         };
         if let Some(state) = self.state.vault(id) {
-            if self.state.outlives(id, claims.exp, OFFER_SLACK)
+            if self.state.outlives(id, end, OFFER_SLACK)
                 && self.requests.try_send(Request::Offer(id, ticket())).is_ok()
             {
-                self.state.note_latest(id, claims.exp);
+                self.state.note_latest(id, end);
             }
             return Ok(state);
         }
