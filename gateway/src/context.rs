@@ -11,6 +11,7 @@ use crate::decision::limit::Slot;
 use crate::decision::policy::Permit;
 use crate::error::{Error, Result};
 use crate::exchange::inject::Injection;
+use crate::exchange::peer::upgrade::Gate;
 use crate::exchange::redact::Redactor;
 use crate::exchange::redact::messages::Messages;
 use crate::journal::entry::Entry;
@@ -27,6 +28,8 @@ pub struct Context {
     pub exchange: Option<Exchange>,
     /// The classified addresses that are left to try, none before they were looked up; the first is the one in use.
     pub addresses: Vec<SocketAddr>,
+    /// What holds the upstream's answer back until the request has ended, for one that asks for a WebSocket.
+    pub gate: Option<Arc<Gate>>,
     /// Masks the answer; `None` when nothing was injected or the service does not ask for it.
     pub masking: Option<Masking>,
     /// Why a stage stopped the request: Pingora's own error says only that one did.

@@ -122,7 +122,22 @@ impl ProxyHttp for Phases {
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
-        stages::rewrite(request, context).map_err(|error| stop(context, &error))
+        stages::rewrite(request, context).map_err(|error| stop(context, &error))?;
+        upgrade::head_leaves(context);
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        end: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        if end {
+            upgrade::request_ends(context);
+        }
+        Ok(())
     }
 
     async fn upstream_response_filter(

@@ -22,6 +22,24 @@ require('readline').createInterface({input: process.stdin}).on('line', line =>
     line == 'close' ? socket.close(1000) : socket.send(line));
 ";
 
+/// Opens so many, one behind another, and has each give a message back.
+const ROW: &str = "
+const {WebSocket, EnvHttpProxyAgent} = require('undici');
+const dispatcher = new EnvHttpProxyAgent();
+const echoes = message => new Promise((resolve, reject) => {
+    const socket = new WebSocket(process.argv[1], {dispatcher});
+    socket.onopen = () => socket.send(message);
+    socket.onmessage = ({data}) => data == message ? socket.close(1000) : reject(new Error(data));
+    socket.onclose = event => event.code == 1000 ? resolve() : reject(new Error(`closed ${event.code}`));
+});
+(async () => {
+    const lost = [];
+    for (let at = 0; at < Number(process.argv[2]); at++)
+        await echoes(`message ${at}`).catch(error => lost.push(`${at}: ${error.message}`));
+    console.log('lost', lost.length, lost[0] ?? '');
+})();
+";
+
 /// Node's WebSocket behind the gateway.
 struct Client {
     child: Child,
@@ -142,6 +160,25 @@ async fn the_credential_goes_into_the_handshake_and_comes_back_in_no_frame() {
         entry["response_bytes"].as_u64() > Some(200_000),
         "{entry:#}"
     );
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn none_is_lost_where_the_upstream_answers_at_once() {
+    let cluster = Cluster::start().await;
+    cluster.bearer_service().await;
+    let session = cluster.session().await;
+    let modules = std::env::var("SORTIE_TEST_NODE_MODULES").unwrap_or_default();
+    let url = cluster.url("/websocket").replacen("https", "wss", 1);
+    let (proxy, ca) = (cluster.proxy(&session), cluster.ca());
+    let env = [
+        ("HTTPS_PROXY", proxy.as_str()),
+        ("NODE_EXTRA_CA_CERTS", ca.to_str().unwrap()),
+        ("NODE_PATH", &modules),
+    ];
+    let row = cluster.run("node", &["-e", ROW, &url, "100"], &env).await;
+    assert_eq!(row.ok().trim(), "lost 0");
+    assert_eq!(cluster.recorded_at("/websocket").len(), 100);
     cluster.finish().await;
 }
 

@@ -6,6 +6,7 @@
 //!
 //! Not here: control's other ports, which this node does not know.
 
+pub mod upgrade;
 mod classify;
 
 use std::collections::HashMap;
@@ -30,6 +31,7 @@ use crate::error::{Error, Result};
 use crate::snapshot::whereabouts::Whereabouts;
 
 pub use self::classify::is_special;
+use self::upgrade::{Connector, Gate};
 
 /// How upstreams are found and spoken to.
 #[derive(Debug, Clone)]
@@ -158,7 +160,8 @@ impl Peers {
             .map_err(|cause| Error::because(Code::DnsFailed, cause))
     }
 
-    /// A peer whose pool nobody but this vault shares.
+    /// A peer whose pool nobody but this vault shares. A request that asks for a WebSocket brings the gate of a
+    /// connection of its own.
     ///
     /// # Errors
     /// `target_invalid` for TLS to an address literal.
@@ -167,7 +170,7 @@ impl Peers {
         permit: &Permit,
         target: &Target,
         address: SocketAddr,
-        h1: bool,
+        upgrade: Option<&Arc<Gate>>,
     ) -> Result<HttpPeer> {
         let (scheme, sni) = match (target.scheme, &target.host) {
             // Pingora verifies nothing without a name, and takes an address for a DNS name.
@@ -175,8 +178,19 @@ impl Peers {
             (Scheme::Https, Host::Name(name)) => (PeerScheme::HTTPS, name.to_string()),
             (Scheme::Http, _) => (PeerScheme::HTTP, String::new()),
         };
-        let h1 = h1 || target.scheme == Scheme::Http;
-        let group_key = group(permit.vault().pool, h1);
+        let kind = match (target.scheme, upgrade) {
+            (_, Some(_)) => Kind::Upgrade,
+            (Scheme::Http, None) => Kind::Http1,
+            (Scheme::Https, None) => Kind::Negotiated,
+        };
+        let group_key = group(permit.vault().pool, kind);
+        let mut options = self.options(kind, group_key);
+        if let Some(gate) = upgrade {
+            options.custom_l4 = Some(Arc::new(Connector {
+                gate: gate.clone(),
+                connect_timeout: self.config.connect_timeout,
+            }));
+        }
         Ok(HttpPeer {
             _address: PeerAddr::Inet(address),
             scheme,
@@ -184,20 +198,27 @@ impl Peers {
             proxy: None,
             client_cert_key: None,
             group_key,
-            options: self.options(h1, group_key),
+            options,
         })
     }
 
-    fn options(&self, h1: bool, group_key: u64) -> PeerOptions {
+    fn options(&self, kind: Kind, group_key: u64) -> PeerOptions {
         let mut options = PeerOptions::new();
         options.verify_cert = true;
         options.verify_hostname = true;
-        options.alpn = if h1 { ALPN::H1 } else { ALPN::H2H1 };
+        options.alpn = match kind {
+            Kind::Negotiated => ALPN::H2H1,
+            Kind::Http1 | Kind::Upgrade => ALPN::H1,
+        };
         options.connection_timeout = Some(self.config.connect_timeout);
         options.total_connection_timeout = Some(self.config.handshake_timeout);
         options.read_timeout = Some(self.config.read_timeout);
         options.write_timeout = Some(self.config.write_timeout);
-        options.idle_timeout = Some(self.config.idle_timeout);
+        options.idle_timeout = Some(match kind {
+            Kind::Negotiated | Kind::Http1 => self.config.idle_timeout,
+            // Where the upstream did not switch: nobody can have the connection.
+            Kind::Upgrade => Duration::ZERO,
+        });
         options.max_h2_streams = H2_STREAMS_MAX;
         options.h2_stream_window_size = Some(256 * 1024);
         options.h2_connection_window_size = Some(1024 * 1024);
@@ -226,9 +247,26 @@ pub fn is_of_pool(peer: &HttpPeer, tls: &SslDigest) -> bool {
     tls.extension.get() == Some(&PoolTag(peer.group_key))
 }
 
-/// Pingora's pool key has no ALPN in it, so each has a group of its own. Never reused, since `pool` is not.
-const fn group(pool: u64, h1: bool) -> u64 {
-    pool.wrapping_shl(1) | h1 as u64
+/// What a connection is made for.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// HTTP/2, or HTTP/1.1 if the upstream does not speak it.
+    Negotiated,
+    /// HTTP/1.1 in the clear.
+    Http1,
+    /// One WebSocket.
+    Upgrade,
+}
+
+/// Pingora's pool key has neither ALPN nor the connector in it, so each kind has a group of its own. Never reused,
+/// since `pool` is not.
+const fn group(pool: u64, kind: Kind) -> u64 {
+    let kind = match kind {
+        Kind::Negotiated => 0,
+        Kind::Http1 => 1,
+        Kind::Upgrade => 2,
+    };
+    pool.wrapping_shl(2) | kind
 }
 
 /// Whether an address is one of this machine's: only such a one can be bound. Asked rarely: for a port that we listen

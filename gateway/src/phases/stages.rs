@@ -27,6 +27,7 @@ use crate::decision::{matching, policy};
 use crate::error::{Error, Result};
 use crate::exchange::credential::Credentials;
 use crate::exchange::inject;
+use crate::exchange::peer::upgrade::Gate;
 use crate::exchange::peer::{self, Peers};
 use crate::journal::Journal;
 use crate::journal::entry::{Entry, Request};
@@ -151,13 +152,16 @@ impl Stages {
             left => left.to_vec(),
         };
         let address = *addresses.first().ok_or(Code::DnsFailed)?;
+        let gate = exchange.upgrade.then(Arc::<Gate>::default);
+        let permit = &exchange.permit;
         let peer = self
             .peers
-            .peer(&exchange.permit, &inbound.target, address, exchange.upgrade)?;
+            .peer(permit, &inbound.target, address, gate.as_ref())?;
         if let (Some(entry), Some(exchange)) = (&mut context.entry, &context.exchange) {
             entry.leave(&exchange.permit, Some(&exchange.injection))?;
         }
         context.addresses = addresses;
+        context.gate = gate;
         Ok(Box::new(peer))
     }
 

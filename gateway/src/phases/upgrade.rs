@@ -41,6 +41,20 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue
     values.next().filter(|_| values.next().is_none())
 }
 
+/// The head of a request leaves next. Behind that of a handshake nothing is read until the request has ended.
+pub(super) fn head_leaves(context: &Context) {
+    if let Some(gate) = &context.gate {
+        gate.hold();
+    }
+}
+
+/// The end of a request is passed on next. A handshake has no body, so that it follows its head.
+pub(super) fn request_ends(context: &Context) {
+    if let Some(gate) = &context.gate {
+        gate.end();
+    }
+}
+
 /// Whether an answer switches to what was asked for, in a form whose frames can be masked.
 ///
 /// # Errors

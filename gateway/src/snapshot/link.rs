@@ -84,8 +84,8 @@ impl Link {
     }
 
     /// A vault of a session: from memory, or subscribed to with the session's token. Also remembers the token, so that
-    /// the release can be prolonged before it ends; that costs no call. `end` is when the session ends, in seconds since
-    /// the Unix epoch, and `latest` gives the token that says so: it is asked only where the token is needed.
+    /// the release can be prolonged before it ends; that costs no call. `end` is when the session ends, in seconds
+    /// since the Unix epoch, and `latest` gives the token that says so: it is asked only where the token is needed.
     ///
     /// # Errors
     /// `vault_unavailable` when control does not answer in time or refuses; `session_revoked` when it says so;

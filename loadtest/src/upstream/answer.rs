@@ -90,7 +90,7 @@ async fn try_answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>> {
     if request.uri().path() == "/websocket" {
-        return websocket::answer(upstream, on, request).await;
+        return websocket::answer(upstream, on, request);
     }
     let (head, incoming) = request.into_parts();
     let path = head.uri.path();

@@ -12,8 +12,6 @@
 //! The 101 has the credential in `X-Echo`. With `?extensions` it agrees to compress, whatever the client offered; with
 //! `?refuse` it is a 403 instead. It does not say goodbye, and reads frames of a client as they should be.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,7 +24,6 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::sleep;
 
 use super::answer::status;
 use super::body::{self, Body, Received};
@@ -41,9 +38,6 @@ const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const LAST: u8 = 0x80;
-/// What a network adds to an answer. A switch that is there before Pingora 0.9 has begun to wait for one ends the
-/// connection at once (its `proxy_h1.rs` takes the end of the empty request for the end of the WebSocket).
-const ROUND_TRIP: Duration = Duration::from_millis(50);
 /// The most payload of a frame that is taken.
 const PAYLOAD_MAX: u64 = 16 * 1024 * 1024;
 
@@ -55,7 +49,7 @@ const PAYLOAD_MAX: u64 = 16 * 1024 * 1024;
     clippy::disallowed_methods,
     reason = "hyper gives the connection away once the answer has left, and nobody else owns it"
 )]
-pub async fn answer(
+pub fn answer(
     upstream: &Upstream,
     on: Connection,
     mut request: Request<Incoming>,
@@ -72,7 +66,6 @@ pub async fn answer(
         return Ok(status(StatusCode::FORBIDDEN, echo::credential(&head)));
     }
     let answer = switch(&head)?;
-    sleep(ROUND_TRIP).await;
     let credential = echo::credential(&head);
     drop(tokio::spawn(async move {
         let Ok(upgraded) = upgrading.await else {

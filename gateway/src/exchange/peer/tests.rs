@@ -1,3 +1,6 @@
+use boring::ssl::{SslAcceptor, SslMethod};
+use boring::x509::X509;
+
 use super::*;
 use crate::fixture;
 
@@ -87,7 +90,7 @@ fn public_addresses_are_not_special() {
     }
 }
 
-fn peers(hosts: &[(&str, &[&str])], own: &[&str]) -> Peers {
+pub(super) fn peers(hosts: &[(&str, &[&str])], own: &[&str]) -> Peers {
     let seconds = Duration::from_secs;
     let config = Config {
         hosts: hosts
@@ -113,7 +116,7 @@ fn peers(hosts: &[(&str, &[&str])], own: &[&str]) -> Peers {
     Peers::new(config, Arc::new(control))
 }
 
-fn permit(allow: &[&str], pool: u64) -> Permit {
+pub(super) fn permit(allow: &[&str], pool: u64) -> Permit {
     let mut tenant = fixture::tenant();
     tenant.private_allow = allow.iter().map(|range| range.parse().unwrap()).collect();
     let mut vault = fixture::vault(&tenant, vec![]);
@@ -261,11 +264,12 @@ fn a_peer_is_verified_by_name_and_shared_with_nobody() {
     let peers = peers(&[], &[]);
     let peer = |url: &str, pool: u64, upgrade: bool| {
         let (target, _) = fixture::target(url);
+        let gate = upgrade.then(Arc::default);
         peers.peer(
             &permit(&[], pool),
             &target,
             ([8, 8, 8, 8], 443).into(),
-            upgrade,
+            gate.as_ref(),
         )
     };
     let first = peer("https://a.test/", 1, false).unwrap();
@@ -275,22 +279,26 @@ fn a_peer_is_verified_by_name_and_shared_with_nobody() {
     );
     assert!(first.options.verify_cert && first.options.verify_hostname);
     assert_eq!(first.options.alpn, ALPN::H2H1);
-    assert_eq!(
-        peer("https://a.test/", 1, true).unwrap().options.alpn,
-        ALPN::H1
-    );
+    assert!(first.options.custom_l4.is_none());
+    let websocket = peer("https://a.test/", 1, true).unwrap().options;
+    assert_eq!(websocket.alpn, ALPN::H1);
+    assert!(websocket.custom_l4.is_some());
 
-    let group = |pool, upgrade| peer("https://a.test/", pool, upgrade).unwrap().group_key;
-    assert_eq!(group(1, false), first.group_key);
-    let mut groups = vec![
-        group(1, false),
-        group(1, true),
-        group(2, false),
-        group(2, true),
-    ];
+    let group = |url, pool, upgrade| peer(url, pool, upgrade).unwrap().group_key;
+    assert_eq!(group("https://a.test/", 1, false), first.group_key);
+    let mut groups: Vec<_> = [1, 2]
+        .into_iter()
+        .flat_map(|pool| {
+            [
+                group("https://a.test/", pool, false),
+                group("https://a.test/", pool, true),
+                group("http://a.test/", pool, false),
+            ]
+        })
+        .collect();
     groups.sort_unstable();
     groups.dedup();
-    assert_eq!(groups.len(), 4);
+    assert_eq!(groups.len(), 6);
 
     let refused = peer("https://8.8.8.8/", 1, false).map(|_| ()).unwrap_err();
     assert_eq!(refused.code(), Code::TargetInvalid);
@@ -300,11 +308,8 @@ fn a_peer_is_verified_by_name_and_shared_with_nobody() {
     );
 }
 
-/// One TLS handshake as a server, with a certificate of its own making.
-fn accept_tls(listener: &std::net::TcpListener) {
-    use boring::ssl::{SslAcceptor, SslMethod};
-    use boring::x509::X509;
-
+/// A server for TLS, with a certificate of its own making.
+pub(super) fn acceptor() -> SslAcceptor {
     let key = crate::p256::P256Key::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
     let certificate = certificate.self_signed(&key).unwrap();
@@ -312,8 +317,7 @@ fn accept_tls(listener: &std::net::TcpListener) {
     acceptor.set_private_key(key.pkey()).unwrap();
     let certificate = X509::from_der(certificate.der()).unwrap();
     acceptor.set_certificate(&certificate).unwrap();
-    let (stream, _) = listener.accept().unwrap();
-    drop(acceptor.build().accept(stream).unwrap());
+    acceptor.build()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -322,12 +326,18 @@ async fn a_connection_says_which_pool_it_was_made_for() {
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = tokio::task::spawn_blocking(move || accept_tls(&listener));
+    let server = tokio::task::spawn_blocking(move || {
+        let (stream, _) = listener.accept().unwrap();
+        drop(acceptor().accept(stream).unwrap());
+    });
     let peers = peers(&[], &[]);
     let (target, _) = fixture::target("https://a.test/");
-    let peer = |pool, upgrade| {
+    let peer = |pool, upgrade: bool| {
         let permit = permit(&[], pool);
-        let mut peer = peers.peer(&permit, &target, address, upgrade).unwrap();
+        let gate = upgrade.then(Arc::default);
+        let mut peer = peers
+            .peer(&permit, &target, address, gate.as_ref())
+            .unwrap();
         peer.options.verify_cert = false;
         peer
     };
