@@ -81,7 +81,7 @@ fn the_ports_certificate_is_read_before_a_port_is_bound() {
 #[test]
 fn every_problem_is_named_at_once() {
     let problems = read(
-        "nmae = 'x'\n[proxy]\nworkers = 0\n[admin]\nlisten = 'nowhere'\n[limits]\nidle_seconds = 0\nstreams_max = 0\nwrite_timeout_ms = 0\n[journal]\nsegment_bytes = 1\n[upstream]\nhosts = { 'a b' = ['::1'] }\n",
+        "nmae = 'x'\n[proxy]\nworkers = 0\n[admin]\nlisten = 'nowhere'\n[limits]\nidle_seconds = 0\nstreams_max = 0\nwrite_timeout_ms = 0\n[journal]\nsegment_bytes = 1\n[upstream]\nhosts = { 'a b' = ['::1'], 'c.test' = ['127.0.0.1:0'] }\n",
         &[("LOG__FORMAT", "xml")],
     )
     .unwrap_err();
@@ -94,6 +94,7 @@ fn every_problem_is_named_at_once() {
         "write_timeout_ms",
         "segment_bytes",
         "a b",
+        "c.test",
         "[log]",
     ] {
         assert!(

@@ -36,8 +36,8 @@ use self::upgrade::{Connector, Gate};
 /// How upstreams are found and spoken to.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Addresses of names, before DNS, as in `/etc/hosts`. They are classified like any other.
-    pub hosts: HashMap<Host, Vec<IpAddr>>,
+    /// Where names are dialled, before DNS, as in `/etc/hosts`. The addresses are classified like any other.
+    pub hosts: HashMap<Host, Vec<Place>>,
     /// Where this node listens: never dialled. An unspecified address covers all of this machine's.
     pub own: Vec<SocketAddr>,
     /// What the operator never lets anybody dial, public addresses too. No tenant can open it.
@@ -56,6 +56,34 @@ pub struct Config {
     pub write_timeout: Duration,
     /// How long an unused connection is kept. 60 s.
     pub idle_timeout: Duration,
+}
+
+/// Where a name is dialled that the operator, and not DNS, knows. What the request names and what the certificate is
+/// verified for stay as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The address.
+    pub address: IpAddr,
+    /// The port; `None` is the request's own.
+    pub port: Option<u16>,
+}
+
+impl Place {
+    /// Reads `ADDRESS` or `ADDRESS:PORT`, an IPv6 address in brackets there. Port 0 is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Ok(address) = text.parse() {
+            return Some(Self {
+                address,
+                port: None,
+            });
+        }
+        let at: SocketAddr = text.parse().ok()?;
+        (at.port() != 0).then(|| Self {
+            address: at.ip(),
+            port: Some(at.port()),
+        })
+    }
 }
 
 /// The most streams on one HTTP/2 connection to an upstream.
@@ -98,19 +126,26 @@ impl Peers {
     /// # Errors
     /// `dns_failed`, `address_refused`.
     pub async fn resolve(&self, permit: &Permit, target: &Target) -> Result<Vec<SocketAddr>> {
-        let addresses = match &target.host {
-            Host::Address(address) => vec![*address],
+        let at = |address| Place {
+            address,
+            port: None,
+        };
+        let places = match &target.host {
+            Host::Address(address) => vec![at(*address)],
             Host::Name(name) => match self.config.hosts.get(&target.host) {
-                Some(addresses) => addresses.clone(),
-                None => self.look_up(name).await?,
+                Some(places) => places.clone(),
+                None => self.look_up(name).await?.into_iter().map(at).collect(),
             },
         };
-        if addresses.is_empty() {
+        if places.is_empty() {
             return Err(Code::DnsFailed.into());
         }
-        let permitted: Vec<_> = addresses
+        let permitted: Vec<_> = places
             .into_iter()
-            .map(|address| SocketAddr::new(address.to_canonical(), target.port))
+            .map(|place| {
+                let port = place.port.unwrap_or(target.port);
+                SocketAddr::new(place.address.to_canonical(), port)
+            })
             .filter(|address| self.may_dial(permit, *address))
             .take(ADDRESSES_MAX)
             .collect();

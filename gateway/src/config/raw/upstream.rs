@@ -11,15 +11,15 @@ use sortie_proto::host::Host;
 
 use super::between;
 use crate::config::Upstream;
-use crate::exchange::peer;
+use crate::exchange::peer::{self, Place};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawUpstream {
     /// PEM files of roots to trust beside the system's.
     extra_roots: Vec<PathBuf>,
-    /// Like /etc/hosts. Classification still applies.
-    hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// Like /etc/hosts, with a port where another one than the request's is dialled. Classification still applies.
+    hosts: BTreeMap<String, Vec<String>>,
     /// Ranges that are never dialled, public ones too; no tenant can open them.
     deny: Vec<String>,
     /// The most idle connections that each proxy instance keeps. The least used are closed first.
@@ -124,13 +124,25 @@ fn deny(ranges: &[String], problems: &mut Vec<String>) -> Vec<IpNet> {
 }
 
 fn hosts(
-    named: BTreeMap<String, Vec<IpAddr>>,
+    named: BTreeMap<String, Vec<String>>,
     problems: &mut Vec<String>,
-) -> HashMap<Host, Vec<IpAddr>> {
+) -> HashMap<Host, Vec<Place>> {
     let mut hosts = HashMap::new();
-    for (name, addresses) in named {
+    for (name, places) in named {
+        let read: Vec<_> = places
+            .iter()
+            .map(|text| (text, Place::parse(text)))
+            .collect();
+        for (text, _) in read.iter().filter(|(_, place)| place.is_none()) {
+            problems.push(format!(
+                "upstream.hosts.\"{name}\": \"{text}\" is no address, nor one with a port behind it"
+            ));
+        }
         match Host::parse(&name) {
-            Ok(host) if !addresses.is_empty() => drop(hosts.insert(host, addresses)),
+            Ok(host) if !places.is_empty() => {
+                let places = read.into_iter().filter_map(|(_, place)| place).collect();
+                drop(hosts.insert(host, places));
+            }
             Ok(_) => problems.push(format!("upstream.hosts.\"{name}\" has no address")),
             Err(error) => problems.push(format!("upstream.hosts.\"{name}\" is {error}")),
         }

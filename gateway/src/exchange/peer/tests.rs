@@ -96,7 +96,7 @@ pub(super) fn peers(hosts: &[(&str, &[&str])], own: &[&str]) -> Peers {
         hosts: hosts
             .iter()
             .map(|(host, addresses)| {
-                let addresses = addresses.iter().map(|address| address.parse().unwrap());
+                let addresses = addresses.iter().map(|text| Place::parse(text).unwrap());
                 (Host::parse(host).unwrap(), addresses.collect())
             })
             .collect(),
@@ -150,6 +150,8 @@ async fn what_is_dialled_was_classified() {
             ("inside.test", &["10.0.0.1"]),
             ("mapped.test", &["::ffff:10.0.0.1"]),
             ("us.test", &["127.0.0.1"]),
+            ("moved.test", &["127.0.0.1:8443", "[2606:4700::1111]:8444"]),
+            ("home.test", &["127.0.0.1:7302"]),
             ("nowhere.test", &[]),
         ],
         &["127.0.0.1:7302", "0.0.0.0:7380"],
@@ -189,6 +191,18 @@ async fn what_is_dialled_was_classified() {
         ("http://169.254.169.254/", &[], Err(Code::AddressRefused)),
         ("http://1.1.1.1/", &[], Ok("1.1.1.1:80")),
         ("https://nowhere.test/", &[], Err(Code::DnsFailed)),
+        // A port of the operator's: it is dialled whatever was asked for, and asked about like any other.
+        (
+            "https://moved.test/",
+            &["127.0.0.0/8"],
+            Ok("127.0.0.1:8443 [2606:4700::1111]:8444"),
+        ),
+        ("https://moved.test:1/", &[], Ok("[2606:4700::1111]:8444")),
+        (
+            "https://home.test/",
+            &["127.0.0.0/8"],
+            Err(Code::AddressRefused),
+        ),
     ];
     for case in cases {
         check_resolved(&peers, *case).await;
