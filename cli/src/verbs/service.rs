@@ -112,6 +112,7 @@ Examples:
   sortie service set git --host github.com --basic x-access-token:GITHUB_TOKEN
   sortie service set acme --host github.com --path '/acme/**' --method GET
   sortie service set legacy --host a.example.com --header 'X-Api-Key: {{ KEY }}'
+  sortie service set npm --host npm.example.com --bearer NPM_TOKEN --encoded-slash
   sortie service set search --host b.example.com --placeholder KEY --in query
   sortie service set github --file github.json
 
@@ -155,6 +156,9 @@ pub(crate) struct Spec {
     /// Only these paths: segments, `*` for one, `/**` at the end for all below [default: /**]
     #[arg(long, value_name = "PATTERN", conflicts_with = "file")]
     path: Option<String>,
+    /// Let `%2F` stand inside a path segment: npm's scoped packages, GitLab's projects
+    #[arg(long, conflicts_with = "file")]
+    encoded_slash: bool,
     /// Switch it off
     #[arg(long, conflicts_with = "file")]
     disabled: bool,
@@ -319,6 +323,10 @@ impl Spec {
         };
         put("port", self.port.map(Value::from));
         put("path", self.path.clone().map(Value::from));
+        put(
+            "encoded_slash",
+            self.encoded_slash.then_some(Value::from(true)),
+        );
         put("enabled", self.disabled.then_some(Value::from(false)));
         let methods: Vec<_> = self
             .method

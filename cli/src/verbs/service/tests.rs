@@ -16,9 +16,10 @@ fn arguments_become_a_specification() {
             method: vec!["get".to_owned()],
             path: Some("/repos/**".to_owned()),
             port: Some(8443),
+            encoded_slash: true,
             ..Spec::default()
         },
-        &json!({"host": "api.github.com", "port": 8443, "path": "/repos/**", "methods": ["GET"], "inject": [
+        &json!({"host": "api.github.com", "port": 8443, "path": "/repos/**", "methods": ["GET"], "encoded_slash": true, "inject": [
             {"type": "bearer", "credential": "T"},
             {"type": "basic", "username": "x-access-token", "credential": "P"},
             {"type": "header", "name": "X-Key", "template": "token {{ K }}"},
