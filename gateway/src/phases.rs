@@ -185,12 +185,16 @@ impl ProxyHttp for Phases {
                 can_reuse_downstream: false,
             };
         }
-        let found = context.failed.or_else(|| outcome::code_of(error));
-        let code = found.unwrap_or(Code::RequestMalformed);
-        context.fail(code);
         let written = session.response_written().is_some();
-        // Without a code the client itself has gone.
-        if found.is_some() && !written {
+        let mut code = context
+            .failed
+            .unwrap_or_else(|| outcome::code_of(error, written));
+        let is_gone = code == Code::ClientGone;
+        if is_gone {
+            code = upgrade::cut(context, &self.0.state).unwrap_or(code);
+        }
+        context.fail(code);
+        if !is_gone && !written {
             let decision = context
                 .entry
                 .as_ref()

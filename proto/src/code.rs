@@ -99,6 +99,9 @@ codes! {
     /// An upgrade that cannot be brokered.
     UpgradeUnsupported = "upgrade_unsupported", 501, Unimplemented,
         "The upgrade is not a whole WebSocket handshake (RFC 6455: GET over HTTP/1.1, one key, version 13). Use a standard WebSocket client.";
+    /// The client left before the answer was complete.
+    ClientGone = "client_gone", 499, Cancelled,
+        "The client left before the answer was complete. Send the request again if the answer is still wanted.";
     /// Too many connections or requests at once.
     TooMany = "too_many", 429, ResourceExhausted,
         "Too many connections or requests at once for this session. Close some, wait, and try again.";

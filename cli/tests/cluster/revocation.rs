@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -119,6 +119,21 @@ async fn revoking_cuts_tunnels_http_2_streams_and_event_streams() {
     })
     .await;
     untouched.kill().await.unwrap();
+    // What was cut has the code of what cut it, and not that of a client that left.
+    poll("the entries of all streams", || async {
+        let audit = cluster.api.audit().await;
+        let ended = |path: &str, code: &str| {
+            let is_it = |entry: &&Value| entry["url"] == cluster.url(path) && entry["code"] == code;
+            audit.iter().filter(is_it).count()
+        };
+        let counts = [
+            ended("/sse", "session_revoked"),
+            ended("/slow", "session_revoked"),
+            ended("/sse", "client_gone"),
+        ];
+        (counts == [2, 1, 1]).then_some(())
+    })
+    .await;
     let refused = cluster.curl(&session, &[&cluster.url("/bytes/8")]).await;
     assert!(refused.seen().contains("407"), "{}", refused.seen());
     cluster.finish().await;

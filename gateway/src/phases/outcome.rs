@@ -29,6 +29,9 @@ const GONE: &[ErrorType] = &[
     ErrorType::WriteTimedout,
 ];
 
+/// The errors that mean so once the answer has begun: before that, they may be about the request.
+const GONE_FROM_ANSWER: &[ErrorType] = &[ErrorType::ReadError, ErrorType::H2Error];
+
 /// The errors that say that nobody answers at an address, where somebody may at another of the same host.
 const UNREACHABLE: &[ErrorType] = &[
     ErrorType::ConnectTimedout,
@@ -43,20 +46,20 @@ pub fn is_unreachable(error: &Error) -> bool {
     UNREACHABLE.contains(error.etype())
 }
 
-/// The code of an error that no stage of ours made; `None` when the client has gone and nobody can be told.
+/// The code of an error that no stage of ours made. With `client_gone` nobody can be told. `answered` says whether the
+/// answer has begun.
 #[must_use]
-pub fn code_of(error: &Error) -> Option<Code> {
+pub fn code_of(error: &Error, answered: bool) -> Code {
     let kind = error.etype();
     match error.esource() {
-        ErrorSource::Upstream => Some(
-            UPSTREAM
-                .iter()
-                .find(|(known, _)| known == kind)
-                .map_or(Code::UpstreamProtocol, |(_, code)| *code),
-        ),
-        ErrorSource::Downstream if GONE.contains(kind) => None,
-        ErrorSource::Downstream => Some(Code::RequestMalformed),
-        ErrorSource::Internal | ErrorSource::Unset => Some(Code::Internal),
+        ErrorSource::Upstream => UPSTREAM
+            .iter()
+            .find(|(known, _)| known == kind)
+            .map_or(Code::UpstreamProtocol, |(_, code)| *code),
+        ErrorSource::Downstream if GONE.contains(kind) => Code::ClientGone,
+        ErrorSource::Downstream if answered && GONE_FROM_ANSWER.contains(kind) => Code::ClientGone,
+        ErrorSource::Downstream => Code::RequestMalformed,
+        ErrorSource::Internal | ErrorSource::Unset => Code::Internal,
     }
 }
 
@@ -64,40 +67,45 @@ pub fn code_of(error: &Error) -> Option<Code> {
 mod tests {
     use super::*;
 
-    fn code(kind: ErrorType, source: ErrorSource) -> Option<Code> {
+    fn check(kind: ErrorType, source: ErrorSource, answered: bool, expect: Code) {
         let mut error = Error::new(kind);
         error.esource = source;
-        code_of(&error)
+        assert_eq!(code_of(&error, answered), expect, "{answered}");
     }
 
     #[test]
     fn errors_become_codes_by_type_and_source() {
-        let up = ErrorSource::Upstream;
-        assert_eq!(
-            code(ErrorType::InvalidCert, up.clone()),
-            Some(Code::UpstreamTls)
+        let up = || ErrorSource::Upstream;
+        check(ErrorType::InvalidCert, up(), false, Code::UpstreamTls);
+        check(ErrorType::ReadTimedout, up(), false, Code::UpstreamTimeout);
+        check(
+            ErrorType::ConnectRefused,
+            up(),
+            false,
+            Code::UpstreamConnect,
         );
-        assert_eq!(
-            code(ErrorType::ReadTimedout, up.clone()),
-            Some(Code::UpstreamTimeout)
+        check(
+            ErrorType::InvalidHTTPHeader,
+            up(),
+            false,
+            Code::UpstreamProtocol,
         );
-        assert_eq!(
-            code(ErrorType::ConnectRefused, up.clone()),
-            Some(Code::UpstreamConnect)
+        check(ErrorType::ReadError, up(), true, Code::UpstreamProtocol);
+        let down = || ErrorSource::Downstream;
+        check(ErrorType::WriteError, down(), false, Code::ClientGone);
+        check(ErrorType::ReadError, down(), false, Code::RequestMalformed);
+        check(ErrorType::ReadError, down(), true, Code::ClientGone);
+        check(
+            ErrorType::InvalidHTTPHeader,
+            down(),
+            true,
+            Code::RequestMalformed,
         );
-        assert_eq!(
-            code(ErrorType::InvalidHTTPHeader, up),
-            Some(Code::UpstreamProtocol)
-        );
-        let down = ErrorSource::Downstream;
-        assert_eq!(code(ErrorType::WriteError, down.clone()), None);
-        assert_eq!(
-            code(ErrorType::ReadError, down),
-            Some(Code::RequestMalformed)
-        );
-        assert_eq!(
-            code(ErrorType::InternalError, ErrorSource::Unset),
-            Some(Code::Internal)
+        check(
+            ErrorType::InternalError,
+            ErrorSource::Unset,
+            false,
+            Code::Internal,
         );
     }
 

@@ -86,19 +86,20 @@ pub(super) fn ending(
     context: &Context,
     state: &State,
 ) -> Option<Code> {
-    if let Some(inbound) = &context.inbound {
-        // What cut it looks like an agent that has gone.
-        let held = inbound.caller.check(state, clock::seconds());
-        if let Err(ended) = held {
-            return Some(ended.code());
-        }
-        if !inbound.lease.holds(state) {
-            return Some(Code::StaleLease);
-        }
+    cut(context, state).or_else(|| {
+        let upstream = error.filter(|error| *error.esource() != ErrorSource::Downstream);
+        upstream.map(|error| outcome::code_of(error, true))
+    })
+}
+
+/// Why this gateway cut an agent's connection, if it did: that looks like an agent that has gone.
+pub(super) fn cut(context: &Context, state: &State) -> Option<Code> {
+    let inbound = context.inbound.as_ref()?;
+    let held = inbound.caller.check(state, clock::seconds());
+    if let Err(ended) = held {
+        return Some(ended.code());
     }
-    error
-        .filter(|error| *error.esource() != ErrorSource::Downstream)
-        .and_then(outcome::code_of)
+    (!inbound.lease.holds(state)).then_some(Code::StaleLease)
 }
 
 #[cfg(test)]
