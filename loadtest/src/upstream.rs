@@ -3,7 +3,8 @@
 //! Tests run it as a process: it prints one line, `ready {…}`, with its ports, and serves until it is killed. A request
 //! is written down *before* it is answered, so that whoever has an answer finds the record.
 //!
-//! It does not check credentials (but for `/git/`, where git needs a 401 to send any), and is no example of a server.
+//! It does not check credentials (but for `/git/`, where git needs a 401 to send any, and at the hosts of [`site`]), and
+//! is no example of a server.
 
 pub mod answer;
 pub mod body;
@@ -13,6 +14,10 @@ pub mod git;
 pub mod listen;
 pub mod raw;
 pub mod record;
+pub mod site;
+pub mod github;
+pub mod registry;
+pub mod chat;
 pub mod websocket;
 
 use std::io::Write as _;
@@ -66,6 +71,12 @@ pub struct Options {
     /// The only password that `/git/` accepts, under any user name.
     #[arg(long)]
     pub git_password: Option<String>,
+    /// A vendor's host, as HOST=KIND:CREDENTIAL; may be given several times.
+    #[arg(long = "site", requires = "site_root")]
+    pub sites: Vec<site::Wanted>,
+    /// Folder with a folder of content for each site.
+    #[arg(long)]
+    pub site_root: Option<PathBuf>,
     /// Threads that serve.
     #[arg(long, default_value_t = 2)]
     pub workers: usize,

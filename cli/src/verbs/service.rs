@@ -112,7 +112,7 @@ Examples:
   sortie service set git --host github.com --basic x-access-token:GITHUB_TOKEN
   sortie service set acme --host github.com --path '/acme/**' --method GET
   sortie service set legacy --host a.example.com --header 'X-Api-Key: {{ KEY }}'
-  sortie service set npm --host npm.example.com --bearer NPM_TOKEN --encoded-slash
+  sortie service set npm --host c.example.com --bearer KEY --encoded-slash
   sortie service set search --host b.example.com --placeholder KEY --in query
   sortie service set github --file github.json
 

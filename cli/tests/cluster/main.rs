@@ -33,6 +33,7 @@ mod refusals;
 mod relay;
 mod revocation;
 mod run;
+mod shown;
 mod sdks;
 mod trust;
 mod ways;

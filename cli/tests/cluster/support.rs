@@ -7,6 +7,7 @@ pub(crate) mod leaks;
 pub(crate) mod process;
 
 use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +20,16 @@ pub(crate) use self::process::{Finished, free_port};
 /// How long anything here may take before the test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// A vendor's host that the upstream stands in for, whatever port it is asked at.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    pub(crate) host: &'static str,
+    /// As the upstream's `--site` names it.
+    pub(crate) kind: &'static str,
+    /// The only credential that it takes.
+    pub(crate) credential: String,
+}
+
 /// What differs between the clusters of the tests.
 #[derive(Default)]
 pub(crate) struct Setup {
@@ -26,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) mode: &'static str,
     /// More names that lead to the upstream.
     pub(crate) hosts: Vec<String>,
+    /// Vendors' hosts with what they hold in `upstream/sites`.
+    pub(crate) sites: Vec<Site>,
     /// Extra lines for the gateway's configuration.
     pub(crate) gateway: String,
     /// Environment of the gateway.
@@ -99,7 +112,7 @@ impl Cluster {
         std::fs::set_permissions(dir.path(), mode).unwrap();
         let ports = Ports::free();
         let git_password = format!("canary-git-{}", uuid::Uuid::new_v4().simple());
-        let upstreams = start_upstreams(dir.path(), ports, &git_password, &setup.hosts).await;
+        let upstreams = start_upstreams(dir.path(), ports, &git_password, &setup).await;
         let control = start_control(dir.path(), ports, "control", None, &setup.control_env).await;
         let operator = read_key(&dir.path().join("control/operator.key")).await;
         let api = Api::new(ports.api, &operator).await;
@@ -167,6 +180,11 @@ impl Cluster {
         let secret = format!("canary-{label}-{}", uuid::Uuid::new_v4().simple());
         self.secrets.borrow_mut().push(secret.clone());
         secret
+    }
+
+    /// Has a secret of the test's own searched for at the end.
+    pub(crate) fn search_for(&self, secret: String) {
+        self.secrets.borrow_mut().push(secret);
     }
 
     /// Makes a credential for the upstream's names.
@@ -323,7 +341,7 @@ async fn start_upstreams(
     dir: &Path,
     ports: Ports,
     git_password: &str,
-    more: &[String],
+    setup: &Setup,
 ) -> [Process; 2] {
     let folder = dir.join("upstream");
     std::fs::create_dir_all(folder.join("git")).unwrap();
@@ -336,7 +354,17 @@ async fn start_upstreams(
     };
     let mut arguments = common(ports.https, &folder);
     arguments.extend(["api", "git", "other", "plain"].map(|name| format!("--name={name}.up.test")));
-    arguments.extend(more.iter().map(|name| format!("--name={name}")));
+    arguments.extend(setup.hosts.iter().map(|name| format!("--name={name}")));
+    for site in &setup.sites {
+        let Site {
+            host,
+            kind,
+            credential,
+        } = site;
+        arguments.push(format!("--name={host}"));
+        arguments.push(format!("--site={host}={kind}:{credential}"));
+    }
+    arguments.push(format!("--site-root={}", folder.join("sites").display()));
     arguments.extend([
         format!("--plain-port={}", ports.http),
         format!("--raw-port={}", ports.malformed),
@@ -402,9 +430,12 @@ async fn start_gateway(dir: &Path, ports: Ports, setup: &Setup, join: &str) -> P
     // A restarted gateway keeps the configuration of its first start.
     if !join.is_empty() {
         let more = setup.hosts.iter();
-        let more: String = more
+        let mut more: String = more
             .map(|name| format!("{name:?} = [\"127.0.0.1\"]\n"))
             .collect();
+        for site in &setup.sites {
+            writeln!(more, "{:?} = [\"127.0.0.1:{}\"]", site.host, ports.https).unwrap();
+        }
         let config = format!(
             "data_dir = {:?}\njoin = {join:?}\nname = \"gw1\"\n[proxy]\nlisten = [\"127.0.0.1:{}\"]\n[admin]\n\
              listen = \"127.0.0.1:{}\"\n[upstream]\nextra_roots = [{:?}]\n[upstream.hosts]\n\

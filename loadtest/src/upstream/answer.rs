@@ -14,6 +14,9 @@
 //! | `/upload` | how many bytes came |
 //! | `/websocket` | a WebSocket, see [`websocket`] |
 //! | `/git/…` | `git http-backend` |
+//! | `/gate` | one stream of a [`site`] goes on |
+//!
+//! At the host of a site, the site answers every path.
 
 use std::time::Duration;
 
@@ -28,7 +31,7 @@ use hyper::{Request, Response, StatusCode};
 use super::body::{self, Body, Received};
 use super::listen::Upstream;
 use super::record::{self, Connection};
-use super::{echo, git, websocket};
+use super::{echo, git, site, websocket};
 
 /// What `/bytes/N` is cut from.
 static FIXED: &[u8] = &[b'x'; 64 * 1024];
@@ -94,7 +97,8 @@ async fn try_answer(
     }
     let (head, incoming) = request.into_parts();
     let path = head.uri.path();
-    let keep = if path.starts_with("/git/") {
+    let site = upstream.sites().of(&head);
+    let keep = if site.is_some() || path.starts_with("/git/") {
         git::BODY_MAX
     } else {
         record::BODY_MAX
@@ -109,6 +113,13 @@ async fn try_answer(
     };
     upstream.recorder().record(on, &head, &received)?;
 
+    if let Some(site) = site {
+        return site.answer(&head, &received).await;
+    }
+    if path == site::GATE {
+        upstream.sites().open_gate();
+        return Ok(text("open\n"));
+    }
     if let Some(how) = path.strip_prefix("/echo/") {
         let answer = echo::answer(&head, how)?.unwrap_or_else(not_found);
         return with_length(&head, answer).await;

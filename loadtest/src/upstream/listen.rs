@@ -19,6 +19,7 @@ use super::answer::answer;
 use super::certificate::{self, Fault};
 use super::git::Repositories;
 use super::record::{Connection, Recorder};
+use super::site::Sites;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -26,6 +27,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 pub struct Upstream {
     recorder: Recorder,
     git: Option<Repositories>,
+    sites: Sites,
     acceptor: TlsAcceptor,
     raw_acceptor: TlsAcceptor,
     connections: AtomicU64,
@@ -51,6 +53,7 @@ impl Upstream {
         Ok(Self {
             recorder: Recorder::open(options.record.as_deref())?,
             git: git.map(|(root, password)| Repositories::new(root, password)),
+            sites: Sites::new(&options.sites, options.site_root.as_deref())?,
             acceptor: TlsAcceptor::from(Arc::new(config(options.http1)?)),
             raw_acceptor: TlsAcceptor::from(Arc::new(config(true)?)),
             connections: AtomicU64::new(0),
@@ -73,6 +76,12 @@ impl Upstream {
     #[must_use]
     pub fn git(&self) -> Option<&Repositories> {
         self.git.as_ref()
+    }
+
+    /// Vendors' hosts.
+    #[must_use]
+    pub fn sites(&self) -> &Sites {
+        &self.sites
     }
 
     /// The acceptor of the listener for malformed answers.
