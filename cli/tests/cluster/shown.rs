@@ -117,7 +117,7 @@ impl Reader {
         command
     }
 
-    /// Runs a command to its end, and opens the gate whenever it has shown the first half of an answer.
+    /// Runs a command to its end, which is to be a success, and opens the gate whenever it has shown the first half of an answer.
     async fn run(&self, folder: &Path, line: &str) -> String {
         let mut child = self.command(folder, line).spawn().unwrap();
         let mut output = child.stdout.take().unwrap();
@@ -130,8 +130,13 @@ impl Reader {
                     opened += 1;
                 }
             }
-            child.wait().await.unwrap();
-            String::from_utf8(printed).unwrap()
+            let status = child.wait().await.unwrap();
+            let failed = if status.success() {
+                String::new()
+            } else {
+                format!("[{status}]\n")
+            };
+            String::from_utf8(printed).unwrap() + &failed
         };
         let ended = tokio::time::timeout(DEADLINE * 2, reading).await;
         ended.unwrap_or_else(|_elapsed| panic!("`{line}` does not end"))

@@ -150,8 +150,6 @@ async fn what_is_dialled_was_classified() {
             ("inside.test", &["10.0.0.1"]),
             ("mapped.test", &["::ffff:10.0.0.1"]),
             ("us.test", &["127.0.0.1"]),
-            ("moved.test", &["127.0.0.1:8443", "[2606:4700::1111]:8444"]),
-            ("home.test", &["127.0.0.1:7302"]),
             ("nowhere.test", &[]),
         ],
         &["127.0.0.1:7302", "0.0.0.0:7380"],
@@ -191,7 +189,22 @@ async fn what_is_dialled_was_classified() {
         ("http://169.254.169.254/", &[], Err(Code::AddressRefused)),
         ("http://1.1.1.1/", &[], Ok("1.1.1.1:80")),
         ("https://nowhere.test/", &[], Err(Code::DnsFailed)),
-        // A port of the operator's: it is dialled whatever was asked for, and asked about like any other.
+    ];
+    for case in cases {
+        check_resolved(&peers, *case).await;
+    }
+}
+
+#[tokio::test]
+async fn a_port_of_the_operators_is_dialled_and_asked_about() {
+    let peers = peers(
+        &[
+            ("moved.test", &["127.0.0.1:8443", "[2606:4700::1111]:8444"]),
+            ("home.test", &["127.0.0.1:7302"]),
+        ],
+        &["127.0.0.1:7302"],
+    );
+    let cases: &[Case<'_>] = &[
         (
             "https://moved.test/",
             &["127.0.0.0/8"],
