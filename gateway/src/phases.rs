@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{Error, ErrorType, Result};
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use sortie_proto::code::Code;
@@ -190,7 +190,7 @@ impl ProxyHttp for Phases {
             .failed
             .unwrap_or_else(|| outcome::code_of(error, written));
         let is_gone = code == Code::ClientGone;
-        if is_gone {
+        if context.failed.is_none() && *error.esource() == ErrorSource::Downstream {
             code = upgrade::cut(context, &self.0.state).unwrap_or(code);
         }
         context.fail(code);

@@ -22,15 +22,13 @@ const UPSTREAM: &[(ErrorType, Code)] = &[
     (ErrorType::ConnectionClosed, Code::UpstreamConnect),
 ];
 
-/// The errors that mean that the agent's connection is gone.
+/// The errors that mean that the agent's connection, or its stream, is gone.
 const GONE: &[ErrorType] = &[
     ErrorType::WriteError,
     ErrorType::ConnectionClosed,
     ErrorType::WriteTimedout,
+    ErrorType::H2Error,
 ];
-
-/// The errors that mean so once the answer has begun: before that, they may be about the request.
-const GONE_FROM_ANSWER: &[ErrorType] = &[ErrorType::ReadError, ErrorType::H2Error];
 
 /// The errors that say that nobody answers at an address, where somebody may at another of the same host.
 const UNREACHABLE: &[ErrorType] = &[
@@ -57,7 +55,8 @@ pub fn code_of(error: &Error, answered: bool) -> Code {
             .find(|(known, _)| known == kind)
             .map_or(Code::UpstreamProtocol, |(_, code)| *code),
         ErrorSource::Downstream if GONE.contains(kind) => Code::ClientGone,
-        ErrorSource::Downstream if answered && GONE_FROM_ANSWER.contains(kind) => Code::ClientGone,
+        // Before the answer it may be about the framing of the request.
+        ErrorSource::Downstream if answered && *kind == ErrorType::ReadError => Code::ClientGone,
         ErrorSource::Downstream => Code::RequestMalformed,
         ErrorSource::Internal | ErrorSource::Unset => Code::Internal,
     }
@@ -93,6 +92,7 @@ mod tests {
         check(ErrorType::ReadError, up(), true, Code::UpstreamProtocol);
         let down = || ErrorSource::Downstream;
         check(ErrorType::WriteError, down(), false, Code::ClientGone);
+        check(ErrorType::H2Error, down(), false, Code::ClientGone);
         check(ErrorType::ReadError, down(), false, Code::RequestMalformed);
         check(ErrorType::ReadError, down(), true, Code::ClientGone);
         check(
