@@ -3,8 +3,8 @@
 //! Tests run it as a process: it prints one line, `ready {…}`, with its ports, and serves until it is killed. A request
 //! is written down *before* it is answered, so that whoever has an answer finds the record.
 //!
-//! It does not check credentials (but for `/git/`, where git needs a 401 to send any, and at the hosts of [`site`]), and
-//! is no example of a server.
+//! It does not check credentials (but for `/git/`, where git needs a 401 to send any, at the hosts of [`site`], and for
+//! models), and is no example of a server.
 
 pub mod answer;
 pub mod body;
@@ -12,6 +12,7 @@ pub mod certificate;
 pub mod echo;
 pub mod git;
 pub mod listen;
+pub mod models;
 pub mod raw;
 pub mod record;
 pub mod site;
@@ -77,6 +78,9 @@ pub struct Options {
     /// Folder with a folder of content for each site.
     #[arg(long)]
     pub site_root: Option<PathBuf>,
+    /// The only key that the models at `/v1/…` accept; without one there are none.
+    #[arg(long)]
+    pub model_key: Option<String>,
     /// Threads that serve.
     #[arg(long, default_value_t = 2)]
     pub workers: usize,

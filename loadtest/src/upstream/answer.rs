@@ -14,6 +14,7 @@
 //! | `/upload` | how many bytes came |
 //! | `/websocket` | a WebSocket, see [`websocket`] |
 //! | `/git/…` | `git http-backend` |
+//! | `/v1/…` | models, see [`models`], if there is a key for them |
 //! | `/gate` | one stream of a [`site`] goes on |
 //!
 //! At the host of a site, the site answers every path.
@@ -31,7 +32,7 @@ use hyper::{Request, Response, StatusCode};
 use super::body::{self, Body, Received};
 use super::listen::Upstream;
 use super::record::{self, Connection};
-use super::{echo, git, site, websocket};
+use super::{echo, git, models, site, websocket};
 
 /// What `/bytes/N` is cut from.
 static FIXED: &[u8] = &[b'x'; 64 * 1024];
@@ -95,11 +96,19 @@ async fn try_answer(
     if request.uri().path() == "/websocket" {
         return websocket::answer(upstream, on, request);
     }
+    if let Some(models) = upstream
+        .models()
+        .filter(|_| models::socket::is_asked(&request))
+    {
+        return models::socket::answer(upstream, models, on, request);
+    }
     let (head, incoming) = request.into_parts();
     let path = head.uri.path();
     let site = upstream.sites().of(&head);
     let keep = if site.is_some() || path.starts_with("/git/") {
         git::BODY_MAX
+    } else if upstream.models().is_some() {
+        models::BODY_MAX
     } else {
         record::BODY_MAX
     };
@@ -130,7 +139,13 @@ async fn try_answer(
             None => Ok(not_found()),
         };
     }
-    by_name(on, &head, &received).await
+    let said = upstream
+        .models()
+        .map(|models| models.answer(&head, &received));
+    match said.transpose()?.flatten() {
+        Some(answer) => Ok(answer),
+        None => by_name(on, &head, &received).await,
+    }
 }
 
 async fn by_name(on: Connection, head: &Parts, received: &Received) -> Result<Response<Body>> {

@@ -18,6 +18,7 @@ use super::Options;
 use super::answer::answer;
 use super::certificate::{self, Fault};
 use super::git::Repositories;
+use super::models::Models;
 use super::record::{Connection, Recorder};
 use super::site::Sites;
 
@@ -28,6 +29,7 @@ pub struct Upstream {
     recorder: Recorder,
     git: Option<Repositories>,
     sites: Sites,
+    models: Option<Models>,
     acceptor: TlsAcceptor,
     raw_acceptor: TlsAcceptor,
     connections: AtomicU64,
@@ -54,6 +56,7 @@ impl Upstream {
             recorder: Recorder::open(options.record.as_deref())?,
             git: git.map(|(root, password)| Repositories::new(root, password)),
             sites: Sites::new(&options.sites, options.site_root.as_deref())?,
+            models: options.model_key.clone().map(Models::new),
             acceptor: TlsAcceptor::from(Arc::new(config(options.http1)?)),
             raw_acceptor: TlsAcceptor::from(Arc::new(config(true)?)),
             connections: AtomicU64::new(0),
@@ -82,6 +85,12 @@ impl Upstream {
     #[must_use]
     pub fn sites(&self) -> &Sites {
         &self.sites
+    }
+
+    /// The models that agents talk to, if there are any.
+    #[must_use]
+    pub fn models(&self) -> Option<&Models> {
+        self.models.as_ref()
     }
 
     /// The acceptor of the listener for malformed answers.

@@ -33,11 +33,13 @@ use super::record::Connection;
 
 /// What an accepted key is hashed with (RFC 6455, 1.3).
 const ACCEPT: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-const TEXT: u8 = 1;
+/// The kinds of frames, and the bit of a message's last one (RFC 6455, 5.2).
+pub(super) const TEXT: u8 = 1;
 const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const LAST: u8 = 0x80;
+pub(super) const CLOSE: u8 = 8;
+pub(super) const PING: u8 = 9;
+pub(super) const PONG: u8 = 10;
+pub(super) const LAST: u8 = 0x80;
 /// The most payload of a frame that is taken.
 const PAYLOAD_MAX: u64 = 16 * 1024 * 1024;
 
@@ -77,7 +79,8 @@ pub fn answer(
     Ok(answer)
 }
 
-fn switch(head: &Parts) -> Result<Response<Body>> {
+/// The answer that switches protocols, with the credential in `X-Echo`.
+pub(super) fn switch(head: &Parts) -> Result<Response<Body>> {
     let key = head.headers.get("sec-websocket-key").context("no key")?;
     let hashed = Sha1::digest([key.as_bytes(), ACCEPT.as_bytes()].concat());
     let mut answer = Response::new(body::full(""));
@@ -141,7 +144,7 @@ async fn write_fragments(
 }
 
 /// A client's frame: its first byte and its payload without the mask.
-async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Result<(u8, Vec<u8>)> {
+pub(super) async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Result<(u8, Vec<u8>)> {
     let kind = stream.read_u8().await?;
     let second = stream.read_u8().await?;
     ensure!(second & 0x80 != 0, "a client masks its frames");
@@ -160,7 +163,8 @@ async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Result<(u8, Vec<u8
     Ok((kind, payload))
 }
 
-async fn write_frame(
+/// A server's frame.
+pub(super) async fn write_frame(
     stream: &mut (impl AsyncWrite + Unpin),
     kind: u8,
     payload: &[u8],
