@@ -174,7 +174,7 @@ fn elsewhere(cluster: &Cluster) -> std::path::PathBuf {
     clippy::print_stdout,
     reason = "what a run leaves out stands in its log"
 )]
-fn ways() -> Vec<&'static str> {
+pub(super) fn ways() -> Vec<&'static str> {
     let mut ways = vec!["namespaces", "bwrap"];
     ways.retain(|how| {
         let made = match *how {

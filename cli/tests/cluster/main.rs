@@ -1,5 +1,5 @@
 //! The whole cluster as processes, driven by real clients: control on its own PostgreSQL, a gateway, a recording
-//! upstream, and curl, git, Python and Node in front, and the SDKs.
+//! upstream, and curl, git, Python and Node in front, the SDKs, and coding agents.
 //!
 //! Every test has a cluster of its own and ends with `Cluster::finish`, which searches everything that the processes
 //! and clients left behind for the secrets that the test made. The binaries stand beside `sortie`:
@@ -19,6 +19,7 @@
 )]
 
 mod support;
+mod agents;
 mod base_url;
 mod catalog;
 mod clients;

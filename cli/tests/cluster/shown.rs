@@ -50,7 +50,7 @@ impl Reader {
             ..Setup::default()
         };
         let cluster = Cluster::start_with(setup).await;
-        cluster.search_for(canary);
+        cluster.keep_secret(&canary);
         goods::make(&cluster).await;
         let secrets = tempfile::tempdir().unwrap();
         for (site, (_, _, file)) in sites.iter().zip(SITES) {

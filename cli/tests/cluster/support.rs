@@ -7,7 +7,6 @@ pub(crate) mod leaks;
 pub(crate) mod process;
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,12 +38,24 @@ pub(crate) struct Setup {
     pub(crate) hosts: Vec<String>,
     /// Vendors' hosts with what they hold in `upstream/sites`.
     pub(crate) sites: Vec<Site>,
+    /// Names that lead to the upstream at their own port, 443: a vendor's client asks there.
+    pub(crate) vendors: Vec<String>,
+    /// More options for the upstream.
+    pub(crate) upstream: Vec<String>,
     /// Extra lines for the gateway's configuration.
     pub(crate) gateway: String,
     /// Environment of the gateway.
     pub(crate) gateway_env: Vec<(String, String)>,
     /// Environment of control.
     pub(crate) control_env: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// The names that lead to the upstream at their own port.
+    fn at_443(&self) -> impl Iterator<Item = &str> {
+        let sites = self.sites.iter().map(|site| site.host);
+        self.vendors.iter().map(String::as_str).chain(sites)
+    }
 }
 
 /// A control, a gateway and an upstream, with one tenant, vault and agent.
@@ -182,9 +193,9 @@ impl Cluster {
         secret
     }
 
-    /// Has a secret of the test's own searched for at the end.
-    pub(crate) fn search_for(&self, secret: String) {
-        self.secrets.borrow_mut().push(secret);
+    /// Adds a secret that was made before there was a cluster to those that are searched for.
+    pub(crate) fn keep_secret(&self, secret: &str) {
+        self.secrets.borrow_mut().push(secret.to_owned());
     }
 
     /// Makes a credential for the upstream's names.
@@ -354,17 +365,19 @@ async fn start_upstreams(
     };
     let mut arguments = common(ports.https, &folder);
     arguments.extend(["api", "git", "other", "plain"].map(|name| format!("--name={name}.up.test")));
-    arguments.extend(setup.hosts.iter().map(|name| format!("--name={name}")));
+    let hosts = setup.hosts.iter().map(String::as_str);
+    let more = hosts.chain(setup.at_443());
+    arguments.extend(more.map(|name| format!("--name={name}")));
     for site in &setup.sites {
         let Site {
             host,
             kind,
             credential,
         } = site;
-        arguments.push(format!("--name={host}"));
         arguments.push(format!("--site={host}={kind}:{credential}"));
     }
     arguments.push(format!("--site-root={}", folder.join("sites").display()));
+    arguments.extend_from_slice(&setup.upstream);
     arguments.extend([
         format!("--plain-port={}", ports.http),
         format!("--raw-port={}", ports.malformed),
@@ -429,13 +442,14 @@ async fn start_gateway(dir: &Path, ports: Ports, setup: &Setup, join: &str) -> P
     let file = dir.join("gateway.toml");
     // A restarted gateway keeps the configuration of its first start.
     if !join.is_empty() {
-        let more = setup.hosts.iter();
-        let mut more: String = more
-            .map(|name| format!("{name:?} = [\"127.0.0.1\"]\n"))
+        let hosts = setup.hosts.iter().map(String::as_str);
+        let own = hosts.map(|name| (name, String::new()));
+        let https = format!(":{}", ports.https);
+        let at_443 = setup.at_443().map(|name| (name, https.clone()));
+        let more: String = own
+            .chain(at_443)
+            .map(|(name, port)| format!("{name:?} = [\"127.0.0.1{port}\"]\n"))
             .collect();
-        for site in &setup.sites {
-            writeln!(more, "{:?} = [\"127.0.0.1:{}\"]", site.host, ports.https).unwrap();
-        }
         let config = format!(
             "data_dir = {:?}\njoin = {join:?}\nname = \"gw1\"\n[proxy]\nlisten = [\"127.0.0.1:{}\"]\n[admin]\n\
              listen = \"127.0.0.1:{}\"\n[upstream]\nextra_roots = [{:?}]\n[upstream.hosts]\n\
