@@ -23,13 +23,18 @@ pub(super) struct Desk {
 impl Desk {
     /// A cluster whose upstream is the model at these vendors' hosts, and a home with a profile for it.
     pub(super) async fn with_model(vendors: &[&str]) -> Self {
+        // What it waits for is large, and every test would hold it.
+        Box::pin(Self::start(vendors)).await
+    }
+
+    async fn start(vendors: &[&str]) -> Self {
         let key = format!("sk-canary-model-{}", uuid::Uuid::new_v4().simple());
         let setup = Setup {
             vendors: vendors.iter().map(ToString::to_string).collect(),
             upstream: vec![format!("--model-key={key}")],
             ..Setup::default()
         };
-        let cluster = Box::pin(Cluster::start_with(setup)).await;
+        let cluster = Cluster::start_with(setup).await;
         cluster.keep_secret(&key);
         let key_file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(key_file.path(), format!("{key}\n")).unwrap();
@@ -112,9 +117,18 @@ impl Desk {
     /// Types the commands of a page of the documentation, block by block, and compares what they print with what the
     /// page shows.
     pub(super) async fn follows(&self, page: &str) {
+        self.follows_with(page, ("", "")).await;
+    }
+
+    /// The same with something in the place of a part of the commands, where this machine cannot do what they say.
+    pub(super) async fn follows_with(&self, page: &str, (part, instead): (&str, &str)) {
         let blocks = blocks(page);
         assert!(!blocks.is_empty(), "{page} has no commands");
         for Block { commands, shown } in blocks {
+            let commands = match part {
+                "" => commands,
+                part => commands.replace(part, instead),
+            };
             let done = self.types(&commands).await;
             let seen = done.seen();
             assert_eq!(done.code, 0, "{page}:\n{commands}\n{seen}");
