@@ -87,6 +87,8 @@ fn a_program_reads_the_same() {
     assert_eq!(page["session"]["id"], caller.claims().session.to_string());
     let vault = &page["vaults"][0];
     assert_eq!(vault["refused"], "role_missing");
+    let credentials = json!([{"name": "TOKEN", "placeholder": "__TOKEN__"}]);
+    assert_eq!(vault["credentials"], credentials);
     let services = vault["services"].as_array().unwrap();
     assert_eq!(services[0]["base_path"], "/r/main/github");
     assert_eq!(services[0]["injects"], true);

@@ -1,10 +1,11 @@
 //! The pages: Markdown for agents, JSON for programs.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use sortie_proto::host::HostPattern;
-use sortie_proto::service::{Intercept, Service};
+use sortie_proto::service::{Injection, Intercept, Service};
 use sortie_proto::vault::VaultMode;
 
 use super::Reach;
@@ -178,8 +179,27 @@ fn vault(reach: &Reach) -> Value {
         "mode": vault.mode.name(),
         "role": reach.role.map(|role| role.name()),
         "refused": reach.refused.map(|code| code.name()),
+        "credentials": credentials(reach),
         "services": services,
     })
+}
+
+/// What stands for each credential that a service of these uses, in the order of their names: clients that insist on a
+/// key are given that.
+fn credentials(reach: &Reach) -> Vec<Value> {
+    let services = || reach.services.iter();
+    let injected = services().flat_map(|service| &service.inject);
+    let replaced = services().filter_map(|service| service.placeholders.as_ref());
+    let replaced = replaced.flat_map(|placeholders| &placeholders.credentials);
+    let names: BTreeSet<&str> = injected
+        .flat_map(Injection::credentials)
+        .chain(replaced.map(String::as_str))
+        .collect();
+    let found = names.into_iter().filter_map(|name| {
+        let credential = reach.vault.credentials.get(name)?;
+        Some(json!({"name": name, "placeholder": credential.placeholder}))
+    });
+    found.collect()
 }
 
 fn service(service: &Service, reach: &Reach) -> Value {
