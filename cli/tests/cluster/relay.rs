@@ -89,10 +89,10 @@ impl Relay {
 }
 
 /// The gateway's own certificate, for a port that speaks TLS beside plain HTTP.
-struct Certificate(tempfile::TempDir);
+pub(super) struct Certificate(tempfile::TempDir);
 
 impl Certificate {
-    fn make() -> Self {
+    pub(super) fn make() -> Self {
         let made = Self(tempfile::tempdir().unwrap());
         let pair = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         fs::write(made.file(), pair.cert.pem()).unwrap();
@@ -100,7 +100,7 @@ impl Certificate {
         made
     }
 
-    fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         self.0.path().join("gateway.pem")
     }
 
@@ -108,7 +108,7 @@ impl Certificate {
         self.0.path().join("gateway.key")
     }
 
-    fn config(&self) -> String {
+    pub(super) fn config(&self) -> String {
         format!(
             "[proxy.tls]\ncertificate = {:?}\nkey = {:?}\n",
             self.file(),
@@ -182,6 +182,30 @@ async fn streams_stay_open_for_three_lives_of_a_token_and_every_renewal_is_in_th
         let file = format!("stream-{}", relay.port);
         (events(&cluster, &relay.url, &file), relay, file)
     });
+    // And in the process of a run.
+    let url = cluster.url("/sse?n=0&interval_ms=50");
+    let mut run = Command::new(env!("CARGO_BIN_EXE_sortie"))
+        .args([
+            "run",
+            "--agent=runner",
+            "--ttl=1h",
+            "--",
+            "curl",
+            "-sN",
+            "-o",
+            "run",
+            &url,
+        ])
+        .envs(surroundings(&cluster))
+        .envs(clock.environment())
+        .current_dir(cluster.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(cluster.path().join("run.err")).unwrap())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    grows(&cluster, "run").await;
     // The same without a relay: its session is nobody's to renew.
     let bare = cluster.session().await;
     let mut unrenewed = events(&cluster, &cluster.proxy(&bare), "unrenewed");
@@ -195,9 +219,10 @@ async fn streams_stay_open_for_three_lives_of_a_token_and_every_renewal_is_in_th
         clock.advance_wall(renewals * 2400);
         poll("the renewals", || async {
             let acts = cluster.api.acts("session.renew").await;
-            (acts >= 2 * usize::try_from(renewals).unwrap()).then_some(())
+            (acts >= 3 * usize::try_from(renewals).unwrap()).then_some(())
         })
         .await;
+        grows(&cluster, "run").await;
         for (_, relay, file) in &streams {
             grows(&cluster, file).await;
             let seen = relay
@@ -219,6 +244,18 @@ async fn streams_stay_open_for_three_lives_of_a_token_and_every_renewal_is_in_th
         assert!(!complaints.contains("sortie:"), "{complaints}");
         stream.kill().await.unwrap();
     }
+    let id = nix::unistd::Pid::from_raw(i32::try_from(run.id().unwrap()).unwrap());
+    assert!(run.try_wait().unwrap().is_none(), "the run was cut");
+    let said = fs::read_to_string(cluster.path().join("run.err")).unwrap();
+    assert_eq!(said, "", "no error of a renewal, and none of curl");
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let ended = tokio::time::timeout(DEADLINE, run.wait()).await;
+    assert_eq!(ended.expect("it ends").unwrap().code(), Some(128 + 15));
+    assert_eq!(
+        cluster.api.acts("session.revoke").await,
+        1,
+        "the run's own session"
+    );
     cluster.finish().await;
 }
 
@@ -272,23 +309,47 @@ async fn over_tls_one_connection_carries_many_tunnels_and_a_revocation_cuts_them
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_gateway_ends_tunnels_and_a_restarted_one_is_used_again() {
-    let mut cluster = Cluster::start().await;
+    let certificate = Certificate::make();
+    let mut cluster = Cluster::start_with(Setup {
+        gateway: certificate.config(),
+        ..Setup::default()
+    })
+    .await;
     cluster.bearer_service().await;
-    let relay = Relay::start(&cluster, &["--no-password"], &[]).await;
-    let mut stream = events(&cluster, &relay.url, "cut");
-    grows(&cluster, "cut").await;
+    let [proxy, ca] = certificate.options(&cluster);
+    let plain = Relay::start(&cluster, &["--no-password"], &[]).await;
+    let secure = Relay::start(&cluster, &["--no-password", &proxy, &ca], &[]).await;
+    let relays = [&plain, &secure];
+    let mut streams = relays.map(|relay| {
+        let file = format!("cut-{}", relay.port);
+        (events(&cluster, &relay.url, &file), file)
+    });
+    for (_, file) in &streams {
+        grows(&cluster, file).await;
+    }
     cluster.kill_gateway().await;
-    let ended = tokio::time::timeout(DEADLINE, stream.wait()).await;
-    assert!(!ended.expect("the tunnel ends").unwrap().success());
-    let plain = cluster.url("/bytes/8").replace("https:", "http:");
-    let seen = relay.curl(&cluster, &["-i", &plain]).await.ok();
-    assert!(seen.starts_with("HTTP/1.1 502"), "{seen}");
-    assert!(seen.contains("\"code\":\"gateway_unreachable\""), "{seen}");
+    for (stream, _) in &mut streams {
+        let ended = tokio::time::timeout(DEADLINE, stream.wait()).await;
+        assert!(!ended.expect("the tunnel ends").unwrap().success());
+    }
+    let url = cluster.url("/bytes/8").replace("https:", "http:");
+    for relay in relays {
+        let seen = relay.curl(&cluster, &["-i", &url]).await.ok();
+        assert!(seen.starts_with("HTTP/1.1 502"), "{seen}");
+        assert!(seen.contains("\"code\":\"gateway_unreachable\""), "{seen}");
+    }
     cluster.restart_gateway().await;
-    let seen = relay
-        .curl(&cluster, &["-f", &cluster.url("/bytes/8")])
-        .await;
-    assert_eq!(seen.ok(), "xxxxxxxx");
+    for relay in relays {
+        let seen = relay
+            .curl(&cluster, &["-f", &cluster.url("/bytes/8")])
+            .await;
+        assert_eq!(seen.ok(), "xxxxxxxx");
+    }
+    assert_eq!(
+        cluster.api.acts("session.revoke").await,
+        0,
+        "the sessions are the same"
+    );
     cluster.finish().await;
 }
 
