@@ -19,11 +19,16 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many objects one page asks for.
 const PAGE_SIZE: usize = 200;
 
+/// What is said where a key is needed and there is none.
+pub(crate) const NO_KEY: &str = "there is no API key: set SORTIE_API_KEY_FILE to the file that holds it, add a profile \
+                                 (`sortie profile add`), or start `sortie dev`, which adds one";
+
 /// Speaks to one control with one key.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
+    has_key: bool,
 }
 
 impl Client {
@@ -32,15 +37,29 @@ impl Client {
     /// # Errors
     /// [`Error::Config`] if the URL or the key cannot be used.
     pub(crate) fn new(base: &str, key: &Secret, allow_http: bool) -> Result<Self> {
-        let base = read_base(base, allow_http)?;
         let mut bearer = b"Bearer ".to_vec();
         bearer.extend_from_slice(key.expose());
         let mut value = HeaderValue::from_bytes(&bearer).or(Err(Error::Config(
             "the API key has bytes that no key has".to_owned(),
         )))?;
         value.set_sensitive(true);
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+        Self::with(headers, read_base(base, allow_http)?)
+    }
+
+    /// One that has no key, for what a session alone can do: every call is refused here.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the URL cannot be used.
+    pub(crate) fn without_key(base: &str) -> Result<Self> {
+        // Nothing is sent, so nothing is sent in the clear.
+        Self::with(HeaderMap::new(), read_base(base, true)?)
+    }
+
+    fn with(headers: HeaderMap, base: Url) -> Result<Self> {
+        let has_key = headers.contains_key(AUTHORIZATION);
         let mut builder = reqwest::Client::builder()
-            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]))
+            .default_headers(headers)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(10))
             .timeout(CALL_TIMEOUT);
@@ -51,7 +70,16 @@ impl Client {
         let http = builder
             .build()
             .map_err(|error| Error::Config(format!("cannot make an HTTP client: {error}")))?;
-        Ok(Self { http, base })
+        Ok(Self {
+            http,
+            base,
+            has_key,
+        })
+    }
+
+    /// Whether it can ask control anything.
+    pub(crate) const fn has_key(&self) -> bool {
+        self.has_key
     }
 
     /// The address of the API.
@@ -215,6 +243,9 @@ impl Client {
     }
 
     fn url(&self, path: &[&str], verb: &str) -> Result<Url> {
+        if !self.has_key {
+            return Err(Error::Config(NO_KEY.to_owned()));
+        }
         join(&self.base, path, verb)
     }
 }

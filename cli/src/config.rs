@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sortie_proto::secret::Secret;
 
 use crate::args::Connection;
-use crate::client::Client;
+use crate::client::{Client, NO_KEY};
 use crate::error::{Error, Result};
 use crate::output::Output;
 
@@ -24,7 +24,7 @@ pub(crate) const API_URL: &str = "http://127.0.0.1:7300";
 /// Where the gateway listens if nobody says otherwise.
 pub(crate) const PROXY: &str = "http://127.0.0.1:7380";
 /// The longest key file, in bytes.
-const KEY_FILE_MAX: u64 = 4096;
+pub(crate) const KEY_FILE_MAX: u64 = 4096;
 
 /// What a command needs to talk to control.
 #[derive(Debug)]
@@ -95,6 +95,29 @@ pub(crate) fn variables() -> impl Iterator<Item = (OsString, OsString)> {
 /// # Errors
 /// [`Error::Config`] if there is no key, or something that was named cannot be used.
 pub(crate) fn connect(connection: Connection, out: Output) -> Result<Context> {
+    let context = connect_with(connection, out)?;
+    match context.client.has_key() {
+        true => Ok(context),
+        false => Err(Error::Config(NO_KEY.to_owned())),
+    }
+}
+
+/// The same for what may have a session in the place of a key: without either it fails.
+///
+/// # Errors
+/// As [`connect`]'s.
+pub(crate) fn connect_for(
+    has_session: bool,
+    connection: Connection,
+    out: Output,
+) -> Result<Context> {
+    match has_session {
+        true => connect_with(connection, out),
+        false => connect(connection, out),
+    }
+}
+
+fn connect_with(connection: Connection, out: Output) -> Result<Context> {
     let path = profiles_path()?;
     let profile = pick(read_profiles(&path)?, connection.profile.as_deref(), &path)?;
     let api_url = connection
@@ -103,7 +126,10 @@ pub(crate) fn connect(connection: Connection, out: Output) -> Result<Context> {
         .unwrap_or_else(|| API_URL.to_owned());
     let key = find_key(profile.key_file.as_deref())?;
     Ok(Context {
-        client: Client::new(&api_url, &key, connection.allow_http)?,
+        client: match key {
+            Some(key) => Client::new(&api_url, &key, connection.allow_http)?,
+            None => Client::without_key(&api_url)?,
+        },
         out,
         tenant: connection
             .tenant
@@ -141,19 +167,12 @@ fn no_profile(name: &str, path: &Path) -> Error {
     ))
 }
 
-fn find_key(profile: Option<&Path>) -> Result<Secret> {
+fn find_key(profile: Option<&Path>) -> Result<Option<Secret>> {
     if let Some(key) = variable("SORTIE_API_KEY").filter(|key| !key.is_empty()) {
-        return Ok(Secret::new(key.trim().as_bytes().to_vec()));
+        return Ok(Some(Secret::new(key.trim().as_bytes().to_vec())));
     }
     let named = variable("SORTIE_API_KEY_FILE").map(PathBuf::from);
-    match named.as_deref().or(profile) {
-        Some(path) => read_key(path),
-        None => Err(Error::Config(
-            "there is no API key: set SORTIE_API_KEY_FILE to the file that holds it, add a profile (`sortie profile \
-             add`), or start `sortie dev`, which adds one"
-                .to_owned(),
-        )),
-    }
+    named.as_deref().or(profile).map(read_key).transpose()
 }
 
 /// Reads a key from its file.

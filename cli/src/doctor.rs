@@ -36,11 +36,13 @@ use crate::certificate;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::output::Output;
+use crate::run;
 
 pub(crate) const EXAMPLE: &str = "\
 Examples:
   sortie doctor                                  with a session of its own, as `sortie run` would mint it
   sortie run -- sortie doctor                    as a command behind Sortie sees it; no key is needed
+  sortie doctor --session token.txt              with a session that is there; no key is needed
   sortie doctor --url https://api.github.com     with a request to this URL
   sortie run -- sortie doctor --sandbox          what is closed from there, and what is not
   sortie doctor --output json
@@ -75,6 +77,9 @@ pub(crate) struct Options {
     /// A vault that the session may use; may be repeated [default: as `sortie run`]
     #[arg(long)]
     vault: Vec<String>,
+    /// Use the session whose token stands in this file, as `sortie run` does; no key is needed then
+    #[arg(long, value_name = "TOKEN-FILE", conflicts_with = "vault")]
+    session: Option<PathBuf>,
     /// The folder in which one that started us left what it knows, and looks for what we found
     #[arg(long, hide = true)]
     handed: Option<PathBuf>,
@@ -107,7 +112,7 @@ pub(crate) async fn run(options: Options, connection: Connection, out: Output) -
     } else if options.inside || looks_inside(&environment, named.as_ref()) {
         examine(&environment, &options, &[]).await?
     } else {
-        match config::connect(connection, out) {
+        match config::connect_for(has_session(&options), connection, out) {
             Ok(context) => Box::pin(control::check(&context, &options)).await?,
             Err(error) => without_key(&error, &environment, &options).await?,
         }
@@ -119,6 +124,12 @@ pub(crate) async fn run(options: Options, connection: Connection, out: Output) -
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
+}
+
+/// Whether there is a session to try, so that no key is needed.
+fn has_session(options: &Options) -> bool {
+    let in_environment = run::session::of_environment().is_some();
+    options.session.is_some() || (options.vault.is_empty() && in_environment)
 }
 
 /// Whether this is a command behind Sortie: a proxy is set, with a session in it or beside a bundle of Sortie's.

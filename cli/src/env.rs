@@ -25,6 +25,7 @@ pub(crate) const EXAMPLE: &str = "\
 Examples:
   sortie env --format fish --ttl 8h
   sortie env --format docker --folder /srv/agent/sortie
+  sortie env --session token.txt
   sortie env --format kubernetes --name agent-7 --ttl 1d
 
 What it prints holds a session's token. In a shell: eval \"$(sortie env)\".
@@ -54,6 +55,13 @@ pub(crate) struct Options {
     name: String,
 }
 
+impl Options {
+    /// Whether there is a session already, so that no key is needed.
+    pub(crate) fn has_session(&self) -> bool {
+        self.session.is_given()
+    }
+}
+
 /// Mints a session, writes the files, prints the environment.
 ///
 /// # Errors
@@ -77,7 +85,8 @@ pub(crate) async fn run(options: Options, context: &Context) -> Result<()> {
         true => config::variables().collect(),
         false => Vec::new(),
     };
-    if let Some(host) = context.client.host().filter(|_| options.format.is_shell()) {
+    let control = context.client.host().filter(|_| context.client.has_key());
+    if let Some(host) = control.filter(|_| options.format.is_shell()) {
         // The next `sortie` in that shell goes to control, not to the gateway.
         ours.push(("NO_PROXY".into(), host.into()));
     }

@@ -71,7 +71,7 @@ async fn act(args: Args, out: Output) -> Result<ExitCode> {
     let done = match args.command {
         Command::Dev(options) => return Box::pin(dev::run(options, out)).await,
         Command::Run(options) => {
-            let context = config::connect(args.connection, out)?;
+            let context = config::connect_for(options.has_session(), args.connection, out)?;
             return Box::pin(run::run(options, &context)).await;
         }
         Command::Doctor(options) => {
@@ -79,7 +79,7 @@ async fn act(args: Args, out: Output) -> Result<ExitCode> {
         }
         Command::Trust(act) => return Box::pin(trust::run(act, args.connection, out)).await,
         Command::Env(options) => {
-            let context = config::connect(args.connection, out)?;
+            let context = config::connect_for(options.has_session(), args.connection, out)?;
             Box::pin(env::run(options, &context)).await
         }
         Command::Import(options) => Box::pin(import::run(&options, args.connection, out)).await,

@@ -2,7 +2,7 @@
 //! for it. `sortie run` starts one in its own process.
 //!
 //! Invariants: the token is in no argument and nothing that is printed, and the agent never sees it. The relay listens
-//! on this machine alone. A session that it minted is revoked at its end. It decides nothing: what may be reached is the
+//! on this machine alone, but for what the firewall redirects to it. A session that it minted is revoked at its end. It decides nothing: what may be reached is the
 //! gateway's to say, inside the tunnel, which is not read here.
 
 mod token;
@@ -11,6 +11,11 @@ mod gateway;
 mod answer;
 mod serve;
 mod listen;
+mod page;
+#[cfg(target_os = "linux")]
+mod dns;
+#[cfg(target_os = "linux")]
+mod redirected;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +28,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::gateway::{Gateway, Trust};
 use self::listen::{Listener, Place, password};
+pub(crate) use self::page::Guide;
+#[cfg(target_os = "linux")]
+pub(crate) use self::redirected::Entrances;
 use self::serve::Door;
 use self::session::Session;
 pub(crate) use self::session::Source;
@@ -40,6 +48,7 @@ Examples:
   sortie relay --password-file /run/agent/relay.password
   sortie relay --listen unix:/run/agent/relay.sock --vault payments --ttl 15m
   sortie relay --session-file /var/run/sortie/session --no-password
+  sortie relay --no-password --redirected 127.0.0.1:7382 --dns 127.0.0.1:7353
 
 The agent's HTTPS_PROXY is the relay: http://x:PASSWORD@127.0.0.1:7381. The relay renews the session at half of its
 life, and revokes it when it is stopped. `GET /healthz` answers 200 while the session is live, 503 afterwards.";
@@ -53,7 +62,7 @@ pub(crate) struct Options {
     #[arg(long, env = "SORTIE_PROXY", value_name = "URL")]
     proxy: Option<String>,
     /// The authority of the gateway's certificate, for https:// [default: the system's roots]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "SORTIE_GATEWAY_CA", value_name = "FILE")]
     gateway_ca: Option<PathBuf>,
     /// Where to listen: 127.0.0.1:PORT (0 is any), or `unix:/PATH` (mode 0600)
     #[arg(long, default_value = "127.0.0.1:7381", value_name = "ADDRESS")]
@@ -64,6 +73,9 @@ pub(crate) struct Options {
     /// Ask for no password: only where nobody else shares the loopback (a pod, a network namespace)
     #[arg(long, conflicts_with = "password_file")]
     no_password: bool,
+    #[cfg(target_os = "linux")]
+    #[command(flatten)]
+    redirected: redirected::Asked,
     /// Leave the session as it is at the end
     #[arg(long)]
     keep: bool,
@@ -74,6 +86,9 @@ pub(crate) struct Options {
 struct Plan {
     /// Where it listens.
     listener: Listener,
+    /// Where clients come in that know no proxy.
+    #[cfg(target_os = "linux")]
+    entrances: Entrances,
     /// What the agent must show.
     password: Option<Secret>,
     /// What it starts with.
@@ -82,6 +97,8 @@ struct Plan {
     source: Source,
     /// Where requests go.
     gateway: Gateway,
+    /// What does it.
+    crew: Crew,
 }
 
 /// A relay that runs. It ends, with all of its tunnels, when it is dropped.
@@ -90,26 +107,30 @@ pub(crate) struct Relay {
     crew: Crew,
 }
 
-impl Relay {
+impl Plan {
     /// Starts it.
-    fn start(plan: Plan, crew: Crew, out: Output) -> Self {
-        let session = Arc::new(Session::new(plan.token));
-        let gateway = Arc::new(plan.gateway);
+    fn start(self, out: Output) -> Relay {
+        let crew = self.crew;
+        let session = Arc::new(Session::new(self.token));
+        let gateway = Arc::new(self.gateway);
         let door = Door {
             session: session.clone(),
             gateway: gateway.clone(),
-            password: plan.password,
+            password: self.password,
             crew: crew.clone(),
             out,
         };
         let holder = session.clone();
-        crew.start(session.keep(plan.source, async move || {
+        crew.start(session.keep(self.source, async move || {
             if let Ok(authorization) = holder.authorization() {
                 gateway.announce(&authorization).await;
             }
         }));
-        crew.start(plan.listener.serve(Arc::new(door)));
-        Self { crew }
+        let door = Arc::new(door);
+        #[cfg(target_os = "linux")]
+        self.entrances.start(&door, out);
+        crew.start(self.listener.serve(door));
+        Relay { crew }
     }
 }
 
@@ -135,7 +156,7 @@ impl Run<'_> {
         let listener = Listener::open(&Place::any_port()).await?;
         let address = listener.address();
         let (password, same) = listen::passwords();
-        let relay = self.start(listener, Some(password), context)?;
+        let relay = self.plan(listener, Some(password))?.start(context.out);
         Ok((relay, address, same))
     }
 
@@ -143,26 +164,32 @@ impl Run<'_> {
     ///
     /// # Errors
     /// Whatever keeps it from starting.
-    pub(crate) fn behind(self, listener: TcpListener, context: &Context) -> Result<Relay> {
-        self.start(Listener::Port(listener), None, context)
-    }
-
-    fn start(
+    #[cfg(target_os = "linux")]
+    pub(crate) fn behind(
         self,
-        listener: Listener,
-        password: Option<Secret>,
+        listener: TcpListener,
+        entrances: Entrances,
         context: &Context,
     ) -> Result<Relay> {
+        let listener = Listener::Port(listener);
+        let mut plan = self.plan(listener, None)?;
+        plan.entrances = entrances;
+        Ok(plan.start(context.out))
+    }
+
+    fn plan(self, listener: Listener, password: Option<Secret>) -> Result<Plan> {
         let crew = Crew::default();
         let trust = || Trust::new(self.gateway_ca);
-        let plan = Plan {
+        Ok(Plan {
             listener,
+            #[cfg(target_os = "linux")]
+            entrances: Entrances::default(),
             password,
             token: Token::read(self.token)?,
             source: self.source,
             gateway: Gateway::new(&self.proxy, trust, crew.clone())?,
-        };
-        Ok(Relay::start(plan, crew, context.out))
+            crew,
+        })
     }
 }
 
@@ -182,11 +209,17 @@ pub(crate) async fn run(options: Options, connection: Connection, out: Output) -
     let password = password_of(&options)?;
     let listener = Listener::open(&options.listen).await?;
     let address = listener.address();
+    #[cfg(target_os = "linux")]
+    let entrances = options.redirected.open().await?;
     let crew = Crew::default();
-    // A file needs no key: where there is none, only the gateway's address is asked for.
+    // A file needs no key: where there is one, only the gateway's address is asked for.
     let context = match options.session.file() {
         Some(_) => None,
-        None => Some(config::connect(connection, out)?),
+        None => Some(config::connect_for(
+            options.session.is_given(),
+            connection,
+            out,
+        )?),
     };
     let default = context
         .as_ref()
@@ -198,12 +231,15 @@ pub(crate) async fn run(options: Options, connection: Connection, out: Output) -
     announce(out, &held.id, &address, password.as_ref(), &options)?;
     let plan = Plan {
         listener,
+        #[cfg(target_os = "linux")]
+        entrances,
         password,
         token: Token::read(&held.token)?,
         source,
         gateway,
+        crew,
     };
-    let relay = Relay::start(plan, crew, out);
+    let relay = plan.start(out);
     stop.wait().await;
     drop(relay);
     if let Some(context) = context.filter(|_| !options.keep) {
@@ -237,7 +273,11 @@ async fn obtain(
     match (options.session.file(), context) {
         (Some(path), _) => {
             let held = run::session::Session::of_file(path)?;
-            Ok((held, Source::file(path, out)))
+            let source = match &held.file {
+                Some(path) => Source::file(path, out),
+                None => Source::Nobody,
+            };
+            Ok((held, source))
         }
         (None, Some(context)) => {
             let wanted = Wanted::read(&options.session, context)?;

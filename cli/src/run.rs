@@ -9,6 +9,7 @@
 
 pub(crate) mod plan;
 pub(crate) mod session;
+mod origin;
 pub(crate) mod trust;
 pub(crate) mod environment;
 mod vault;
@@ -46,6 +47,8 @@ Examples:
   sortie run --print -- claude
   sortie run --quiet -- npx -y @modelcontextprotocol/server-github
   sortie run --isolate -- python3 agent.py
+  sortie run --isolate --redirect -- python3 agent.py
+  sortie run --session token.txt --proxy https://gateway.example.com:7380 -- python3 agent.py
 
 The command finds the gateway in HTTPS_PROXY, what to trust in SSL_CERT_FILE and the like, and a placeholder for each \
 credential of the vault in a variable of the credential's name. Other secrets that stand in the environment are left \
@@ -80,9 +83,6 @@ pub(crate) struct Options {
 /// How the command gets to the gateway, and what else it reaches.
 #[derive(Debug, Args)]
 struct Reach {
-    /// The authority of the gateway's certificate, for https:// [default: the system's roots]
-    #[arg(long, value_name = "FILE")]
-    gateway_ca: Option<PathBuf>,
     /// Give the command the token itself, which ends after `--ttl`, and no relay that renews it
     #[arg(long)]
     no_relay: bool,
@@ -98,6 +98,10 @@ struct Reach {
         conflicts_with = "no_relay"
     )]
     isolate: Option<isolate::How>,
+    /// Take connections of an isolated command that knows no proxy, too: to ports 80, 443 and those of services
+    #[cfg(target_os = "linux")]
+    #[arg(long, requires = "isolate")]
+    redirect: bool,
     /// A file or folder that an isolated command is not shown; may be repeated
     #[cfg(target_os = "linux")]
     #[arg(long, value_name = "PATH", requires = "isolate")]
@@ -116,6 +120,13 @@ impl Reach {
             return Ok((plan.proxy().clone(), word("TOKEN")));
         }
         Ok((parse("127.0.0.1:0")?, word("PASSWORD")))
+    }
+}
+
+impl Options {
+    /// Whether there is a session already, so that no key is needed.
+    pub(crate) fn has_session(&self) -> bool {
+        self.session.is_given()
     }
 }
 
@@ -151,7 +162,7 @@ pub(crate) async fn run(options: Options, context: &Context) -> Result<ExitCode>
     let ended = Box::pin(command.run(&session, &options.reach, context)).await;
     session.revoke(context).await;
     folder.close();
-    if !options.quiet && ended.is_ok() {
+    if !options.quiet && ended.is_ok() && context.client.has_key() {
         summarise(&session, started, context).await;
     }
     ended
@@ -173,13 +184,18 @@ impl Prepared<'_> {
             token: &session.token,
             source: session.source(context),
             proxy: proxy.to_string(),
-            gateway_ca: reach.gateway_ca.as_deref(),
+            gateway_ca: self.plan.gateway_ca(),
         };
         #[cfg(target_os = "linux")]
         if let Some(how) = reach.isolate {
             let composed = self.compose(&isolate::proxy()?, None, context);
+            let ports = match reach.redirect {
+                true => isolate::ports(self.plan.ports()),
+                false => Vec::new(),
+            };
             let isolation = isolate::Isolation {
                 how,
+                redirect: &ports,
                 hide: &reach.hide,
                 folder: Path::new(self.files.0),
             };

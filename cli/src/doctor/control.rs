@@ -84,6 +84,11 @@ fn write(folder: &Path, note: &Note) -> Result<()> {
 /// # Errors
 /// What has nothing to do with Sortie: no room for a folder, no way to start this program again.
 pub(super) async fn check(context: &Context, options: &Options) -> Result<Vec<Finding>> {
+    if !context.client.has_key() {
+        let mut found = vec![Finding::ok("key", "none is needed: there is a session")];
+        found.extend(inside(context, options, &[]).await?);
+        return Ok(found);
+    }
     let mut found = Vec::new();
     let path = ["tenants", &context.tenant, "authority"];
     match context.client.date(&path).await {
@@ -146,6 +151,9 @@ fn words(folder: &Path, options: &Options) -> Result<run::Options> {
     words.push(format!("--ttl={SESSION_SECONDS}").into());
     let vaults = options.vault.iter();
     words.extend(vaults.map(|vault| format!("--vault={vault}").into()));
+    if let Some(file) = &options.session {
+        words.extend(["--session".into(), file.into()]);
+    }
     words.extend(["--".into(), program.into_os_string()]);
     words.extend(["doctor", "--handed"].map(Into::into));
     words.push(folder.into());

@@ -11,6 +11,23 @@ use sortie_proto::code::Code;
 /// What the gateway sent, or what the relay says itself.
 pub(super) type Body = Either<Incoming, Full<Bytes>>;
 
+/// What an answer of the relay's own says, in a word.
+#[derive(Debug, Clone, Copy)]
+struct Told(&'static str);
+
+/// The code of a refusal, the relay's own or the gateway's.
+pub(super) fn code<B>(answer: &Response<B>) -> &'static str {
+    let told = answer.extensions().get::<Told>().map(|told| told.0);
+    told.or_else(|| {
+        let value = answer.headers().get("x-sortie-code")?;
+        Code::from_name(value.to_str().ok()?).map(Code::name)
+    })
+    .unwrap_or(UNREACHABLE)
+}
+
+/// Of a gateway that cannot be reached, or does not answer as one.
+pub(super) const UNREACHABLE: &str = "gateway_unreachable";
+
 /// What only a relay answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Own {
@@ -33,7 +50,7 @@ impl Own {
             ),
             Self::Unreachable => (
                 StatusCode::BAD_GATEWAY,
-                "gateway_unreachable",
+                UNREACHABLE,
                 "The relay cannot reach the gateway. Try again; if it lasts, check --proxy and that the gateway runs.",
             ),
             Self::Untrusted => (
@@ -82,6 +99,7 @@ fn write(status: StatusCode, code: &'static str, text: &str) -> Response<Body> {
     });
     let mut answer = Response::new(full(format!("{body}\n")));
     *answer.status_mut() = status;
+    let _none = answer.extensions_mut().insert(Told(code));
     let headers = answer.headers_mut();
     let _none = headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let _none = headers.insert("x-sortie-code", HeaderValue::from_static(code));

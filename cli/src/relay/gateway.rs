@@ -9,6 +9,7 @@ mod trust;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -48,6 +49,8 @@ pub(crate) struct Gateway {
     port: u16,
     trust: Option<Trust>,
     carriers: Carriers,
+    /// What its name stood for when it was last dialled.
+    addresses: Mutex<Vec<SocketAddr>>,
     crew: Crew,
 }
 
@@ -114,6 +117,7 @@ impl Gateway {
             port: parsed.port_or_known_default().ok_or_else(bad)?,
             trust,
             carriers: Carriers::default(),
+            addresses: Mutex::default(),
             crew,
         })
     }
@@ -230,8 +234,22 @@ impl Gateway {
         self.own(stream.await?).await
     }
 
+    /// Whether this is where the gateway is dialled: nobody but the relay has anything to do there.
+    pub(super) fn is_at(&self, address: SocketAddr) -> bool {
+        let addresses = self.addresses.lock();
+        let addresses = addresses.unwrap_or_else(PoisonError::into_inner);
+        addresses.contains(&address)
+    }
+
     async fn reach(&self) -> std::result::Result<TcpStream, Fault> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await;
+        let known = lookup_host((self.host.as_str(), self.port)).await;
+        let known: Vec<_> = known.or(Err(Fault::Passing))?.collect();
+        let addresses = self.addresses.lock();
+        // Before it is dialled: a dial that comes back to this relay is told by it.
+        addresses
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&known);
+        let stream = TcpStream::connect(known.as_slice()).await;
         let stream = stream.or(Err(Fault::Passing))?;
         // Small messages both ways; a failure costs time and nothing else.
         drop(stream.set_nodelay(true));
@@ -299,11 +317,10 @@ fn connect_request(
 
 /// Bytes both ways until one side ends; bounded by two small buffers.
 pub(super) async fn copy(
-    near: hyper::upgrade::Upgraded,
-    far: hyper::upgrade::Upgraded,
+    mut near: impl AsyncRead + AsyncWrite + Unpin,
+    mut far: impl AsyncRead + AsyncWrite + Unpin,
 ) -> io::Result<()> {
     const BUFFER: usize = 16 * 1024;
-    let (mut near, mut far) = (TokioIo::new(near), TokioIo::new(far));
     tokio::io::copy_bidirectional_with_sizes(&mut near, &mut far, BUFFER, BUFFER)
         .await
         .map(drop)

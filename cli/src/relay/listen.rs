@@ -23,9 +23,9 @@ use crate::config;
 use crate::error::{Error, Result};
 
 /// The most connections at once; more wait in the system's queue.
-const CONNECTIONS_MAX: usize = 1024;
+pub(super) const CONNECTIONS_MAX: usize = 1024;
 /// How long accepting pauses after an error, such as no free descriptor: enough for connections to end.
-const BACK_OFF: Duration = Duration::from_millis(50);
+pub(super) const BACK_OFF: Duration = Duration::from_millis(50);
 /// Of a password that is made here: 190 bits.
 const PASSWORD_LENGTH: usize = 32;
 

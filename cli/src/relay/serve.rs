@@ -116,7 +116,7 @@ impl Door {
         self.crew.start(async move {
             if let (Ok(near), Ok(far)) = tokio::join!(near, far) {
                 // Either side may end a tunnel as it likes.
-                drop(copy(near, far).await);
+                drop(copy(TokioIo::new(near), TokioIo::new(far)).await);
             }
             drop(place);
         });
@@ -124,7 +124,7 @@ impl Door {
     }
 
     /// Asks the gateway for a tunnel; once more if the token ended on the way.
-    async fn tunnel(&self, authority: &str) -> Result<Opened, Refused> {
+    pub(super) async fn tunnel(&self, authority: &str) -> Result<Opened, Refused> {
         let mut again = true;
         loop {
             let authorization = self.session.authorization().map_err(refused)?;
@@ -162,7 +162,7 @@ impl Door {
             let far = hyper::upgrade::on(&mut opened.response);
             self.crew.start(async move {
                 if let (Ok(near), Ok(far)) = tokio::join!(near, far) {
-                    drop(copy(near, far).await);
+                    drop(copy(TokioIo::new(near), TokioIo::new(far)).await);
                 }
             });
             return Ok(opened.response.map(Either::Left));
@@ -189,7 +189,7 @@ impl Door {
 }
 
 /// What the agent gets instead of an answer of the gateway's.
-type Refused = Box<Response<Body>>;
+pub(super) type Refused = Box<Response<Body>>;
 
 fn refused(code: Code) -> Refused {
     Box::new(answer::refusal(code))
@@ -249,4 +249,4 @@ fn prepare(headers: &mut HeaderMap) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::relay) mod tests;

@@ -8,6 +8,7 @@
 
 mod handover;
 pub(crate) mod inside;
+mod route;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -18,10 +19,9 @@ use std::time::Duration;
 
 use nix::unistd::{Gid, geteuid, getgroups};
 use sortie_proto::environment::Proxy;
-use tokio::net::TcpListener;
 use tokio::process::Child;
 
-use self::handover::{Handover, Met, PORT};
+use self::handover::{Handover, Inner, Met, PORT, PORTS_MAX};
 use self::inside::View;
 use super::child::{self, Signals};
 use crate::config::{self, Context};
@@ -44,6 +44,14 @@ const SET_UP_DEADLINE: Duration = Duration::from_secs(20);
 /// Folders that everybody's sockets stand in.
 const SHARED: [&str; 5] = ["/tmp", "/var/tmp", "/run", "/var/run", "/dev/shm"];
 
+/// The ports of redirected connections: the Web's, and those of services.
+pub(super) fn ports(services: impl Iterator<Item = u16>) -> Vec<u16> {
+    let own: BTreeSet<u16> = services.filter(|port| *port != PORT).collect();
+    let web = [443, 80];
+    let others = own.into_iter().filter(|port| !web.contains(port));
+    web.into_iter().chain(others).take(PORTS_MAX).collect()
+}
+
 /// The command's proxy, which asks for no password, since nobody else is there.
 ///
 /// # Errors
@@ -57,6 +65,8 @@ pub(super) fn proxy() -> Result<Proxy> {
 pub(super) struct Isolation<'a> {
     /// Who makes the namespaces.
     pub(super) how: How,
+    /// Ports at which connections to any address are taken; none for the proxy alone.
+    pub(super) redirect: &'a [u16],
     /// What else is covered.
     pub(super) hide: &'a [PathBuf],
     /// Where the files are that the command's environment names.
@@ -81,8 +91,8 @@ impl Isolation<'_> {
         let handover = Handover::open()?;
         let view = view(&[handover.folder(), self.folder], self.hide)?;
         let mut child = self.start(command, (&handover, view))?;
-        let (met, listener) = met(handover, &mut child).await?;
-        let _relay = way.behind(listener, context)?;
+        let (met, inner) = met(handover, &mut child).await?;
+        let _relay = way.behind(inner.proxy, inner.entrances, context)?;
         let command = met.go().await?;
         child::follow(&mut child, Some(command), &mut signals).await
     }
@@ -96,7 +106,10 @@ impl Isolation<'_> {
             std::env::current_exe().map_err(|source| Error::system("find this program", source))?;
         let found = find_bwrap();
         let line = match (self.how, found) {
-            (How::Auto | How::Bwrap, Some(bwrap)) => bubblewrap(&bwrap, &program, &view)?,
+            (How::Auto | How::Bwrap, Some(bwrap)) => {
+                let redirects = !self.redirect.is_empty();
+                bubblewrap(&bwrap, &program, (&view, redirects))?
+            }
             (How::Bwrap, None) => {
                 return Err(Error::failed(
                     "bubblewrap (bwrap) is not installed",
@@ -110,6 +123,11 @@ impl Isolation<'_> {
             .args(line.iter().skip(1))
             .arg("--handover")
             .arg(handover.socket())
+            .args(
+                self.redirect
+                    .iter()
+                    .map(|port| format!("--redirect={port}")),
+            )
             .arg("--")
             .args(command)
             .env_clear()
@@ -219,12 +237,22 @@ fn plain(program: &Path, view: &View) -> Vec<OsString> {
     line
 }
 
-fn bubblewrap(bwrap: &Path, program: &Path, view: &View) -> Result<Vec<OsString>> {
+fn bubblewrap(
+    bwrap: &Path,
+    program: &Path,
+    (view, redirects): (&View, bool),
+) -> Result<Vec<OsString>> {
     let mut line: Vec<OsString> = vec![bwrap.into()];
     // Root keeps its powers over these namespaces if it is not told otherwise.
     let options = "--unshare-user --unshare-net --unshare-pid --unshare-ipc --die-with-parent --cap-drop ALL \
                    --dev-bind / / --proc /proc";
     line.extend(options.split(' ').map(OsString::from));
+    if redirects {
+        // For our own step alone, which gives them up by entering a namespace below: root may map itself into that one
+        // with CAP_SETFCAP only (user_namespaces(7)).
+        let powers = "--cap-add CAP_NET_ADMIN --cap-add CAP_NET_BIND_SERVICE --cap-add CAP_SETFCAP";
+        line.extend(powers.split(' ').map(OsString::from));
+    }
     for folder in &view.private {
         line.extend(["--tmpfs".into(), folder.into()]);
     }
@@ -242,11 +270,12 @@ fn bubblewrap(bwrap: &Path, program: &Path, view: &View) -> Result<Vec<OsString>
         std::env::current_dir().map_err(|source| Error::system("find the folder", source))?;
     line.extend(["--chdir".into(), here.into(), "--".into(), program.into()]);
     line.extend(["__inside", "become"].map(OsString::from));
+    line.extend(redirects.then(|| "--lower".into()));
     Ok(line)
 }
 
 /// Waits until the command's network is there.
-async fn met(handover: Handover, child: &mut Child) -> Result<(Met, TcpListener)> {
+async fn met(handover: Handover, child: &mut Child) -> Result<(Met, Inner)> {
     let meeting = tokio::time::timeout(SET_UP_DEADLINE, handover.meet());
     tokio::select! {
         met = meeting => met.unwrap_or_else(|_elapsed| Err(Error::failed(

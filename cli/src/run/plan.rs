@@ -1,6 +1,7 @@
 //! All that is known before a command is started: the session that it will have, what it may trust, what it will find.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Map, Value as Json, json};
@@ -8,10 +9,11 @@ use sortie_proto::environment::Proxy;
 use sortie_proto::secret::Secret;
 
 use super::environment::{Composed, Inputs, Way, exposed};
+use super::origin::Sources;
 use super::session::Wanted;
 use super::tools::{self, Tools};
 use super::trust::{AUTHORITY, BUNDLE, STORE, Trust};
-use super::vault::{self, Vaults};
+use super::vault::Vaults;
 use crate::config::{self, Context};
 use crate::error::{Error, Result};
 use crate::output::{Output, printable};
@@ -22,6 +24,12 @@ pub(crate) struct Place {
     /// The gateway [default: the profile's, or port 7380 of this machine]
     #[arg(long, env = "SORTIE_PROXY", value_name = "URL")]
     proxy: Option<String>,
+    /// The authority of the gateway's certificate, for https:// [default: the system's roots]
+    #[arg(long, env = "SORTIE_GATEWAY_CA", value_name = "FILE")]
+    gateway_ca: Option<PathBuf>,
+    /// The tenant's authority, in PEM [default: control is asked, or without a key the gateway]
+    #[arg(long, env = "SORTIE_AUTHORITY", value_name = "FILE")]
+    authority: Option<PathBuf>,
     /// Hand this variable on whatever it holds, and set nothing in its place; may be repeated
     #[arg(long, value_name = "NAME")]
     keep: Vec<String>,
@@ -33,22 +41,32 @@ pub(crate) struct Plan {
     /// What can be trusted.
     pub(crate) trust: Trust,
     proxy: Proxy,
+    gateway_ca: Option<PathBuf>,
     vaults: Vaults,
+    note: Option<String>,
     keep: Vec<String>,
 }
 
 impl Plan {
-    /// Asks control for what a session needs; mints and writes nothing.
+    /// Asks for what a session needs, control or the gateway; mints and writes nothing.
     ///
     /// # Errors
-    /// As calls of control, and [`Error::Config`] for a gateway or a token that cannot be used.
+    /// As calls of control and of the gateway's pages, and [`Error::Config`] for a gateway or a token that cannot be used.
     pub(crate) async fn make(wanted: &Wanted, place: Place, context: &Context) -> Result<Self> {
         let proxy = place.proxy.as_deref().unwrap_or(&context.proxy);
         let proxy = Proxy::parse(proxy).map_err(|error| Error::Config(error.to_string()))?;
+        let sources = Sources {
+            proxy: &proxy,
+            gateway_ca: place.gateway_ca.as_deref(),
+            authority: place.authority.as_deref(),
+        };
+        let origin = Box::pin(sources.ask(wanted, context)).await?;
         Ok(Self {
-            trust: Trust::new(&vault::authority(context).await?)?,
-            vaults: Vaults::read(wanted.vaults(), context).await?,
+            trust: Trust::new(&origin.authority)?,
+            vaults: origin.vaults,
+            note: origin.note,
             proxy,
+            gateway_ca: place.gateway_ca,
             keep: place.keep,
         })
     }
@@ -61,6 +79,16 @@ impl Plan {
     /// The gateway.
     pub(crate) const fn proxy(&self) -> &Proxy {
         &self.proxy
+    }
+
+    /// The authority of the gateway's certificate.
+    pub(crate) fn gateway_ca(&self) -> Option<&Path> {
+        self.gateway_ca.as_deref()
+    }
+
+    /// Ports of the vaults' services.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = u16> {
+        self.vaults.ports()
     }
 
     /// The way to the gateway itself.
@@ -93,12 +121,7 @@ impl Plan {
     /// What a person should know about an environment, a line each.
     pub(crate) fn notes(&self, composed: &Composed) -> Vec<String> {
         let mut notes = composed.notes();
-        if self.vaults.hidden {
-            notes.push(
-                "this key may not list credentials and services: there are no placeholders, and NO_PROXY is not checked"
-                    .to_owned(),
-            );
-        }
+        notes.extend(self.note.clone());
         notes
     }
 

@@ -2,6 +2,9 @@
 //!
 //! Invariant: only what was minted here is revoked here.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -13,7 +16,7 @@ use sortie_proto::secret::Secret;
 use sortie_proto::token::{Claims, PREFIX};
 
 use crate::args;
-use crate::config::{self, Context};
+use crate::config::{self, Context, KEY_FILE_MAX};
 use crate::error::{Error, Result};
 use crate::output::cell;
 use crate::relay::Source;
@@ -40,7 +43,8 @@ pub(crate) struct Terms {
     /// A label of the run; may be repeated
     #[arg(long, value_parser = args::pair, value_name = "KEY=VALUE")]
     label: Vec<(String, String)>,
-    /// Use the session whose token stands in this file, and mint none [default: `SORTIE_SESSION`, a token]
+    /// Use the session whose token stands in this file, or in the first line of standard input (-), and mint none; no
+    /// key is needed then [default: `SORTIE_SESSION`, a token]
     #[arg(
         long,
         visible_alias = "session-file",
@@ -88,11 +92,8 @@ impl Wanted {
         if let Some(path) = &terms.session {
             return Session::of_file(path).map(Self::Given);
         }
-        let named = !terms.vault.is_empty() || terms.agent.is_some();
-        if let Some(token) = config::variable("SORTIE_SESSION").filter(|text| !text.is_empty())
-            && !named
-        {
-            return given(&Secret::new(token.trim().as_bytes().to_vec())).map(Self::Given);
+        if let Some(token) = terms.named() {
+            return given(&token).map(Self::Given);
         }
         let vaults = if terms.vault.is_empty() {
             vec![context.vault.clone()]
@@ -153,14 +154,35 @@ impl Terms {
     pub(crate) fn file(&self) -> Option<&Path> {
         self.session.as_deref()
     }
+
+    /// Whether there is a session already.
+    pub(crate) fn is_given(&self) -> bool {
+        self.session.is_some() || self.named().is_some()
+    }
+
+    /// The token in the environment, unless another session is asked for.
+    fn named(&self) -> Option<Secret> {
+        let is_asked_for = !self.vault.is_empty() || self.agent.is_some();
+        of_environment().filter(|_| !is_asked_for)
+    }
+}
+
+/// The token that `SORTIE_SESSION` holds.
+pub(crate) fn of_environment() -> Option<Secret> {
+    let token = config::variable("SORTIE_SESSION")?;
+    let token = token.trim();
+    (!token.is_empty()).then(|| Secret::new(token.as_bytes().to_vec()))
 }
 
 impl Session {
-    /// One that somebody else minted, and renews.
+    /// One that somebody else minted, and renews. From standard input (`-`) a line is read, once.
     ///
     /// # Errors
     /// [`Error::Config`] for a token that is none, [`Error::File`].
     pub(crate) fn of_file(path: &Path) -> Result<Self> {
+        if path == Path::new("-") {
+            return given(&read_line()?);
+        }
         let session = given(&config::read_key(path)?)?;
         Ok(Self {
             file: Some(path.to_owned()),
@@ -193,6 +215,26 @@ impl Session {
             context.out.error(&error);
         }
     }
+}
+
+/// Reads a token from the first line of standard input, and not a byte more: the rest is the command's.
+///
+/// # Errors
+/// [`Error::System`], and [`Error::Config`] if the line is too long to be one.
+fn read_line() -> Result<Secret> {
+    let failed = |source| Error::system("read standard input", source);
+    // Not by way of `Stdin`, which reads ahead.
+    let input = std::io::stdin().as_fd().try_clone_to_owned();
+    let mut input = File::from(input.map_err(failed)?);
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while input.read(&mut byte).map_err(failed)? > 0 && byte != *b"\n" {
+        line.extend(byte);
+        if line.len() as u64 > KEY_FILE_MAX {
+            return Err(Error::Config("standard input holds no token".to_owned()));
+        }
+    }
+    let line = Secret::new(line);
+    Ok(Secret::new(line.expose().trim_ascii().to_vec()))
 }
 
 /// Reads what a token says about itself. Nothing is verified: the gateway does that.

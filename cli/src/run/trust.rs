@@ -47,8 +47,8 @@ impl Trust {
             .collect();
         if own.is_empty() {
             return Err(Error::failed(
-                "control's answer holds no certificate of the tenant's authority",
-                "Is control of the same version?",
+                "there is no certificate of the tenant's authority",
+                "Are control and gateway of the same version? Is it the right file?",
             ));
         }
         // Roots that cannot be read are left out: without them some hosts fail, and fail closed.

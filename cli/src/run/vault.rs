@@ -1,6 +1,6 @@
-//! What control says about the vaults of a session: placeholders of credentials, and hosts of services.
+//! What control or the gateway says about the vaults of a session: placeholders of credentials, and hosts of services.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sortie_proto::host::HostPattern;
 use sortie_proto::service::Scheme;
 
@@ -52,17 +52,49 @@ impl Vaults {
             let services = list(vault, "services", context).await?;
             all.hidden |= credentials.is_none() || services.is_none();
             for credential in credentials.iter().flatten() {
-                let name = cell(credential, "/name");
-                // Vaults are searched in order, so the first one's credential is the one that is meant.
-                if !all.credentials.iter().any(|other| other.name == name) {
-                    let placeholder = cell(credential, "/placeholder");
-                    all.credentials.push(Credential { name, placeholder });
-                }
+                all.add(Credential {
+                    name: cell(credential, "/name"),
+                    placeholder: cell(credential, "/placeholder"),
+                });
             }
             all.services
                 .extend(services.iter().flatten().filter_map(service));
         }
         Ok(all)
+    }
+
+    /// Reads the gateway's page of what a session can reach (`/services`). What a newer gateway says in other words is
+    /// left out; of an older one, which names no credentials, there are none.
+    pub(crate) fn of_page(page: &Value) -> Self {
+        let mut all = Self::default();
+        for vault in items(page, "vaults") {
+            for credential in items(vault, "credentials") {
+                all.add(Credential {
+                    name: cell(credential, "/name"),
+                    placeholder: cell(credential, "/placeholder"),
+                });
+            }
+            let services = items(vault, "services");
+            all.services.extend(services.filter_map(|found| {
+                let enabled = json!({"name": found.get("name"), "spec": found});
+                service(&enabled)
+            }));
+        }
+        all
+    }
+
+    /// Vaults are searched in order, so the first one's credential is the one that is meant.
+    fn add(&mut self, credential: Credential) {
+        let same = |other: &Credential| other.name == credential.name;
+        if !self.credentials.iter().any(same) {
+            self.credentials.push(credential);
+        }
+    }
+
+    /// The ports of services that say one.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = u16> {
+        let on = self.services.iter().filter(|service| service.enabled);
+        on.filter_map(|service| service.port)
     }
 
     /// The hosts that must not go past the gateway.
@@ -79,6 +111,11 @@ async fn list(vault: &str, what: &str, context: &Context) -> Result<Option<Vec<V
         Err(error) if error.is_denied() => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn items<'v>(object: &'v Value, field: &str) -> impl Iterator<Item = &'v Value> {
+    let items = object.get(field).and_then(Value::as_array);
+    items.into_iter().flatten()
 }
 
 /// What a newer control says in other words is left out.
@@ -115,3 +152,6 @@ pub(crate) async fn authority(context: &Context) -> Result<String> {
         "Is control of the same version?",
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -359,3 +359,56 @@ async fn killed_with_it(cluster: &Cluster, how: &str) {
     child.kill().await.unwrap();
     poll("both to end", || async { (running() == 0).then_some(()) }).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_know_no_proxy_get_through_where_they_are_redirected() {
+    let cluster = Cluster::start().await;
+    let value = cluster.bearer_service().await;
+    let url = cluster.url("/bytes/8");
+    let script = r#"
+unset HTTPS_PROXY https_proxy HTTP_PROXY http_proxy ALL_PROXY all_proxy
+curl -sS --max-time 20 "$1"; echo
+curl -sS --max-time 20 --http2 -w ' %{http_version}' "$1"; echo
+python3 -c "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())" "$1"
+curl -sS --max-time 20 -o /dev/null -w '%{http_code}' http://sortie.internal/skill; echo
+curl -sS --max-time 20 https://other.example/ | grep -q host_unmatched && echo host_unmatched
+curl -sS --max-time 20 http://169.254.169.254/latest/meta-data/ | grep -q name_missing && echo name_missing
+curl -sS --max-time 20 https://1.1.1.1/ 2>&1 | grep -o 'unrecognized name'
+curl -s --max-time 20 http://198.18.0.1:22/; echo "closed $?"
+ip route flush table local 2>/dev/null && echo changed
+exit 0
+"#;
+    let expect = "xxxxxxxx\nxxxxxxxx 2\nxxxxxxxx\n200\nhost_unmatched\nname_missing\nunrecognized name\nclosed 7\n";
+    for way in ways() {
+        let before = cluster.recorded_at("/bytes/8").len();
+        let isolate = format!("--isolate={way}");
+        let line = [
+            "run",
+            "--agent=runner",
+            "--redirect",
+            &isolate,
+            "--",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            &url,
+        ];
+        let env = surroundings(&cluster);
+        let env: Vec<_> = env
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let seen = cluster.run(env!("CARGO_BIN_EXE_sortie"), &line, &env).await;
+        assert_eq!(seen.text(), expect, "{way} {}", seen.stderr);
+        let arrived = cluster.recorded_at("/bytes/8");
+        assert_eq!(arrived.len(), before + 3, "{way}");
+        for request in arrived {
+            assert!(
+                request.to_string().contains(&format!("Bearer {value}")),
+                "{request}"
+            );
+        }
+    }
+    cluster.finish().await;
+}

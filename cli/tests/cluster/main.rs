@@ -30,6 +30,9 @@ mod faults;
 mod guide;
 #[cfg(target_os = "linux")]
 mod isolate;
+mod keyless;
+#[cfg(target_os = "linux")]
+mod redirected;
 mod refusals;
 mod relay;
 mod revocation;

@@ -155,7 +155,25 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
             "sortie relay --session-file /var/run/sortie/session --no-password",
         ],
     ),
-    ("isolate", &["sortie run --isolate -- python3 agent.py"]),
+    (
+        "redirected",
+        &["sortie relay --no-password --redirected 127.0.0.1:7382 --dns 127.0.0.1:7353"],
+    ),
+    (
+        "isolate",
+        &[
+            "sortie run --isolate -- python3 agent.py",
+            "sortie run --isolate --redirect -- python3 agent.py",
+        ],
+    ),
+    (
+        "keyless",
+        &[
+            "sortie run --session token.txt --proxy https://gateway.example.com:7380 -- python3 agent.py",
+            "sortie env --session token.txt",
+            "sortie doctor --session token.txt",
+        ],
+    ),
 ];
 
 /// What the lines find in their folder.

@@ -10,20 +10,20 @@ use crate::relay::gateway::Trust;
 use crate::relay::token::Token;
 
 /// A gateway that answers the heads that it is sent with what it is told to, and then repeats what comes.
-struct Gate {
-    listener: TcpListener,
-    heads: Vec<String>,
+pub(in crate::relay) struct Gate {
+    pub(in crate::relay) listener: TcpListener,
+    pub(in crate::relay) heads: Vec<String>,
 }
 
 impl Gate {
-    async fn new() -> Self {
+    pub(in crate::relay) async fn new() -> Self {
         Self {
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             heads: Vec::new(),
         }
     }
 
-    async fn answer(&mut self, answer: &str) -> TcpStream {
+    pub(in crate::relay) async fn answer(&mut self, answer: &str) -> TcpStream {
         let (mut stream, _) = self.listener.accept().await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -43,7 +43,7 @@ fn token(id: &str) -> Token {
     Token::read(&Secret::new(text.into_bytes())).unwrap()
 }
 
-fn door(gate: &Gate, password: Option<&str>) -> Arc<Door> {
+pub(in crate::relay) fn door(gate: &Gate, password: Option<&str>) -> Arc<Door> {
     let url = format!("http://{}", gate.listener.local_addr().unwrap());
     let crew = Crew::default();
     let trust = || Trust::new(Some(&PathBuf::from("/nowhere")));
@@ -56,12 +56,17 @@ fn door(gate: &Gate, password: Option<&str>) -> Arc<Door> {
     })
 }
 
-/// Sends bytes to the relay and reads up to the end of a head.
-async fn ask(door: &Arc<Door>, request: &str) -> (TcpStream, String) {
+/// Both ends of a connection.
+pub(in crate::relay) async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
-    let (mut client, server) = (client.unwrap(), server.unwrap().0);
+    (client.unwrap(), server.unwrap().0)
+}
+
+/// Sends bytes to the relay and reads up to the end of a head.
+async fn ask(door: &Arc<Door>, request: &str) -> (TcpStream, String) {
+    let (mut client, server) = pair().await;
     door.crew.start(door.clone().serve(server));
     client.write_all(request.as_bytes()).await.unwrap();
     let mut head = Vec::new();

@@ -1,5 +1,5 @@
-//! How the listener of the command's network comes to the relay outside: a process inside opens it and sends it over a
-//! Unix socket. A socket stays in the network that it was made in, so that the relay serves a network in which nothing
+//! How the listeners of the command's network come to the relay outside: a process inside opens them and sends them over
+//! a Unix socket. A socket stays in the network that it was made in, so that the relay serves a network in which nothing
 //! else is.
 //!
 //! Invariants: the socket's file is gone before the command starts. The process that sends becomes the command, so that
@@ -7,8 +7,8 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read as _};
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, TcpListener};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,12 +23,19 @@ use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::UnixListener;
 
 use crate::error::{Error, Result};
+use crate::relay::Entrances;
 
 /// Where the command finds the relay, in a network of its own.
 pub(super) const PORT: u16 = 7380;
 /// How long the relay may take to be there once its listener is on the way.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
-/// What is sent with the listener, since a message has at least a byte.
+/// Where names are asked for.
+const DNS: u16 = 53;
+/// The most sockets that are sent at once.
+const SOCKETS_MAX: usize = 2 + PORTS_MAX;
+/// The most ports at which connections are taken that know no proxy.
+pub(super) const PORTS_MAX: usize = 32;
+/// What is sent with the listeners, since a message has at least a byte.
 const HERE: &[u8] = b"l";
 /// What is answered when the relay is there.
 const GO: &[u8] = b"g";
@@ -74,17 +81,17 @@ impl Handover {
     ///
     /// # Errors
     /// [`Error::System`].
-    pub(super) async fn meet(self) -> Result<(Met, tokio::net::TcpListener)> {
+    pub(super) async fn meet(self) -> Result<(Met, Inner)> {
         let failed =
-            |source| Error::system("take over the listener of the command's network", source);
+            |source| Error::system("take over the listeners of the command's network", source);
         let (stream, _) = self.listener.accept().await.map_err(failed)?;
         let id = stream.peer_cred().map_err(failed)?.pid();
         let id = id.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-        let listener = receive(&stream).await.map_err(failed)?;
+        let inner = receive(&stream).await.map_err(failed)?;
         // Nobody else can come after this one, from inside least of all.
         self.folder.close().map_err(failed)?;
         let command = Pid::from_raw(id);
-        Ok((Met { command, stream }, listener))
+        Ok((Met { command, stream }, inner))
     }
 }
 
@@ -100,30 +107,57 @@ impl Met {
     }
 }
 
-async fn receive(stream: &tokio::net::UnixStream) -> io::Result<tokio::net::TcpListener> {
+/// The listeners of the command's network.
+#[derive(Debug)]
+pub(super) struct Inner {
+    /// The relay's own port.
+    pub(super) proxy: tokio::net::TcpListener,
+    /// Where clients come in that know no proxy, if they are to.
+    pub(super) entrances: Entrances,
+}
+
+impl Inner {
+    /// In the order of [`open`].
+    fn new(sockets: Vec<OwnedFd>) -> io::Result<Self> {
+        let mut sockets = sockets.into_iter();
+        let proxy = sockets.next().ok_or(io::ErrorKind::InvalidData)?;
+        let proxy = listening(proxy)?;
+        let Some(dns) = sockets.next().map(UdpSocket::from) else {
+            let entrances = Entrances::default();
+            return Ok(Self { proxy, entrances });
+        };
+        dns.set_nonblocking(true)?;
+        let dns = tokio::net::UdpSocket::from_std(dns)?;
+        let turned = sockets.map(listening).collect::<io::Result<_>>()?;
+        Ok(Self {
+            proxy,
+            entrances: Entrances::of_network(turned, dns),
+        })
+    }
+}
+
+async fn receive(stream: &tokio::net::UnixStream) -> io::Result<Inner> {
     loop {
         stream.readable().await?;
         let read = stream.try_io(Interest::READABLE, || {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
             let mut byte = [0; HERE.len()];
             let mut parts = [IoSliceMut::new(&mut byte)];
             let flags = RecvFlags::CMSG_CLOEXEC;
             let _one = recvmsg(stream.as_fd(), &mut parts, &mut control, flags)?;
-            let mut found = control.drain().filter_map(|message| {
-                if let RecvAncillaryMessage::ScmRights(mut rights) = message {
-                    return rights.next();
+            let mut found = Vec::new();
+            for message in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(rights) = message {
+                    found.extend(rights);
                 }
-                None
-            });
-            found
-                .next()
-                .ok_or_else(|| io::ErrorKind::InvalidData.into())
+            }
+            Ok(found)
         });
         match read {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
-            Ok(listener) => return listening(listener),
+            Ok(sockets) => return Inner::new(sockets),
         }
     }
 }
@@ -134,16 +168,17 @@ fn listening(listener: OwnedFd) -> io::Result<tokio::net::TcpListener> {
     tokio::net::TcpListener::from_std(listener)
 }
 
-/// The side inside: opens the listener, sends it, and waits until the relay is there.
+/// The side inside: opens the listeners, sends them, and waits until the relay is there. With ports, connections to them
+/// are taken at any address, and names are answered.
 ///
 /// # Errors
 /// What the system reports, and an end of file if the relay could not be started.
-pub(super) fn hand_over(socket: &Path) -> io::Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT))?;
+pub(super) fn hand_over(socket: &Path, ports: &[u16]) -> io::Result<()> {
+    let sockets = open(ports)?;
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(READY_DEADLINE))?;
-    let rights = [listener.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let rights: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(&rights)) {
         return Err(io::ErrorKind::OutOfMemory.into());
@@ -152,4 +187,22 @@ pub(super) fn hand_over(socket: &Path) -> io::Result<()> {
     let _one = sendmsg(stream.as_fd(), &parts, &mut control, SendFlags::empty())?;
     let mut answer = [0; GO.len()];
     stream.read_exact(&mut answer)
+}
+
+/// The relay's own port; then, with ports, the one for names, and theirs.
+fn open(ports: &[u16]) -> io::Result<Vec<OwnedFd>> {
+    let mut sockets = vec![TcpListener::bind((Ipv4Addr::LOCALHOST, PORT))?.into()];
+    if !ports.is_empty() {
+        sockets.push(at_any_address(DNS, UdpSocket::bind)?.into());
+    }
+    for port in ports.iter().take(PORTS_MAX) {
+        sockets.push(at_any_address(*port, TcpListener::bind)?.into());
+    }
+    Ok(sockets)
+}
+
+/// Of both versions of IP, or of the one that there is.
+fn at_any_address<T>(port: u16, bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
+    bind((Ipv6Addr::UNSPECIFIED, port).into())
+        .or_else(|_none| bind((Ipv4Addr::UNSPECIFIED, port).into()))
 }

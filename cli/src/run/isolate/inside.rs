@@ -28,6 +28,7 @@ use nix::unistd::{Gid, Pid, Uid, getgid, getuid};
 use sortie_sys::process::be_killed_with_parent;
 
 use super::handover::hand_over;
+use super::route::own_every_address;
 use crate::error::{Error, Result};
 use crate::output::complain;
 
@@ -58,6 +59,9 @@ pub(crate) struct Options {
     handover: PathBuf,
     #[command(flatten)]
     view: View,
+    /// Ports at which connections to any address are taken.
+    #[arg(long)]
+    redirect: Vec<u16>,
     /// Put one more user namespace between the command and its surroundings.
     #[arg(long)]
     lower: bool,
@@ -125,7 +129,8 @@ fn separate(options: &Options) -> Result<ExitCode> {
     let mut command = Command::new("/proc/self/exe");
     command
         .args(["__inside", "settle", "--lower", "--handover"])
-        .arg(&options.handover);
+        .arg(&options.handover)
+        .args(redirect(options));
     for (name, paths) in [
         ("--private", &options.view.private),
         ("--keep", &options.view.keep),
@@ -141,6 +146,11 @@ fn separate(options: &Options) -> Result<ExitCode> {
     let child =
         started.map_err(|source| Error::system("start the first process inside", source))?;
     collect(child.id())
+}
+
+fn redirect(options: &Options) -> impl Iterator<Item = String> {
+    let ports = options.redirect.iter();
+    ports.map(|port| format!("--redirect={port}"))
 }
 
 /// The user and group inside, each with the one outside that it is.
@@ -165,6 +175,7 @@ fn settle(options: &Options) -> Result<ExitCode> {
     command
         .args(["__inside", "become", "--lower", "--handover"])
         .arg(&options.handover)
+        .args(redirect(options))
         .arg("--")
         .args(&options.command)
         // By its path: what it was before may be covered.
@@ -242,8 +253,12 @@ fn become_command(options: &Options) -> Error {
         return Error::Usage("no command was given".to_owned());
     };
     let ready = || -> Result<()> {
-        hand_over(&options.handover)
-            .map_err(|source| Error::system("hand the listener over to the relay", source))?;
+        if !options.redirect.is_empty() {
+            own_every_address()
+                .map_err(|source| Error::system("take connections to any address", source))?;
+        }
+        hand_over(&options.handover, &options.redirect)
+            .map_err(|source| Error::system("hand the listeners over to the relay", source))?;
         if options.lower {
             lower()?;
         }
@@ -257,19 +272,19 @@ fn become_command(options: &Options) -> Error {
 
 /// Enters a user namespace below the one that owns the others, as the user that we are outside.
 fn lower() -> Result<()> {
-    let outside = |file: &str| -> Option<u32> {
+    // What somebody is in the namespace above this one, and outside of it.
+    let ids = |file: &str| -> Option<(u32, u32)> {
         let map = fs::read_to_string(file).ok()?;
-        map.split_whitespace().nth(1)?.parse().ok()
+        let mut words = map.split_whitespace().map(str::parse);
+        Some((words.next()?.ok()?, words.next()?.ok()?))
     };
-    let (Some(user), Some(group)) = (outside("/proc/self/uid_map"), outside("/proc/self/gid_map"))
-    else {
+    let (Some(user), Some(group)) = (ids("/proc/self/uid_map"), ids("/proc/self/gid_map")) else {
         return Err(refused("find out who this is", Errno::EINVAL));
     };
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| refused("make a namespace", errno))?;
-    // In the namespace above this is the first user of the first group.
     map(
-        (Uid::from_raw(user), Uid::from_raw(0)),
-        (Gid::from_raw(group), Gid::from_raw(0)),
+        (Uid::from_raw(user.1), Uid::from_raw(user.0)),
+        (Gid::from_raw(group.1), Gid::from_raw(group.0)),
     )
 }
 

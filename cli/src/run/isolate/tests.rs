@@ -44,7 +44,7 @@ fn bubblewrap_and_we_are_told_the_same() {
         let words: Vec<_> = line.iter().map(|word| word.to_string_lossy()).collect();
         words.join(" ")
     };
-    let line = words(bubblewrap(Path::new("bwrap"), program, &view).unwrap());
+    let line = words(bubblewrap(Path::new("bwrap"), program, (&view, false)).unwrap());
     for part in [
         "--unshare-net",
         "--unshare-user",
@@ -59,4 +59,34 @@ fn bubblewrap_and_we_are_told_the_same() {
         words(plain(program, &view)),
         "/usr/bin/sortie __inside separate --private /tmp --keep /tmp/kept --mask /etc --mask /etc/passwd"
     );
+}
+
+#[test]
+fn powers_over_the_network_are_for_our_own_step_alone() {
+    let (bwrap, program) = (Path::new("bwrap"), Path::new("/usr/bin/sortie"));
+    let told = |redirects| {
+        let line = bubblewrap(bwrap, program, (&View::default(), redirects)).unwrap();
+        line.join(std::ffi::OsStr::new(" ")).into_string().unwrap()
+    };
+    let (with, without) = (told(true), told(false));
+    assert!(with.contains("--cap-drop ALL --dev-bind") && with.contains("--cap-add CAP_NET_ADMIN"));
+    assert!(
+        with.ends_with(" -- /usr/bin/sortie __inside become --lower"),
+        "{with}"
+    );
+    assert!(!without.contains("--cap-add"), "{without}");
+    assert!(
+        without.ends_with(" -- /usr/bin/sortie __inside become"),
+        "{without}"
+    );
+}
+
+#[test]
+fn the_ports_of_services_are_redirected_with_those_of_the_web() {
+    assert_eq!(ports([].into_iter()), [443, 80]);
+    assert_eq!(
+        ports([8443, PORT, 443, 8443, 53].into_iter()),
+        [443, 80, 53, 8443]
+    );
+    assert_eq!(ports(1000..2000).len(), PORTS_MAX);
 }
