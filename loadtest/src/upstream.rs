@@ -3,8 +3,8 @@
 //! Tests run it as a process: it prints one line, `ready {…}`, with its ports, and serves until it is killed. A request
 //! is written down *before* it is answered, so that whoever has an answer finds the record.
 //!
-//! It does not check credentials (but for `/git/`, where git needs a 401 to send any, at the hosts of [`site`], and for
-//! models), and is no example of a server.
+//! It does not check credentials (but for `/git/`, where git needs a 401 to send any, at the hosts of [`site`] and of a
+//! [`table`], and for models), and is no example of a server.
 
 pub mod answer;
 pub mod body;
@@ -19,6 +19,7 @@ pub mod site;
 pub mod github;
 pub mod registry;
 pub mod chat;
+pub mod table;
 pub mod websocket;
 
 use std::io::Write as _;
@@ -81,6 +82,9 @@ pub struct Options {
     /// The only key that the models at `/v1/…` accept; without one there are none.
     #[arg(long)]
     pub model_key: Option<String>,
+    /// Table of hosts that answer what it says, and nothing else: see [`table`].
+    #[arg(long, value_name = "FILE")]
+    pub answers: Option<PathBuf>,
     /// Threads that serve.
     #[arg(long, default_value_t = 2)]
     pub workers: usize,

@@ -291,3 +291,39 @@ fn git_clones_and_pushes_with_the_password_only() {
     assert!(pushed, "{why}");
     assert!(git(&["-C", &format!("{root}/one.git"), "rev-parse", "main"]).0);
 }
+
+#[test]
+fn a_host_of_the_table_answers_what_it_says_and_only_to_who_shows_the_credential() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("table.json");
+    let rows = serde_json::json!([
+        {"host": HOST, "method": "GET", "target": "/v1/me?a=1", "body": "{\"me\":1}", "status": 201,
+         "arrives": [["authorization", format!("Bearer {SECRET}")]], "headers": [["x-more", "1"]]},
+        {"host": HOST, "method": "GET", "target": "/v1/other", "arrives": [["authorization", "Bearer other"]]},
+        {"host": HOST, "method": "GET", "target": "/v1/twice", "arrives": [["x-twice", "1"]]},
+    ]);
+    std::fs::write(&table, rows.to_string()).unwrap();
+    let upstream = Upstream::start(&["--answers", &table.display().to_string()]);
+    let status = ["-o", "/dev/null", "-w", "%{http_code} %header{x-more}"];
+    for (target, more, expect) in [
+        ("/v1/me?a=1", &[][..], "201 1"),
+        ("/v1/me", &[], "404 "),
+        ("/v1/me?a=1", &["-X", "POST"], "404 "),
+        ("/v1/other", &[], "401 "),
+        ("/v1/twice", &["-H", "x-twice: 1"], "200 "),
+        (
+            "/v1/twice",
+            &["-H", "x-twice: 1", "-H", "x-twice: 2"],
+            "401 ",
+        ),
+        // What any other host answers, this one does not.
+        ("/bytes/8", &[], "404 "),
+    ] {
+        for version in ["--http1.1", "--http2"] {
+            let arguments = [&status[..], more, &[version]].concat();
+            let (_, answer) = upstream.curl("tls", target, &arguments);
+            assert_eq!(answer, expect, "{target} {more:?} {version}");
+        }
+    }
+    assert_eq!(upstream.body("/v1/me?a=1"), "{\"me\":1}");
+}

@@ -17,7 +17,7 @@
 //! | `/v1/…` | models, see [`models`], if there is a key for them |
 //! | `/gate` | one stream of a [`site`] goes on |
 //!
-//! At the host of a site, the site answers every path.
+//! At the host of a site, the site answers every path; hosts of a [`table`](super::table) answer what that says.
 
 use std::time::Duration;
 
@@ -124,6 +124,9 @@ async fn try_answer(
 
     if let Some(site) = site {
         return site.answer(&head, &received).await;
+    }
+    if let Some(answer) = upstream.table().answer(&head)? {
+        return Ok(answer);
     }
     if path == site::GATE {
         upstream.sites().open_gate();

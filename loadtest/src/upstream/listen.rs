@@ -21,6 +21,7 @@ use super::git::Repositories;
 use super::models::Models;
 use super::record::{Connection, Recorder};
 use super::site::Sites;
+use super::table::Table;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -30,6 +31,7 @@ pub struct Upstream {
     git: Option<Repositories>,
     sites: Sites,
     models: Option<Models>,
+    table: Table,
     acceptor: TlsAcceptor,
     raw_acceptor: TlsAcceptor,
     connections: AtomicU64,
@@ -42,10 +44,10 @@ impl std::fmt::Debug for Upstream {
 }
 
 impl Upstream {
-    /// Makes the certificate and opens the record.
+    /// Makes the certificate, opens the record and reads the table.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// When a file cannot be written or read.
     pub fn new(options: &Options) -> Result<Self> {
         let fault = options
             .fault
@@ -57,6 +59,7 @@ impl Upstream {
             git: git.map(|(root, password)| Repositories::new(root, password)),
             sites: Sites::new(&options.sites, options.site_root.as_deref())?,
             models: options.model_key.clone().map(Models::new),
+            table: Table::read(options.answers.as_deref())?,
             acceptor: TlsAcceptor::from(Arc::new(config(options.http1)?)),
             raw_acceptor: TlsAcceptor::from(Arc::new(config(true)?)),
             connections: AtomicU64::new(0),
@@ -91,6 +94,12 @@ impl Upstream {
     #[must_use]
     pub fn models(&self) -> Option<&Models> {
         self.models.as_ref()
+    }
+
+    /// What the hosts of vendors answer.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
     }
 
     /// The acceptor of the listener for malformed answers.
