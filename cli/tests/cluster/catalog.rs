@@ -14,12 +14,24 @@ use sortie_proto::host::HostPattern;
 use self::documented::{DOCUMENTED, Documented};
 use super::support::{Cluster, Finished, Minted, Setup, poll};
 
-/// A cluster where every exact host of the catalog is the recording upstream, and values for credentials.
-struct Stage {
-    cluster: Cluster,
+/// A cluster where hosts of the catalog are the recording upstream, and values for credentials.
+pub(super) struct Stage {
+    pub(super) cluster: Cluster,
     /// Outside the folder that is searched for secrets.
     files: tempfile::TempDir,
     values: BTreeMap<&'static str, String>,
+}
+
+/// A value for each credential. One canary is in all of them: a search for each would take minutes.
+pub(super) fn values(canary: &str) -> BTreeMap<&'static str, String> {
+    let bundles = catalog::bundles().iter();
+    let needed = bundles.flat_map(|bundle| &bundle.credentials);
+    needed
+        .map(|needed| {
+            let value = format!("{canary}-{}", needed.name.to_lowercase());
+            (needed.name.as_str(), value)
+        })
+        .collect()
 }
 
 impl Stage {
@@ -41,19 +53,18 @@ impl Stage {
             hosts,
             ..Setup::default()
         };
+        let canary = format!("canary-catalog-{}", uuid::Uuid::new_v4().simple());
+        Self::start_with(setup, &canary).await
+    }
+
+    pub(super) async fn start_with(setup: Setup, canary: &str) -> Self {
         let cluster = Cluster::start_with(setup).await;
+        cluster.keep_secret(canary);
         let files = tempfile::tempdir().unwrap();
         std::fs::write(files.path().join("owner.key"), cluster.api.owner()).unwrap();
-        // One canary in all values: a search for each of them would take minutes.
-        let canary = cluster.plain_secret("catalog");
-        let mut values = BTreeMap::new();
-        for needed in catalog::bundles()
-            .iter()
-            .flat_map(|bundle| &bundle.credentials)
-        {
-            let value = format!("{canary}-{}", needed.name.to_lowercase());
-            std::fs::write(files.path().join(&needed.name), format!("{value}\n")).unwrap();
-            values.insert(needed.name.as_str(), value);
+        let values = values(canary);
+        for (name, value) in &values {
+            std::fs::write(files.path().join(name), format!("{value}\n")).unwrap();
         }
         Self {
             cluster,
@@ -77,18 +88,50 @@ impl Stage {
         .await;
     }
 
-    async fn sortie(&self, arguments: &[&str]) -> Finished {
+    /// What leads `sortie` to this cluster.
+    pub(super) fn env(&self) -> Vec<(String, String)> {
         let key = self.files.path().join("owner.key").display().to_string();
         let home = self.files.path().display().to_string();
-        let env = [
-            ("SORTIE_API_URL", self.cluster.api.base()),
-            ("SORTIE_API_KEY_FILE", &key),
-            ("HOME", &home),
-            ("XDG_CONFIG_HOME", &home),
-        ];
+        let api = self.cluster.api.base().to_owned();
+        [
+            ("SORTIE_API_URL", api),
+            ("SORTIE_API_KEY_FILE", key),
+            ("HOME", home.clone()),
+            ("XDG_CONFIG_HOME", home),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec()
+    }
+
+    async fn sortie(&self, arguments: &[&str]) -> Finished {
+        let env = self.env();
+        let env: Vec<_> = env
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
         self.cluster
             .run(env!("CARGO_BIN_EXE_sortie"), arguments, &env)
             .await
+    }
+
+    /// `sortie service add` of many bundles to a vault that is empty.
+    pub(super) async fn add_all(&self, vault: &str, names: &[&str]) {
+        let bundles = names.iter().filter_map(|name| catalog::find(name));
+        let needed = bundles.flat_map(|bundle| &bundle.credentials);
+        let mut files: Vec<_> = needed
+            .map(|needed| {
+                let file = self.files.path().join(&needed.name);
+                format!("{}={}", needed.name, file.display())
+            })
+            .collect();
+        files.sort();
+        files.dedup();
+        let mut arguments = vec!["service", "add", "--vault", vault];
+        arguments.extend(names);
+        for file in &files {
+            arguments.extend(["--credential-file", file]);
+        }
+        self.sortie(&arguments).await.ok();
     }
 
     /// `sortie service add`, as rows.
@@ -238,7 +281,7 @@ impl Stage {
 }
 
 /// Puts something in the place of each `[NAME]`, then encodes `basic(…)`.
-fn fill(text: &str, with: &impl Fn(&str) -> String) -> String {
+pub(super) fn fill(text: &str, with: &impl Fn(&str) -> String) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('[') {
@@ -257,7 +300,7 @@ fn fill(text: &str, with: &impl Fn(&str) -> String) -> String {
     }
 }
 
-fn headers_named<'a>(seen: &'a Value, name: &str) -> Vec<&'a str> {
+pub(super) fn headers_named<'a>(seen: &'a Value, name: &str) -> Vec<&'a str> {
     let headers = seen["headers"].as_array().unwrap().iter();
     let named = headers.filter(|pair| pair[0].as_str().unwrap().eq_ignore_ascii_case(name));
     named.map(|pair| pair[1].as_str().unwrap()).collect()
@@ -266,7 +309,7 @@ fn headers_named<'a>(seen: &'a Value, name: &str) -> Vec<&'a str> {
 /// Bundles that authenticate at another's host in another way: a vault has one of them.
 const OTHERWISE: [&str; 2] = ["claude-code-subscription", "claude-code-login"];
 
-fn is_otherwise(bundle: &Bundle) -> bool {
+pub(super) fn is_otherwise(bundle: &Bundle) -> bool {
     OTHERWISE.contains(&bundle.name.as_str())
 }
 
@@ -354,55 +397,6 @@ async fn every_bundle_sends_what_its_vendor_documents() {
         assert_eq!(seen["target"], path);
         assert_eq!(headers_named(&seen, "authorization"), Vec::<&str>::new());
     }
-    stage.cluster.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_vendors_own_python_clients_are_brokered() {
-    let stage = Stage::start().await;
-    for name in ["openai", "anthropic"] {
-        stage.add("main", name).await;
-    }
-    stage.move_to_upstream("main").await;
-    let session = stage.session("main").await;
-    let proxy = stage.cluster.proxy(&session);
-    let ca = stage.cluster.ca().display().to_string();
-    let placeholder = |bundle: &str| {
-        catalog::find(bundle).unwrap().credentials[0]
-            .placeholder
-            .clone()
-    };
-    let (openai, anthropic) = (placeholder("openai"), placeholder("anthropic"));
-    let env = [
-        ("HTTPS_PROXY", proxy.as_str()),
-        ("SSL_CERT_FILE", &ca),
-        ("OPENAI_API_KEY", &openai),
-        ("ANTHROPIC_API_KEY", &anthropic),
-    ];
-    let python = std::env::var("SORTIE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    // The upstream is no model: that it answers 404, and that the clients understand it, is all there is to see here.
-    let code = format!(
-        "import openai, anthropic\n\
-         try:\n  openai.OpenAI(base_url='{}', max_retries=0).responses.create(model='m', input='hello')\n\
-         except openai.NotFoundError as error: print('openai', error.status_code)\n\
-         try:\n  anthropic.Anthropic(base_url='{}', max_retries=0).messages.create(model='m', max_tokens=9, \
-         messages=[{{'role': 'user', 'content': 'hello'}}])\n\
-         except anthropic.NotFoundError as error: print('anthropic', error.status_code)\n",
-        stage.url("api.openai.com", "/v1"),
-        stage.url("api.anthropic.com", ""),
-    );
-    let done = stage.cluster.run(&python, &["-c", &code], &env).await;
-    assert_eq!(done.ok(), "openai 404\nanthropic 404\n");
-    let seen = stage.cluster.recorded();
-    assert_eq!(seen[0]["target"], "/v1/responses");
-    let bearer = format!("Bearer {}", stage.values["OPENAI_API_KEY"]);
-    assert_eq!(headers_named(&seen[0], "authorization"), [bearer.as_str()]);
-    assert_eq!(seen[1]["target"], "/v1/messages");
-    assert_eq!(
-        headers_named(&seen[1], "x-api-key"),
-        [stage.values["ANTHROPIC_API_KEY"].as_str()]
-    );
-    assert!(!headers_named(&seen[1], "anthropic-version").is_empty());
     stage.cluster.finish().await;
 }
 

@@ -43,6 +43,10 @@ documented! {
         ["Authorization: Bearer [GEMINI_API_KEY]"] => ["authorization: Bearer [GEMINI_API_KEY]"];
     "mistral" "mistral" "POST" "api.mistral.ai" "/v1/chat/completions"
         ["Authorization: Bearer [MISTRAL_API_KEY]"] => ["authorization: Bearer [MISTRAL_API_KEY]"];
+    "mistral" "mistral-eu" "POST" "api.eu.mistral.ai" "/v1/chat/completions"
+        ["Authorization: Bearer [MISTRAL_API_KEY]"] => ["authorization: Bearer [MISTRAL_API_KEY]"];
+    "mistral" "mistral-us" "POST" "api.us.mistral.ai" "/v1/chat/completions"
+        ["Authorization: Bearer [MISTRAL_API_KEY]"] => ["authorization: Bearer [MISTRAL_API_KEY]"];
     "groq" "groq" "POST" "api.groq.com" "/openai/v1/chat/completions"
         ["Authorization: Bearer [GROQ_API_KEY]"] => ["authorization: Bearer [GROQ_API_KEY]"];
     "openrouter" "openrouter" "POST" "openrouter.ai" "/api/v1/chat/completions"
@@ -59,6 +63,8 @@ documented! {
         ["Authorization: Bearer [TOGETHER_API_KEY]"] => ["authorization: Bearer [TOGETHER_API_KEY]"];
     "together" "together-ai" "POST" "api.together.ai" "/v1/chat/completions"
         ["Authorization: Bearer [TOGETHER_API_KEY]"] => ["authorization: Bearer [TOGETHER_API_KEY]"];
+    "together" "together-inference" "POST" "api-inference.together.ai" "/v1/chat/completions"
+        ["Authorization: Bearer [TOGETHER_API_KEY]"] => ["authorization: Bearer [TOGETHER_API_KEY]"];
     "fireworks" "fireworks" "POST" "api.fireworks.ai" "/inference/v1/chat/completions"
         ["Authorization: Bearer [FIREWORKS_API_KEY]"] => ["authorization: Bearer [FIREWORKS_API_KEY]"];
     "perplexity" "perplexity" "POST" "api.perplexity.ai" "/chat/completions"
@@ -66,7 +72,17 @@ documented! {
     "replicate" "replicate" "POST" "api.replicate.com" "/v1/predictions"
         ["Authorization: Bearer [REPLICATE_API_TOKEN]", "Prefer: wait"]
         => ["authorization: Bearer [REPLICATE_API_TOKEN]", "prefer: wait"];
+    "replicate" "replicate-files" "GET" "replicate.delivery" "/xezq/out.webp"
+        ["Authorization: Bearer [REPLICATE_API_TOKEN]"] => ["authorization: Bearer [REPLICATE_API_TOKEN]"];
     "elevenlabs" "elevenlabs" "GET" "api.elevenlabs.io" "/v1/voices"
+        ["xi-api-key: [ELEVENLABS_API_KEY]"] => ["xi-api-key: [ELEVENLABS_API_KEY]"];
+    "elevenlabs" "elevenlabs-us" "GET" "api.us.elevenlabs.io" "/v1/voices"
+        ["xi-api-key: [ELEVENLABS_API_KEY]"] => ["xi-api-key: [ELEVENLABS_API_KEY]"];
+    "elevenlabs" "elevenlabs-eu" "GET" "api.eu.residency.elevenlabs.io" "/v1/voices"
+        ["xi-api-key: [ELEVENLABS_API_KEY]"] => ["xi-api-key: [ELEVENLABS_API_KEY]"];
+    "elevenlabs" "elevenlabs-in" "GET" "api.in.residency.elevenlabs.io" "/v1/voices"
+        ["xi-api-key: [ELEVENLABS_API_KEY]"] => ["xi-api-key: [ELEVENLABS_API_KEY]"];
+    "elevenlabs" "elevenlabs-sg" "GET" "api.sg.residency.elevenlabs.io" "/v1/voices"
         ["xi-api-key: [ELEVENLABS_API_KEY]"] => ["xi-api-key: [ELEVENLABS_API_KEY]"];
     "huggingface" "huggingface" "GET" "huggingface.co" "/api/whoami-v2"
         ["authorization: Bearer [HF_TOKEN]"] => ["authorization: Bearer [HF_TOKEN]"];
@@ -89,6 +105,8 @@ documented! {
         [] => ["authorization: basic(x-access-token:[GITHUB_TOKEN])"];
     "github" "github-raw" "GET" "raw.githubusercontent.com" "/acme/private/main/README.md"
         ["Authorization: token [GITHUB_TOKEN]"] => ["authorization: Bearer [GITHUB_TOKEN]"];
+    "ghcr" "ghcr" "GET" "ghcr.io" "/v2/acme/app/manifests/latest"
+        [] => ["authorization: Bearer [GHCR_TOKEN_BASE64]"];
     "gitlab" "gitlab" "GET" "gitlab.com" "/api/v4/projects/acme%2Fapp"
         ["PRIVATE-TOKEN: [GITLAB_TOKEN]"] => ["private-token: [GITLAB_TOKEN]"];
     "gitlab" "gitlab-git" "GET" "gitlab.com" "/acme/app.git/info/refs?service=git-upload-pack"
@@ -108,6 +126,9 @@ documented! {
     "digitalocean" "digitalocean" "GET" "api.digitalocean.com" "/v2/account"
         ["Authorization: Bearer [DIGITALOCEAN_ACCESS_TOKEN]"]
         => ["authorization: Bearer [DIGITALOCEAN_ACCESS_TOKEN]"];
+    "digitalocean" "digitalocean-inference" "POST" "inference.do-ai.run" "/v1/chat/completions"
+        ["Authorization: Bearer [DIGITALOCEAN_ACCESS_TOKEN]"]
+        => ["authorization: Bearer [DIGITALOCEAN_ACCESS_TOKEN]"];
     "sentry" "sentry" "GET" "sentry.io" "/api/0/organizations/"
         ["Authorization: Bearer [SENTRY_AUTH_TOKEN]"] => ["authorization: Bearer [SENTRY_AUTH_TOKEN]"];
     "sentry" "sentry-us" "GET" "us.sentry.io" "/api/0/projects/acme/app/issues/"
@@ -119,11 +140,45 @@ documented! {
         => ["dd-api-key: [DD_API_KEY]", "dd-application-key: [DD_APP_KEY]"];
     "datadog" "datadog-logs" "POST" "http-intake.logs.datadoghq.com" "/api/v2/logs"
         ["DD-API-KEY: [DD_API_KEY]"] => ["dd-api-key: [DD_API_KEY]"];
+    "datadog" "datadog-us3" "GET" "api.us3.datadoghq.com" "/api/v1/monitor"
+        ["DD-API-KEY: [DD_API_KEY]", "DD-APPLICATION-KEY: [DD_APP_KEY]"]
+        => ["dd-api-key: [DD_API_KEY]", "dd-application-key: [DD_APP_KEY]"];
+    "datadog" "datadog-us3-logs" "POST" "http-intake.logs.us3.datadoghq.com" "/api/v2/logs"
+        ["DD-API-KEY: [DD_API_KEY]"] => ["dd-api-key: [DD_API_KEY]"];
+    "datadog" "datadog-us5" "GET" "api.us5.datadoghq.com" "/api/v1/monitor"
+        ["DD-API-KEY: [DD_API_KEY]", "DD-APPLICATION-KEY: [DD_APP_KEY]"]
+        => ["dd-api-key: [DD_API_KEY]", "dd-application-key: [DD_APP_KEY]"];
+    "datadog" "datadog-us5-logs" "POST" "http-intake.logs.us5.datadoghq.com" "/api/v2/logs"
+        ["DD-API-KEY: [DD_API_KEY]"] => ["dd-api-key: [DD_API_KEY]"];
+    "datadog" "datadog-eu" "GET" "api.datadoghq.eu" "/api/v1/monitor"
+        ["DD-API-KEY: [DD_API_KEY]", "DD-APPLICATION-KEY: [DD_APP_KEY]"]
+        => ["dd-api-key: [DD_API_KEY]", "dd-application-key: [DD_APP_KEY]"];
+    "datadog" "datadog-eu-logs" "POST" "http-intake.logs.datadoghq.eu" "/api/v2/logs"
+        ["DD-API-KEY: [DD_API_KEY]"] => ["dd-api-key: [DD_API_KEY]"];
+    "datadog" "datadog-ap1" "GET" "api.ap1.datadoghq.com" "/api/v1/monitor"
+        ["DD-API-KEY: [DD_API_KEY]", "DD-APPLICATION-KEY: [DD_APP_KEY]"]
+        => ["dd-api-key: [DD_API_KEY]", "dd-application-key: [DD_APP_KEY]"];
+    "datadog" "datadog-ap1-logs" "POST" "http-intake.logs.ap1.datadoghq.com" "/api/v2/logs"
+        ["DD-API-KEY: [DD_API_KEY]"] => ["dd-api-key: [DD_API_KEY]"];
+    "datadog" "datadog-ap2" "GET" "api.ap2.datadoghq.com" "/api/v1/monitor"
+        ["DD-API-KEY: [DD_API_KEY]", "DD-APPLICATION-KEY: [DD_APP_KEY]"]
+        => ["dd-api-key: [DD_API_KEY]", "dd-application-key: [DD_APP_KEY]"];
+    "datadog" "datadog-ap2-logs" "POST" "http-intake.logs.ap2.datadoghq.com" "/api/v2/logs"
+        ["DD-API-KEY: [DD_API_KEY]"] => ["dd-api-key: [DD_API_KEY]"];
+    "datadog" "datadog-gov" "GET" "api.ddog-gov.com" "/api/v1/monitor"
+        ["DD-API-KEY: [DD_API_KEY]", "DD-APPLICATION-KEY: [DD_APP_KEY]"]
+        => ["dd-api-key: [DD_API_KEY]", "dd-application-key: [DD_APP_KEY]"];
+    "datadog" "datadog-gov-logs" "POST" "http-intake.logs.ddog-gov.com" "/api/v2/logs"
+        ["DD-API-KEY: [DD_API_KEY]"] => ["dd-api-key: [DD_API_KEY]"];
 
     "slack" "slack" "POST" "slack.com" "/api/chat.postMessage"
         ["Authorization: Bearer [SLACK_BOT_TOKEN]"] => ["authorization: Bearer [SLACK_BOT_TOKEN]"];
     "slack" "slack-files" "GET" "files.slack.com" "/files-pri/T1-F1/notes.txt"
         ["Authorization: Bearer [SLACK_BOT_TOKEN]"] => ["authorization: Bearer [SLACK_BOT_TOKEN]"];
+    "slack-socket-mode" "slack-app-connections" "POST" "slack.com" "/api/apps.connections.open"
+        ["Authorization: Bearer [SLACK_APP_TOKEN]"] => ["authorization: Bearer [SLACK_APP_TOKEN]"];
+    "slack-socket-mode" "slack-app-authorizations" "POST" "slack.com" "/api/apps.event.authorizations.list"
+        ["Authorization: Bearer [SLACK_APP_TOKEN]"] => ["authorization: Bearer [SLACK_APP_TOKEN]"];
     // Stripe's documentation sends the key as the user of Basic; its libraries send Bearer. Both are accepted.
     "stripe" "stripe" "POST" "api.stripe.com" "/v1/charges"
         ["Authorization: Bearer [STRIPE_SECRET_KEY]", "Stripe-Version: 2025-09-30.clover"]
@@ -163,6 +218,84 @@ documented! {
         ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
         => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
     "twilio" "twilio-conversations" "GET" "conversations.twilio.com" "/v1/Conversations"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-accounts" "GET" "accounts.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-bulkexports" "GET" "bulkexports.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-marketplace" "GET" "marketplace.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-chat" "GET" "chat.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-content" "GET" "content.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-events" "GET" "events.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-flex-api" "GET" "flex-api.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-iam" "GET" "iam.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-insights" "GET" "insights.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-intelligence" "GET" "intelligence.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-monitor" "GET" "monitor.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-notify" "GET" "notify.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-numbers" "GET" "numbers.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-pricing" "GET" "pricing.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-proxy" "GET" "proxy.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-routes" "GET" "routes.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-serverless" "GET" "serverless.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-studio" "GET" "studio.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-supersim" "GET" "supersim.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-sync" "GET" "sync.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-taskrouter" "GET" "taskrouter.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-trunking" "GET" "trunking.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-trusthub" "GET" "trusthub.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-video" "GET" "video.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-voice" "GET" "voice.twilio.com" "/v1/Services"
+        ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
+        => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
+    "twilio" "twilio-wireless" "GET" "wireless.twilio.com" "/v1/Services"
         ["Authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"]
         => ["authorization: basic([TWILIO_ACCOUNT_SID]:[TWILIO_AUTH_TOKEN])"];
     "airtable" "airtable" "GET" "api.airtable.com" "/v0/appX/Table"
