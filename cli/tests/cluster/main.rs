@@ -40,5 +40,6 @@ mod run;
 mod shown;
 mod sdks;
 mod trust;
+mod vendors;
 mod ways;
 mod websocket;
