@@ -85,6 +85,14 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Where a program stands, as a shell finds it.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let folders = variable("PATH")?;
+    std::env::split_paths(&folders)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+}
+
 /// All of the environment: what a child inherits starts from it.
 pub(crate) fn variables() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os()

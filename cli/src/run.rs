@@ -22,7 +22,8 @@ pub(crate) mod isolate;
 mod summary;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ Examples:
   sortie run --isolate -- python3 agent.py
   sortie run --isolate --redirect -- python3 agent.py
   sortie run --session token.txt --proxy https://gateway.example.com:7380 -- python3 agent.py
+  sortie run --isolate=container --image python:3.13-slim -- python3 agent.py
 
 The command finds the gateway in HTTPS_PROXY, what to trust in SSL_CERT_FILE and the like, and a placeholder for each \
 credential of the vault in a variable of the credential's name. Other secrets that stand in the environment are left \
@@ -86,26 +88,9 @@ struct Reach {
     /// Give the command the token itself, which ends after `--ttl`, and no relay that renews it
     #[arg(long)]
     no_relay: bool,
-    /// On Linux: let the command reach nothing but the gateway, in namespaces of its own
     #[cfg(target_os = "linux")]
-    #[arg(
-        long,
-        value_enum,
-        value_name = "HOW",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "auto",
-        conflicts_with = "no_relay"
-    )]
-    isolate: Option<isolate::How>,
-    /// Take connections of an isolated command that knows no proxy, too: to ports 80, 443 and those of services
-    #[cfg(target_os = "linux")]
-    #[arg(long, requires = "isolate")]
-    redirect: bool,
-    /// A file or folder that an isolated command is not shown; may be repeated
-    #[cfg(target_os = "linux")]
-    #[arg(long, value_name = "PATH", requires = "isolate")]
-    hide: Vec<PathBuf>,
+    #[command(flatten)]
+    isolation: isolate::Options,
 }
 
 impl Reach {
@@ -113,7 +98,7 @@ impl Reach {
     fn shown(&self, plan: &Plan) -> Result<(Proxy, Option<Secret>)> {
         let word = |text: &str| Some(Secret::new(text.as_bytes().to_vec()));
         #[cfg(target_os = "linux")]
-        if self.isolate.is_some() {
+        if self.isolation.is_wanted() {
             return Ok((isolate::proxy()?, None));
         }
         if self.no_relay {
@@ -136,14 +121,28 @@ impl Options {
 /// Whatever keeps the command from being started.
 pub(crate) async fn run(options: Options, context: &Context) -> Result<ExitCode> {
     let wanted = Wanted::read(&options.session, context)?;
+    // Before there is a session: what cannot be isolated needs none.
+    #[cfg(target_os = "linux")]
+    let isolation = options.reach.isolation.prepare().await?;
     let plan = Plan::make(&wanted, options.place, context).await?;
+    #[cfg(target_os = "linux")]
+    let plan = match &isolation {
+        Some(isolation) if isolation.is_container() => plan.for_container(),
+        _ => plan,
+    };
     if options.print {
         let (proxy, password) = options.reach.shown(&plan)?;
         let way = Way {
             proxy: &proxy,
             password: password.as_ref(),
         };
-        plan.print(&wanted, &options.command, way, context)?;
+        let command = options.command.clone();
+        #[cfg(target_os = "linux")]
+        let command = match &isolation {
+            Some(isolation) => isolation.shown(plan::FOLDER, command)?,
+            None => command,
+        };
+        plan.print(&wanted, &command, way, context)?;
         return Ok(ExitCode::SUCCESS);
     }
     let folder = Folder::temporary()?;
@@ -157,6 +156,8 @@ pub(crate) async fn run(options: Options, context: &Context) -> Result<ExitCode>
         plan: &plan,
         files: (&path, &tools),
         command: &options.command,
+        #[cfg(target_os = "linux")]
+        isolation: isolation.as_ref(),
     };
     let started = Timestamp::now();
     let ended = Box::pin(command.run(&session, &options.reach, context)).await;
@@ -174,6 +175,8 @@ struct Prepared<'a> {
     /// Where the certificates are, and what stands beside them.
     files: (&'a str, &'a Tools),
     command: &'a [OsString],
+    #[cfg(target_os = "linux")]
+    isolation: Option<&'a isolate::Isolation<'a>>,
 }
 
 impl Prepared<'_> {
@@ -187,20 +190,12 @@ impl Prepared<'_> {
             gateway_ca: self.plan.gateway_ca(),
         };
         #[cfg(target_os = "linux")]
-        if let Some(how) = reach.isolate {
+        if let Some(isolation) = self.isolation {
             let composed = self.compose(&isolate::proxy()?, None, context);
-            let ports = match reach.redirect {
-                true => isolate::ports(self.plan.ports()),
-                false => Vec::new(),
-            };
-            let isolation = isolate::Isolation {
-                how,
-                redirect: &ports,
-                hide: &reach.hide,
-                folder: Path::new(self.files.0),
-            };
             let command = (self.command, composed.all());
-            return Box::pin(isolation.run(command, way, context)).await;
+            let folder = Path::new(self.files.0);
+            let inside = (folder, self.plan.ports());
+            return Box::pin(isolation.run(command, way, inside, context)).await;
         }
         if reach.no_relay {
             let composed = self.compose(proxy, Some(&session.token), context);

@@ -1,4 +1,4 @@
-//! What a parent may ask for its children: that they do not outlive it.
+//! What a parent may ask for its children: that they do not outlive it, and that they hear signals which it does not.
 //!
 //! Invariant: between fork and exec only async-signal-safe calls are made, and nothing is allocated.
 
@@ -44,6 +44,31 @@ fn end_with_parent(command: &mut Command, signal: libc::c_int) {
     };
     // SAFETY: the closure makes only async-signal-safe calls, allocates nothing and takes no lock.
     unsafe { command.pre_exec(ask) };
+}
+
+/// Lets the child of `command` take every signal: a process inherits the mask of the thread that starts it.
+///
+/// Source: `execve(2)`, `sigprocmask(2)`.
+#[cfg(target_os = "linux")]
+pub fn unblock_signals(command: &mut Command) {
+    use std::io;
+    use std::mem::MaybeUninit;
+    use std::os::unix::process::CommandExt;
+    use std::ptr;
+
+    let unblock = || {
+        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: sigemptyset writes a whole set to a place that is large enough for one.
+        let made = unsafe { libc::sigemptyset(none.as_mut_ptr()) };
+        // SAFETY: the set was written above, and a null pointer asks for no old set.
+        let set = unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()) };
+        if made != 0 || set != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes only async-signal-safe calls, allocates nothing and takes no lock.
+    unsafe { command.pre_exec(unblock) };
 }
 
 /// Does nothing: this system cannot tell a child that its parent is gone.

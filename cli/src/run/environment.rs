@@ -92,6 +92,31 @@ pub(crate) const OTHER_PROXIES: [&str; 9] = [
     "CGI_HTTP_PROXY",
 ];
 
+/// What a command in a container may need to know of the terminal and the person. The rest of the environment speaks of
+/// this machine: its programs, its folders.
+const OF_A_PERSON: [&str; 11] = [
+    "TERM",
+    "COLORTERM",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "CLICOLOR",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "CI",
+    "USER",
+    "LOGNAME",
+];
+
+/// Whether a variable of this machine means something in a container.
+pub(crate) fn is_handed_into_container(name: &OsStr, keep: &[String]) -> bool {
+    name.to_str().is_some_and(|name| {
+        OF_A_PERSON.contains(&name)
+            || name.starts_with("LC_")
+            || keep.iter().any(|kept| kept == name)
+    })
+}
+
 impl Composed {
     /// Makes the command's environment from ours.
     pub(crate) fn new(

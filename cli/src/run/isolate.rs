@@ -1,26 +1,30 @@
 //! `sortie run --isolate`: the command in user, network, mount, PID and IPC namespaces of its own, whose only way out is
-//! the relay. bubblewrap makes them where it is installed, and this program otherwise.
+//! the relay. bubblewrap makes them where it is installed, and this program otherwise; or it is put into a
+//! [`container`].
 //!
 //! Invariants: the network holds a loopback and the relay's listener on it, and nothing else; the relay itself runs
 //! outside. What the parent's Unix sockets stand in (temporary folders, `/run`) is empty and private, and sockets that
 //! stand elsewhere are covered; abstract ones are of the network. Keys and profiles of Sortie are covered.
 //! Deliberately not here: files. The home folder is there and can be written, so that an agent can do its work.
 
+pub(crate) mod container;
+mod cover;
 mod handover;
 pub(crate) mod inside;
 mod route;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use nix::unistd::{Gid, geteuid, getgroups};
+use clap::Args;
 use sortie_proto::environment::Proxy;
 use tokio::process::Child;
 
+use self::container::Container;
+use self::cover::covered;
 use self::handover::{Handover, Inner, Met, PORT, PORTS_MAX};
 use self::inside::View;
 use super::child::{self, Signals};
@@ -37,6 +41,68 @@ pub(crate) enum How {
     Bwrap,
     /// This program
     Namespaces,
+    /// A container of Docker or Podman, made from --image
+    Container,
+}
+
+/// Whether and how a command is isolated.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct Options {
+    /// On Linux: let the command reach nothing but the gateway, in namespaces of its own or in a container
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "auto",
+        conflicts_with = "no_relay"
+    )]
+    isolate: Option<How>,
+    /// Take connections of an isolated command that knows no proxy, too: to ports 80, 443 and those of services
+    #[arg(long, requires = "isolate")]
+    redirect: bool,
+    /// A file or folder that an isolated command is not shown; may be repeated
+    #[arg(long, value_name = "PATH", requires = "isolate")]
+    hide: Vec<PathBuf>,
+    #[command(flatten)]
+    container: container::Options,
+}
+
+impl Options {
+    /// Whether it is.
+    pub(super) const fn is_wanted(&self) -> bool {
+        self.isolate.is_some()
+    }
+
+    /// Looks whether what was asked for can be done here, as far as that can be known beforehand.
+    ///
+    /// # Errors
+    /// As [`Container::find`], and [`Error::Usage`] for `--redirect` with a container.
+    pub(super) async fn prepare(&self) -> Result<Option<Isolation<'_>>> {
+        let Some(how) = self.isolate else {
+            return Ok(None);
+        };
+        let (hide, redirect) = (self.hide.as_slice(), self.redirect);
+        Ok(Some(match how {
+            How::Auto | How::Bwrap | How::Namespaces => Isolation::Namespaces {
+                how,
+                hide,
+                redirect,
+            },
+            How::Container if redirect => {
+                return Err(Error::Usage(
+                    "--redirect is for namespaces: in a container a command has to know the proxy"
+                        .to_owned(),
+                ));
+            }
+            How::Container => {
+                let found = Box::pin(Container::find(&self.container, hide));
+                Isolation::Container(Box::new(found.await?))
+            }
+        }))
+    }
 }
 
 /// How long namespaces and mounts may take.
@@ -45,7 +111,7 @@ const SET_UP_DEADLINE: Duration = Duration::from_secs(20);
 const SHARED: [&str; 5] = ["/tmp", "/var/tmp", "/run", "/var/run", "/dev/shm"];
 
 /// The ports of redirected connections: the Web's, and those of services.
-pub(super) fn ports(services: impl Iterator<Item = u16>) -> Vec<u16> {
+fn ports(services: impl Iterator<Item = u16>) -> Vec<u16> {
     let own: BTreeSet<u16> = services.filter(|port| *port != PORT).collect();
     let web = [443, 80];
     let others = own.into_iter().filter(|port| !web.contains(port));
@@ -62,26 +128,89 @@ pub(super) fn proxy() -> Result<Proxy> {
 
 /// How a command is isolated.
 #[derive(Debug)]
-pub(super) struct Isolation<'a> {
-    /// Who makes the namespaces.
-    pub(super) how: How,
-    /// Ports at which connections to any address are taken; none for the proxy alone.
-    pub(super) redirect: &'a [u16],
-    /// What else is covered.
-    pub(super) hide: &'a [PathBuf],
-    /// Where the files are that the command's environment names.
-    pub(super) folder: &'a Path,
+pub(super) enum Isolation<'a> {
+    /// In namespaces, and on this machine's files.
+    Namespaces {
+        /// Who makes them.
+        how: How,
+        /// What else is covered.
+        hide: &'a [PathBuf],
+        /// Whether connections to any address are taken.
+        redirect: bool,
+    },
+    /// In a container.
+    Container(Box<Container<'a>>),
 }
 
 /// A command and its environment.
 type Line<'a, E> = (&'a [OsString], E);
 
 impl Isolation<'_> {
-    /// Runs the command to its end, as [`child::run`] does.
+    /// Whether the command is in a container, where this machine's programs and folders are not.
+    pub(super) const fn is_container(&self) -> bool {
+        matches!(self, Self::Container(_))
+    }
+
+    /// The words that `--print` shows: the engine's, for a container.
+    ///
+    /// # Errors
+    /// As running it.
+    pub(super) fn shown(&self, folder: &str, command: Vec<OsString>) -> Result<Vec<OsString>> {
+        match self {
+            Self::Namespaces { .. } => Ok(command),
+            Self::Container(container) => container.shown(folder, &command),
+        }
+    }
+
+    /// Runs the command to its end, as [`child::run`] does. `folder` is where the files are that its environment names,
+    /// `services` are the ports of those that it may reach.
     ///
     /// # Errors
     /// Whatever keeps it from being started; what the system forbids comes with what would allow it.
     pub(super) async fn run(
+        &self,
+        command: Line<'_, impl Iterator<Item = (OsString, OsString)>>,
+        way: relay::Run<'_>,
+        (folder, services): (&Path, impl Iterator<Item = u16>),
+        context: &Context,
+    ) -> Result<ExitCode> {
+        match self {
+            Self::Namespaces {
+                how,
+                hide,
+                redirect,
+            } => {
+                let separate = Separate {
+                    how: *how,
+                    hide,
+                    redirect: if *redirect {
+                        ports(services)
+                    } else {
+                        Vec::new()
+                    },
+                    folder,
+                };
+                Box::pin(separate.run(command, way, context)).await
+            }
+            Self::Container(container) => {
+                Box::pin(container.run(command, folder, way, context)).await
+            }
+        }
+    }
+}
+
+/// A command in namespaces.
+#[derive(Debug)]
+struct Separate<'a> {
+    how: How,
+    hide: &'a [PathBuf],
+    /// Ports at which connections to any address are taken; none for the proxy alone.
+    redirect: Vec<u16>,
+    folder: &'a Path,
+}
+
+impl Separate<'_> {
+    async fn run(
         &self,
         command: Line<'_, impl Iterator<Item = (OsString, OsString)>>,
         way: relay::Run<'_>,
@@ -93,7 +222,7 @@ impl Isolation<'_> {
         let mut child = self.start(command, (&handover, view))?;
         let (met, inner) = met(handover, &mut child).await?;
         let _relay = way.behind(inner.proxy, inner.entrances, context)?;
-        let command = met.go().await?;
+        let (command, _line) = met.go().await?;
         child::follow(&mut child, Some(command), &mut signals).await
     }
 
@@ -116,7 +245,8 @@ impl Isolation<'_> {
                     "Install it, or pass --isolate=namespaces.",
                 ));
             }
-            (How::Auto | How::Namespaces, _) => plain(&program, &view),
+            // A container is made by its own module.
+            (How::Auto | How::Namespaces | How::Container, _) => plain(&program, &view),
         };
         let mut started = std::process::Command::new(line.first().unwrap_or(&OsString::new()));
         started
@@ -169,58 +299,18 @@ fn view(ours: &[&Path], hide: &[PathBuf]) -> Result<View> {
         .map(|path| path.to_path_buf())
         .chain([here, program]);
     let keep: Vec<PathBuf> = kept.filter(|path| is_private(path)).collect();
-    let hidden = config::private_paths()
-        .into_iter()
-        .chain(hide.iter().cloned());
-    let mask: BTreeSet<PathBuf> = hidden
-        .chain(sockets())
-        .filter(|path| !ours.iter().any(|ours| path.starts_with(ours)))
-        .filter_map(|path| path.canonicalize().ok())
-        .filter(|path| !is_private(path) || keep.iter().any(|kept| path.starts_with(kept)))
-        .collect();
-    // What is inside of a folder that is covered is covered with it.
-    let outer = |path: &PathBuf| {
-        !mask
-            .iter()
-            .any(|other| other != path && path.starts_with(other))
-    };
+    let mask = covered(ours, hide, |path| {
+        !is_private(path) || keep.iter().any(|kept| path.starts_with(kept))
+    });
     Ok(View {
-        mask: mask.iter().filter(|path| outer(path)).cloned().collect(),
+        mask,
         private: folders.into_iter().collect(),
         keep,
     })
 }
 
-/// The sockets that have a path, of those that this machine's programs listen at (unix(7)).
-fn sockets() -> Vec<PathBuf> {
-    let listed = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    let paths = listed
-        .lines()
-        .filter_map(|line| line.find(" /").and_then(|at| line.get(at + 1..)));
-    let sockets = paths.map(PathBuf::from).filter(|path| {
-        path.symlink_metadata()
-            .is_ok_and(|found| found.file_type().is_socket())
-    });
-    sockets.filter(|path| is_reachable(path)).collect()
-}
-
-/// Whether a user without powers over others' files gets to it: inside, root has none. What cannot be reached cannot be
-/// covered either.
-fn is_reachable(path: &Path) -> bool {
-    let (user, groups) = (geteuid(), getgroups().unwrap_or_default());
-    path.ancestors().skip(1).all(|folder| {
-        folder.metadata().is_ok_and(|found| {
-            let group = groups.contains(&Gid::from_raw(found.gid()));
-            found.uid() == user.as_raw() || found.mode() & if group { 0o010 } else { 0o001 } != 0
-        })
-    })
-}
-
 fn find_bwrap() -> Option<PathBuf> {
-    let folders = config::variable("PATH")?;
-    std::env::split_paths(&folders)
-        .map(|folder| folder.join("bwrap"))
-        .find(|path| path.is_file())
+    config::program("bwrap")
 }
 
 fn plain(program: &Path, view: &View) -> Vec<OsString> {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use sortie_proto::environment::Proxy;
 use sortie_proto::secret::Secret;
 
-use super::environment::{Composed, Inputs, Way, exposed};
+use super::environment::{Composed, Inputs, Way, exposed, is_handed_into_container};
 use super::origin::Sources;
 use super::session::Wanted;
 use super::tools::{self, Tools};
@@ -45,7 +45,12 @@ pub(crate) struct Plan {
     vaults: Vaults,
     note: Option<String>,
     keep: Vec<String>,
+    /// Whether the environment is for a container.
+    in_container: bool,
 }
+
+/// What `--print` shows in the place of the private folder.
+pub(crate) const FOLDER: &str = "FOLDER";
 
 impl Plan {
     /// Asks for what a session needs, control or the gateway; mints and writes nothing.
@@ -68,7 +73,17 @@ impl Plan {
             proxy,
             gateway_ca: place.gateway_ca,
             keep: place.keep,
+            in_container: false,
         })
+    }
+
+    /// The same for a command in a container, to which little of this machine's environment means anything.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn for_container(self) -> Self {
+        Self {
+            in_container: true,
+            ..self
+        }
     }
 
     /// What the tools of known vendors get in a folder.
@@ -106,8 +121,11 @@ impl Plan {
         way: Way<'_>,
         (folder, tools): (&str, &Tools),
     ) -> Composed {
+        let means_something = |(name, _): &(OsString, OsString)| {
+            !self.in_container || is_handed_into_container(name, &self.keep)
+        };
         Composed::new(
-            ours,
+            ours.into_iter().filter(means_something),
             &Inputs {
                 way,
                 files: &Trust::files(folder),
@@ -136,7 +154,7 @@ impl Plan {
         way: Way<'_>,
         context: &Context,
     ) -> Result<()> {
-        let folder = "FOLDER";
+        let folder = FOLDER;
         let tools = self.tools(folder);
         let composed = self.compose(config::variables(), way, (folder, &tools));
         let files = [AUTHORITY, BUNDLE, STORE].into_iter();

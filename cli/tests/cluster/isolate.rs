@@ -15,7 +15,7 @@ use super::relay::surroundings;
 use super::support::{Cluster, DEADLINE, Finished, poll};
 
 /// Tries every way out, and prints which of them is open.
-const PROBE: &str = r#"
+pub(super) const PROBE: &str = r#"
 import errno, json, os, socket, sys
 
 def tried(family, kind, address, send=None):
@@ -74,7 +74,7 @@ print(json.dumps(found))
 "#;
 
 /// Sockets of the host that must not be reached.
-struct Host {
+pub(super) struct Host {
     tcp: TcpListener,
     tcp6: Option<TcpListener>,
     udp: UdpSocket,
@@ -86,7 +86,7 @@ struct Host {
 }
 
 impl Host {
-    fn open(cluster: &Cluster) -> Self {
+    pub(super) fn open(cluster: &Cluster) -> Self {
         use std::os::linux::net::SocketAddrExt as _;
 
         let folder = tempfile::Builder::new()
@@ -117,7 +117,7 @@ impl Host {
     }
 
     /// What the probe is told to try.
-    fn arguments(&self, cluster: &Cluster) -> Vec<String> {
+    pub(super) fn arguments(&self, cluster: &Cluster) -> Vec<String> {
         let port = self.tcp.local_addr().unwrap().port().to_string();
         // The address that this machine has on its network, if any.
         let local = UdpSocket::bind("0.0.0.0:0").unwrap();
@@ -140,7 +140,7 @@ impl Host {
     }
 
     /// Answers datagrams, so that one that comes through is seen.
-    fn answer(&self) -> std::thread::JoinHandle<()> {
+    pub(super) fn answer(&self) -> std::thread::JoinHandle<()> {
         let udp = self.udp.try_clone().unwrap();
         udp.set_read_timeout(Some(DEADLINE)).unwrap();
         std::thread::spawn(move || {
@@ -154,7 +154,7 @@ impl Host {
         })
     }
 
-    fn stop(&self, answering: std::thread::JoinHandle<()>) {
+    pub(super) fn stop(&self, answering: std::thread::JoinHandle<()>) {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket
             .send_to(b"end", self.udp.local_addr().unwrap())
@@ -164,7 +164,7 @@ impl Host {
 }
 
 /// A socket in a folder that is nobody's temporary one.
-fn elsewhere(cluster: &Cluster) -> std::path::PathBuf {
+pub(super) fn elsewhere(cluster: &Cluster) -> std::path::PathBuf {
     let name = cluster.path().file_name().unwrap().to_str().unwrap();
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.sock"))
 }

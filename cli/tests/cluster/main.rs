@@ -24,6 +24,8 @@ mod base_url;
 mod catalog;
 mod clients;
 #[cfg(target_os = "linux")]
+mod container;
+#[cfg(target_os = "linux")]
 mod doctor;
 mod echoes;
 mod faults;

@@ -174,6 +174,10 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
             "sortie doctor --session token.txt",
         ],
     ),
+    (
+        "container",
+        &["sortie run --isolate=container --image python:3.13-slim -- python3 agent.py"],
+    ),
 ];
 
 /// What the lines find in their folder.

@@ -96,13 +96,14 @@ impl Handover {
 }
 
 impl Met {
-    /// Lets the command start, and says which process it is.
+    /// Lets the command start, and says which process it is. The line to it stays open while the second value is held:
+    /// a container ends with it.
     ///
     /// # Errors
     /// [`Error::System`] if there is nobody any more.
-    pub(super) async fn go(mut self) -> Result<Pid> {
+    pub(super) async fn go(mut self) -> Result<(Pid, tokio::net::UnixStream)> {
         let sent = self.stream.write_all(GO).await;
-        sent.map(|()| self.command)
+        sent.map(|()| (self.command, self.stream))
             .map_err(|source| Error::system("start the command", source))
     }
 }
@@ -169,11 +170,12 @@ fn listening(listener: OwnedFd) -> io::Result<tokio::net::TcpListener> {
 }
 
 /// The side inside: opens the listeners, sends them, and waits until the relay is there. With ports, connections to them
-/// are taken at any address, and names are answered.
+/// are taken at any address, and names are answered. What it answers with is the line to the process outside, which
+/// closes it at its end.
 ///
 /// # Errors
 /// What the system reports, and an end of file if the relay could not be started.
-pub(super) fn hand_over(socket: &Path, ports: &[u16]) -> io::Result<()> {
+pub(super) fn hand_over(socket: &Path, ports: &[u16]) -> io::Result<UnixStream> {
     let sockets = open(ports)?;
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(READY_DEADLINE))?;
@@ -186,7 +188,8 @@ pub(super) fn hand_over(socket: &Path, ports: &[u16]) -> io::Result<()> {
     let parts = [IoSlice::new(HERE)];
     let _one = sendmsg(stream.as_fd(), &parts, &mut control, SendFlags::empty())?;
     let mut answer = [0; GO.len()];
-    stream.read_exact(&mut answer)
+    stream.read_exact(&mut answer)?;
+    Ok(stream)
 }
 
 /// The relay's own port; then, with ports, the one for names, and theirs.

@@ -2,11 +2,16 @@
 //!
 //! [`Step::Separate`] makes the namespaces and waits. [`Step::Settle`], the first process of the new PID namespace,
 //! arranges what can be seen and collects what ends. [`Step::Become`] hands the listener over and becomes the command;
-//! behind bubblewrap, which does the first two, it is the only one.
+//! behind bubblewrap, which does the first two, it is the only one. In a container the engine does the first two, and
+//! [`Step::Contain`] is the first process there: it stays, with the command as its child.
 //!
 //! Invariants: the command has no capability over the namespaces that it is in: its user namespace is one below the one
 //! that owns them. It cannot get new ones (`no_new_privs`). Nothing here starts a thread, since the kernel separates
 //! single-threaded processes only.
+
+mod contain;
+
+pub(super) use self::contain::write as environment;
 
 use std::ffi::OsString;
 use std::fs;
@@ -48,6 +53,8 @@ pub(crate) enum Step {
     Settle,
     /// Be the command.
     Become,
+    /// Be the first process of a container.
+    Contain,
 }
 
 /// What the parent wants.
@@ -65,6 +72,9 @@ pub(crate) struct Options {
     /// Put one more user namespace between the command and its surroundings.
     #[arg(long)]
     lower: bool,
+    /// The file with the command's environment, in a container.
+    #[arg(long)]
+    environment: Option<PathBuf>,
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
 }
@@ -92,6 +102,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         Step::Separate => separate(options),
         Step::Settle => settle(options),
         Step::Become => Err(become_command(options)),
+        Step::Contain => contain::run(options),
     };
     if let Err(Error::System {
         act: EXECUTE,

@@ -1,5 +1,6 @@
 use std::os::unix::net::UnixListener;
 
+use super::cover::sockets;
 use super::*;
 
 #[test]
