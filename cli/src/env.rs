@@ -132,6 +132,14 @@ async fn manifest(plan: &Plan, wanted: Wanted, name: &str, context: &Context) ->
     Ok(())
 }
 
+/// What a shell reads of an environment that starts from nothing.
+///
+/// # Errors
+/// What the format cannot hold.
+pub(crate) fn shell(composed: &Composed) -> Result<String> {
+    format::lines(Format::Sh, &texts(composed), &[])
+}
+
 /// The variables that are set, the token among them.
 fn texts(composed: &Composed) -> Vec<(String, String)> {
     let set = composed.set.iter();

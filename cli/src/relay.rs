@@ -7,6 +7,7 @@
 
 mod token;
 mod session;
+mod folder;
 mod gateway;
 mod answer;
 mod serve;
@@ -40,6 +41,7 @@ use crate::config::{self, Context};
 use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::run;
+use crate::run::plan;
 use crate::run::session::{Terms, Wanted};
 use crate::tasks::Crew;
 
@@ -49,6 +51,7 @@ Examples:
   sortie relay --listen unix:/run/agent/relay.sock --vault payments --ttl 15m
   sortie relay --session-file /var/run/sortie/session --no-password
   sortie relay --no-password --redirected 127.0.0.1:7382 --dns 127.0.0.1:7353
+  sortie relay --no-password --folder /run/sortie
 
 The agent's HTTPS_PROXY is the relay: http://x:PASSWORD@127.0.0.1:7381. The relay renews the session at half of its
 life, and revokes it when it is stopped. `GET /healthz` answers 200 while the session is live, 503 afterwards.";
@@ -76,6 +79,9 @@ pub(crate) struct Options {
     #[cfg(target_os = "linux")]
     #[command(flatten)]
     redirected: redirected::Asked,
+    /// Write into this folder what an agent beside the relay reads: ca.pem, bundle.pem, trust.p12, environment.sh
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
     /// Leave the session as it is at the end
     #[arg(long)]
     keep: bool,
@@ -207,20 +213,27 @@ pub(crate) async fn run(options: Options, connection: Connection, out: Output) -
     // Before there is a session: a signal in between would leave it.
     let mut stop = Stop::catch()?;
     let password = password_of(&options)?;
-    let listener = Listener::open(&options.listen).await?;
-    let address = listener.address();
-    #[cfg(target_os = "linux")]
-    let entrances = options.redirected.open().await?;
-    let crew = Crew::default();
-    // A file needs no key: where there is one, only the gateway's address is asked for.
+    // A file needs no key: where there is one, and no folder to write, only the gateway's address is asked for.
     let context = match options.session.file() {
-        Some(_) => None,
-        None => Some(config::connect_for(
+        Some(_) if options.folder.is_none() => None,
+        Some(_) | None => Some(config::connect_for(
             options.session.is_given(),
             connection,
             out,
         )?),
     };
+    // Before the port is open: whoever waits for that finds the files.
+    if let (Some(path), Some(context)) = (&options.folder, &context) {
+        let wanted = Wanted::read(&options.session, context)?;
+        let way = (&options.listen, password.as_ref());
+        let gateway = plan::Place::of_gateway(options.proxy.clone(), options.gateway_ca.clone());
+        Box::pin(folder::write(path, &wanted, (way, gateway), context)).await?;
+    }
+    let listener = Listener::open(&options.listen).await?;
+    let address = listener.address();
+    #[cfg(target_os = "linux")]
+    let entrances = options.redirected.open().await?;
+    let crew = Crew::default();
     let default = context
         .as_ref()
         .map_or(config::PROXY, |context| context.proxy.as_str());
@@ -257,6 +270,8 @@ fn password_of(options: &Options) -> Result<Option<Secret>> {
         (Place::Socket(_), None) => Ok(None),
         (Place::Port(_), None) if options.no_password => Ok(None),
         (Place::Port(_), None) if std::io::stdout().is_terminal() => Ok(Some(password())),
+        // It stands in the environment that is written there.
+        (Place::Port(_), None) if options.folder.is_some() => Ok(Some(password())),
         (Place::Port(_), None) => Err(Error::Usage(
             "nobody would read the relay's password: name its file with --password-file, or listen at a Unix socket, \
              or pass --no-password where nobody else shares the loopback"

@@ -5,7 +5,7 @@
 #
 # It listens on the loopback, and so belongs into the agent's own network: a pod, or `network_mode: service:AGENT`.
 # SORTIE_API_KEY_FILE names the file with the agent's key, SORTIE_API_URL and SORTIE_PROXY where control and the gateway
-# are; arguments go to `sortie relay`.
+# are; arguments go to `sortie relay`. With `--folder=/run/sortie` a volume there has what the agent reads.
 
 # Builds all three programs; every image has these lines first, so that they are built once.
 FROM rust:1.95.0-bookworm AS build
@@ -25,7 +25,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 sortie \
     && useradd --uid 10001 --gid 10001 --home-dir /var/lib/sortie --no-create-home --shell /usr/sbin/nologin sortie \
-    && install --directory --owner=sortie --group=sortie --mode=0700 /var/lib/sortie
+    && install --directory --owner=sortie --group=sortie --mode=0700 /var/lib/sortie \
+    && install --directory --owner=sortie --group=sortie --mode=0755 /run/sortie
 COPY --from=build /out/sortie /usr/local/bin/
 COPY deploy/docker/ready /usr/local/bin/ready
 ENV HOME=/var/lib/sortie

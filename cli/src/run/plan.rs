@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::output::{Output, printable};
 
 /// Where the gateway is, and what stays as it is.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Place {
     /// The gateway [default: the profile's, or port 7380 of this machine]
     #[arg(long, env = "SORTIE_PROXY", value_name = "URL")]
@@ -33,6 +33,17 @@ pub(crate) struct Place {
     /// Hand this variable on whatever it holds, and set nothing in its place; may be repeated
     #[arg(long, value_name = "NAME")]
     keep: Vec<String>,
+}
+
+impl Place {
+    /// A gateway, and nothing else that was asked for.
+    pub(crate) fn of_gateway(proxy: Option<String>, gateway_ca: Option<PathBuf>) -> Self {
+        Self {
+            proxy,
+            gateway_ca,
+            ..Self::default()
+        }
+    }
 }
 
 /// What will be done.

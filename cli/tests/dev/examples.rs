@@ -151,6 +151,7 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
         "relay",
         &[
             "sortie relay --listen unix:/run/agent/relay.sock --vault payments --ttl 15m",
+            "sortie relay --no-password --folder /run/sortie",
             "sortie relay --password-file /run/agent/relay.password",
             "sortie relay --session-file /var/run/sortie/session --no-password",
         ],
