@@ -41,6 +41,7 @@ mod revocation;
 mod run;
 mod shown;
 mod sdks;
+mod sidecars;
 mod trust;
 mod vendors;
 mod ways;

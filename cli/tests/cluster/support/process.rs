@@ -178,8 +178,8 @@ pub(crate) async fn run_within(
 ) -> Finished {
     let child = command
         .args(arguments)
-        .envs(env.iter().copied())
         .env_remove("SORTIE_API_KEY")
+        .envs(env.iter().copied())
         .current_dir(dir)
         .stdin(Stdio::null())
         .kill_on_drop(true)
