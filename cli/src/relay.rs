@@ -222,9 +222,9 @@ pub(crate) async fn run(options: Options, connection: Connection, out: Output) -
             out,
         )?),
     };
+    let wanted = wanted(&options, context.as_ref())?;
     // Before the port is open: whoever waits for that finds the files.
     if let (Some(path), Some(context)) = (&options.folder, &context) {
-        let wanted = Wanted::read(&options.session, context)?;
         let way = (&options.listen, password.as_ref());
         let gateway = plan::Place::of_gateway(options.proxy.clone(), options.gateway_ca.clone());
         Box::pin(folder::write(path, &wanted, (way, gateway), context)).await?;
@@ -240,7 +240,7 @@ pub(crate) async fn run(options: Options, connection: Connection, out: Output) -
     let url = options.proxy.as_deref().unwrap_or(default);
     let trust = || Trust::new(options.gateway_ca.as_deref());
     let gateway = Gateway::new(url, trust, crew.clone())?;
-    let (held, source) = obtain(&options, context.as_ref(), out).await?;
+    let (held, source) = obtain(wanted, context.as_ref(), out).await?;
     announce(out, &held.id, &address, password.as_ref(), &options)?;
     let plan = Plan {
         listener,
@@ -280,28 +280,33 @@ fn password_of(options: &Options) -> Result<Option<Secret>> {
     }
 }
 
+/// Reads what is asked for, once: standard input has no second time.
+fn wanted(options: &Options, context: Option<&Context>) -> Result<Wanted> {
+    match (options.session.file(), context) {
+        (_, Some(context)) => Wanted::read(&options.session, context),
+        (Some(path), None) => run::session::Session::of_file(path).map(Wanted::Given),
+        (None, None) => Err(Error::Usage("there is no session to hold".to_owned())),
+    }
+}
+
 async fn obtain(
-    options: &Options,
+    wanted: Wanted,
     context: Option<&Context>,
     out: Output,
 ) -> Result<(run::session::Session, Source)> {
-    match (options.session.file(), context) {
-        (Some(path), _) => {
-            let held = run::session::Session::of_file(path)?;
-            let source = match &held.file {
-                Some(path) => Source::file(path, out),
-                None => Source::Nobody,
-            };
-            Ok((held, source))
+    let held = match (wanted, context) {
+        (Wanted::Given(held), _) => held,
+        (wanted @ Wanted::Minted { .. }, Some(context)) => wanted.obtain(context).await?,
+        (Wanted::Minted { .. }, None) => {
+            return Err(Error::Usage("there is no session to hold".to_owned()));
         }
-        (None, Some(context)) => {
-            let wanted = Wanted::read(&options.session, context)?;
-            let held = wanted.obtain(context).await?;
-            let source = held.source(context);
-            Ok((held, source))
-        }
-        (None, None) => Err(Error::Usage("there is no session to hold".to_owned())),
-    }
+    };
+    let source = match (&held.file, context) {
+        (Some(path), _) => Source::file(path, out),
+        (None, Some(context)) => held.source(context),
+        (None, None) => Source::Nobody,
+    };
+    Ok((held, source))
 }
 
 fn announce(

@@ -164,6 +164,11 @@ fn line(entry: &Value) -> Option<Line> {
         // The gateway's own pages, which `sortie doctor` asks for by the dozen, are no host of anybody's.
         return None;
     }
+    let mut code = cell(entry, "/code");
+    if code == Code::ClientGone.name() {
+        // Clients leave a stream that has told them all: nobody has to do anything about it.
+        code.clear();
+    }
     Some(Line {
         fate,
         target: match url.as_ref().and_then(reqwest::Url::port) {
@@ -171,7 +176,7 @@ fn line(entry: &Value) -> Option<Line> {
             None => host.to_owned(),
         },
         service: cell(entry, "/service"),
-        code: cell(entry, "/code"),
+        code,
         count: 1,
         command: None,
     })

@@ -1,6 +1,6 @@
 //! Models that answer as a stream, in two halves, as their vendors' SDKs expect them.
 //!
-//! The answer is always the same. Its second half waits at the gate of [`site`](super::site).
+//! The answer is always the same. Its second half waits at the gate of [`site`].
 
 use std::sync::Arc;
 

@@ -46,7 +46,7 @@ fn shapes_and_variables_lead_to_the_catalog() {
         &[(
             ".env",
             "MY_GH=github_pat_0123456789\nOPENAI_API_KEY=sk-0123456789abcdef\nDEBUG=true\nPORT=8080\nGH_TOKEN=\n\
-             TWILIO_AUTH_TOKEN=0123456789abcdef\n",
+             COHERE_API_KEY=0123456789abcdef\n",
         )],
         &[
             (
@@ -67,15 +67,9 @@ fn shapes_and_variables_lead_to_the_catalog() {
                 1,
             ),
             (
-                "TWILIO_AUTH_TOKEN",
-                "__TWILIO_AUTH_TOKEN__",
-                &[
-                    "api.twilio.com",
-                    "verify.twilio.com",
-                    "lookups.twilio.com",
-                    "messaging.twilio.com",
-                    "conversations.twilio.com",
-                ],
+                "CO_API_KEY",
+                "__CO_API_KEY__",
+                &["api.cohere.com", "api.cohere.ai"],
                 1,
             ),
         ],

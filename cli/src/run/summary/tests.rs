@@ -91,3 +91,19 @@ fn the_gateway_s_own_pages_are_nobody_s_host() {
         ]
     );
 }
+
+#[test]
+fn a_stream_that_its_client_left_is_like_any_other() {
+    let entries = [
+        entry("brokered", "https://b.test/", ""),
+        entry("brokered", "https://b.test/", "client_gone"),
+    ];
+    let text = summary(&entries, "").text();
+    assert_eq!(
+        text,
+        [
+            "sortie: 2 brokered (session ses_1)",
+            "  brokered   b.test  2 s"
+        ]
+    );
+}
