@@ -490,6 +490,30 @@ public class Main {
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_holds_what_an_agent_beside_it_reads_and_no_token() {
+    let cluster = Cluster::start().await;
+    let secret = cluster.bearer_service().await;
+    let folder = cluster.path().join("beside");
+    let named = folder.display().to_string();
+    let relay = Relay::start(&cluster, &["--no-password", "--folder", &named], &[]).await;
+    let script = format!(
+        ". {named}/environment.sh && curl --silent --show-error --fail {}",
+        cluster.url("/echo/header")
+    );
+    let done = cluster.run("sh", &["-c", &script], &[]).await;
+    assert!(!done.ok().contains(&secret));
+    let seen = cluster.recorded_at("/echo/header");
+    assert_eq!(seen.len(), 1, "it was brokered");
+    for entry in fs::read_dir(&folder).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        let found = bytes.windows(11).any(|part| part == b"sortie_ses_");
+        assert!(!found, "the token is in none of it");
+    }
+    relay.stop().await;
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_java_client_without_an_authenticator_gets_through() {
     let cluster = Cluster::start().await;
     let value = cluster.bearer_service().await;

@@ -27,7 +27,7 @@ impl Database {
             // psql looks for certificates in its home.
             command
                 .current_dir("/")
-                .env("HOME", "/nonexistent")
+                .env("HOME", "/")
                 .stdin(Stdio::null());
             command
         };
