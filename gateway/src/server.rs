@@ -133,8 +133,8 @@ impl Server {
         let frontend = Arc::new(frontend(config, &stages)?);
         let metrics = stages.metrics.clone();
         let (stop, stopping) = watch::channel(false);
-        let mut cutting =
-            tasks::spawn("cut", cut(frontend.tunnels.clone(), state, metrics.clone()));
+        let cut = cut(frontend.tunnels.clone(), state, metrics.clone());
+        let mut cutting = tasks::spawn("cut", cut);
         let expiring = tasks::spawn("expire", expire(stages));
         let following = config.tls.clone().map(secure::follow);
         let following = following.map(|following| tasks::spawn("certificate", following));
@@ -246,22 +246,32 @@ async fn drain(metrics: &Metrics, tunnels: &Tunnels, deadline: Duration) {
 }
 
 /// Cuts connections whose session was revoked or has ended, and endless ones whose vault's lease has ended.
-async fn cut(tunnels: Arc<Tunnels>, state: State, metrics: Metrics) {
+///
+/// It subscribes before it first waits, so that no connection is accepted that it does not know of.
+fn cut(tunnels: Arc<Tunnels>, state: State, metrics: Metrics) -> impl Future<Output = ()> + Send {
     let mut revocations = state.revocations();
-    let mut tick = tokio::time::interval(TICK);
-    loop {
-        let count = tokio::select! {
-            changed = revocations.changed() => {
-                if changed.is_err() {
-                    return tracing::error!("revocations are not followed any more");
+    // What came before counts too.
+    revocations.mark_changed();
+    async move {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            let count = tokio::select! {
+                changed = revocations.changed() => {
+                    if changed.is_err() {
+                        return tracing::error!("revocations are not followed any more");
+                    }
+                    // Read before the cut: what comes during it is the next one's.
+                    let version = *revocations.borrow_and_update();
+                    let count = tunnels.cut_ended(&state, clock::seconds());
+                    state.was_cut(version);
+                    count
                 }
-                tunnels.cut_ended(&state, clock::seconds())
+                _ = tick.tick() => tunnels.cut_expired(&state, clock::seconds()),
+            };
+            if count > 0 {
+                metrics.cut.inc_by(count as u64);
+                tracing::info!(count, "connections of ended sessions were cut");
             }
-            _ = tick.tick() => tunnels.cut_expired(&state, clock::seconds()),
-        };
-        if count > 0 {
-            metrics.cut.inc_by(count as u64);
-            tracing::info!(count, "connections of ended sessions were cut");
         }
     }
 }

@@ -179,10 +179,21 @@ impl State {
             || self.0.revocations.cover(claims)
     }
 
-    /// Wakes whenever `revocation_version` rises, to cut live tunnels.
+    /// Wakes with every revocation, to cut live tunnels. Who subscribes says [`was_cut`](Self::was_cut) each time: until
+    /// then control is told of nothing that came.
     #[must_use]
     pub fn revocations(&self) -> tokio::sync::watch::Receiver<u64> {
         self.0.revocations.subscribe()
+    }
+
+    /// Says that live tunnels were cut. The version was read from [`revocations`](Self::revocations) before that.
+    pub fn was_cut(&self, version: u64) {
+        self.0.revocations.was_cut(version);
+    }
+
+    /// Waits until live tunnels are cut as all that has come demands; not at all where nobody cuts any.
+    pub(crate) async fn cut(&self) {
+        self.0.revocations.cut().await;
     }
 
     /// What this node holds, for whoever operates it: names and versions, never a value or a key.

@@ -23,7 +23,10 @@ use sortie_gateway::p256::P256Key;
 use sortie_gateway::snapshot::State;
 use sortie_gateway::snapshot::follow::{Config, Follow};
 use sortie_gateway::snapshot::identity::{Identity, Join};
-use sortie_proto::id::{BootId, GatewayId, TenantId};
+use sortie_proto::agent::{Revocation, RevokedSubject};
+use sortie_proto::change::{Change, Object};
+use sortie_proto::id::{BootId, GatewayId, SessionId, TenantId};
+use sortie_proto::revision::Revision;
 use sortie_proto::secret::Secret;
 use sortie_proto::wire::v1;
 use sortie_proto::wire::v1::feed_server::{Feed, FeedServer};
@@ -89,7 +92,12 @@ impl Authority {
 }
 
 #[derive(Clone)]
-struct Control(Arc<Authority>);
+struct Control {
+    authority: Arc<Authority>,
+    /// What is sent behind the first echo.
+    change: Option<v1::Change>,
+    acknowledged: mpsc::UnboundedSender<u64>,
+}
 
 fn with_client_certificate<T>(request: &Request<T>) -> Result<(), Status> {
     let certificates = request.peer_certs().filter(|certs| !certs.is_empty());
@@ -117,7 +125,7 @@ impl Feed for Control {
         let point = Requested(spki[spki.len() - 65..].to_vec());
         Ok(Response::new(v1::EnrolResponse {
             gateway_id: GatewayId::generate().to_bytes(),
-            certificate_chain: vec![self.0.issue(&point, &[])],
+            certificate_chain: vec![self.authority.issue(&point, &[])],
         }))
     }
 
@@ -136,7 +144,7 @@ impl Feed for Control {
         with_client_certificate(&request)?;
         Ok(Response::new(v1::SignIntermediateResponse {
             certificate: request.into_inner().certificate_request,
-            root: self.0.der.clone(),
+            root: self.authority.der.clone(),
         }))
     }
 
@@ -147,9 +155,15 @@ impl Feed for Control {
         with_client_certificate(&request)?;
         let mut messages = request.into_inner();
         let (events, stream) = mpsc::channel(16);
+        let Self {
+            mut change,
+            acknowledged,
+            ..
+        } = self.clone();
         tokio::spawn(async move {
             let revision = Some(v1::Revision { epoch: 1, n: 5 });
             while let Ok(Some(message)) = messages.message().await {
+                let echoes = matches!(message.message, Some(Message::Beat(_)));
                 let event = match message.message {
                     Some(Message::Hello(_)) => Event::Welcome(v1::Welcome {
                         revision,
@@ -159,11 +173,18 @@ impl Feed for Control {
                         nonce: beat.nonce,
                         revision,
                     }),
+                    Some(Message::Acknowledge(acknowledge)) => {
+                        let _gone = acknowledged.send(acknowledge.revision.unwrap().n);
+                        continue;
+                    }
                     _ => continue,
                 };
-                let event = v1::FollowEvent { event: Some(event) };
-                if events.send(Ok(event)).await.is_err() {
-                    return;
+                let change = change.take_if(|_| echoes).map(Event::Change);
+                for event in [event].into_iter().chain(change) {
+                    let event = v1::FollowEvent { event: Some(event) };
+                    if events.send(Ok(event)).await.is_err() {
+                        return;
+                    }
                 }
             }
         });
@@ -183,6 +204,14 @@ impl Journal for Control {
 }
 
 async fn start(authority: &Arc<Authority>) -> String {
+    start_with(authority, None).await.0
+}
+
+/// Where it listens, and what is acknowledged to it.
+async fn start_with(
+    authority: &Arc<Authority>,
+    change: Option<v1::Change>,
+) -> (String, mpsc::UnboundedReceiver<u64>) {
     let key = P256Key::generate().unwrap();
     let server = authority.issue(&key, &["127.0.0.1"]);
     let identity = TlsIdentity::from_pem(Authority::pem(&server), key.to_pem().unwrap().expose());
@@ -192,7 +221,12 @@ async fn start(authority: &Arc<Authority>) -> String {
         .client_auth_optional(true);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let control = Control(Arc::clone(authority));
+    let (acknowledged, heard) = mpsc::unbounded_channel();
+    let control = Control {
+        authority: Arc::clone(authority),
+        change,
+        acknowledged,
+    };
     let served = Server::builder()
         .tls_config(tls)
         .unwrap()
@@ -200,7 +234,7 @@ async fn start(authority: &Arc<Authority>) -> String {
         .add_service(JournalServer::new(control))
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(served);
-    address
+    (address, heard)
 }
 
 fn join(address: &str, authority: &Authority, token: &str) -> Join {
@@ -285,4 +319,57 @@ async fn another_authority_is_not_trusted_and_a_spent_token_is_refused() {
         assert!(opened.is_err());
         assert!(!folder.path().join("node.crt").exists());
     }
+}
+
+#[tokio::test]
+async fn a_revocation_is_acknowledged_once_open_connections_are_cut() {
+    let authority = Arc::new(Authority::new());
+    let revoked = Change {
+        revision: Revision { epoch: 1, n: 6 },
+        object: Object::Revocation(Revocation {
+            tenant: TenantId::generate(),
+            subject: RevokedSubject::Session(SessionId::generate()),
+            expires_at: i64::MAX,
+        }),
+    };
+    let (address, mut acknowledged) = start_with(&authority, Some((&revoked).into())).await;
+    let folder = tempfile::tempdir().unwrap();
+    let pinned = join(&address, &authority, "once");
+    let identity = Identity::open(folder.path(), "edge-1", Some(&pinned))
+        .await
+        .unwrap();
+    let config = Config {
+        requests_max: 16,
+        request_timeout: Duration::from_secs(10),
+        outgoing_max: 16,
+    };
+    let state = State::new();
+    // Who cuts is there, and has nothing to do.
+    let mut revocations = state.revocations();
+    let registry = prometheus::Registry::new();
+    let (follow, _link) = Follow::new(
+        &config,
+        Arc::new(identity),
+        BootId::generate(),
+        state.clone(),
+        &registry,
+    )
+    .unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(follow.run(stopped));
+    let within = Duration::from_secs(30);
+    tokio::time::timeout(within, revocations.changed())
+        .await
+        .unwrap()
+        .unwrap();
+    // It is known, and what is open is not cut. Nothing says otherwise however long one listens; this is a moment.
+    let moment = Duration::from_millis(500);
+    while let Ok(said) = tokio::time::timeout(moment, acknowledged.recv()).await {
+        assert_eq!(said, Some(5));
+    }
+    state.was_cut(*revocations.borrow_and_update());
+    let said = tokio::time::timeout(within, acknowledged.recv()).await;
+    assert_eq!(said.unwrap(), Some(6));
+    stop.send(true).unwrap();
+    running.await.unwrap();
 }

@@ -224,14 +224,35 @@ async fn once_a_wait_is_answered_the_next_request_is_refused() {
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
     let mut said = String::new();
-    for _ in 0..10 {
+    for round in 0..10 {
         let session = cluster.session().await;
         cluster.curl(&session, &["-f", &url]).await.ok();
+        let file = format!("events-{round}");
+        let mut events = streaming(
+            &cluster,
+            &session,
+            "--http1.1",
+            "/sse?n=0&interval_ms=20",
+            &file,
+        );
+        poll("events", || async {
+            std::fs::metadata(cluster.path().join(&file))
+                .is_ok_and(|file| file.len() > 0)
+                .then_some(())
+        })
+        .await;
         let arguments = ["session", "revoke", &session.id, "--wait=20s"];
         let revoked = cluster
             .run(env!("CARGO_BIN_EXE_sortie"), &arguments, &env)
             .await;
         said = revoked.ok();
+        // What was open is over: all that curl still has to do is to end.
+        let ended = tokio::time::timeout(Duration::from_secs(2), events.wait());
+        let ended = ended
+            .await
+            .expect("the stream outlived the answer")
+            .unwrap();
+        assert!(!ended.success());
         // Nothing is polled: it holds already.
         let refused = cluster.curl(&session, &[&url]).await;
         assert!(refused.seen().contains("407"), "{}", refused.seen());

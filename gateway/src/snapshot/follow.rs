@@ -65,6 +65,8 @@ enum Error {
     Closed,
     #[error("control is silent or does not read")]
     Silent,
+    #[error("connections of sessions that have ended are not cut")]
+    NotCut,
     #[error("the stream makes no sense")]
     Broken(#[from] Broken),
 }
@@ -219,7 +221,7 @@ impl Follow {
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => return None,
-                _ = shutdown.wait_for(|stop| *stop) => return Some(Left::Shutdown),
+                () = told_to_stop(shutdown) => return Some(Left::Shutdown),
                 _ = ticks.tick() => self.replica.tick(now()),
                 request = self.requests.recv() => match request {
                     Some(Request::Sign(signing)) => refuse(signing),
@@ -235,7 +237,7 @@ impl Follow {
     async fn follow(&mut self, shutdown: &mut watch::Receiver<bool>) -> Result<Left, Error> {
         let opened = tokio::select! {
             opened = tokio::time::timeout(CALL * 2, self.open()) => opened,
-            _ = shutdown.wait_for(|stop| *stop) => return Ok(Left::Shutdown),
+            () = told_to_stop(shutdown) => return Ok(Left::Shutdown),
         };
         let (client, outgoing, mut events) = opened.or(Err(Error::Silent))??;
         let mut signing = FuturesUnordered::new();
@@ -246,7 +248,7 @@ impl Follow {
                 event = events.message() => {
                     let event = event?.ok_or(Error::Closed)?;
                     heard = Instant::now();
-                    self.take_events(event, &mut events)?;
+                    self.take_events(event, &mut events).await?;
                 }
                 request = self.requests.recv() => match request {
                     Some(Request::Vault(id, ticket, answer)) => self.replica.want(id, ticket, answer),
@@ -266,7 +268,7 @@ impl Follow {
                         return Ok(Left::Renew);
                     }
                 }
-                _ = shutdown.wait_for(|stop| *stop) => return Ok(Left::Shutdown),
+                () = told_to_stop(shutdown) => return Ok(Left::Shutdown),
             }
             self.flush(&outgoing).await?;
         }
@@ -298,8 +300,8 @@ impl Follow {
         self.identity.is_due(now()) && Instant::now() >= self.renew_not_before
     }
 
-    /// Takes an event and those that are there already, and acknowledges them together.
-    fn take_events(
+    /// Takes an event and those that are there already, and acknowledges them together, once what they revoke is cut.
+    async fn take_events(
         &mut self,
         first: v1::FollowEvent,
         events: &mut Streaming<v1::FollowEvent>,
@@ -317,6 +319,10 @@ impl Follow {
         if let Some(event) = next {
             self.replica.event(event, now)?;
         }
+        // Another task cuts. While it does not, this node enforces less than it knows, and does not say otherwise.
+        tokio::time::timeout(CALL, self.state.cut())
+            .await
+            .or(Err(Error::NotCut))?;
         self.replica.acknowledge();
         if self.state.lease().age().is_some() {
             self.ready
@@ -334,6 +340,11 @@ impl Follow {
         }
         Ok(())
     }
+}
+
+async fn told_to_stop(shutdown: &mut watch::Receiver<bool>) {
+    // Who could tell is gone where it fails: that is a stop too.
+    let _told = shutdown.wait_for(|stop| *stop).await;
 }
 
 type Opened = (

@@ -35,6 +35,8 @@ pub(super) struct Revocations {
     writing: Mutex<()>,
     version: AtomicU64,
     woken: watch::Sender<u64>,
+    /// Up to where open connections were cut.
+    cut: watch::Sender<u64>,
 }
 
 impl Revocations {
@@ -45,6 +47,7 @@ impl Revocations {
             writing: Mutex::new(()),
             version: AtomicU64::new(0),
             woken: watch::Sender::new(0),
+            cut: watch::Sender::new(0),
         }
     }
 
@@ -115,6 +118,23 @@ impl Revocations {
     /// Wakes with every change.
     pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
         self.woken.subscribe()
+    }
+
+    /// Says that open connections were cut, up to a version that a subscriber saw before it cut them.
+    pub(super) fn was_cut(&self, version: u64) {
+        self.cut.send_modify(|cut| *cut = version.max(*cut));
+    }
+
+    /// Waits until what was woken for by now is cut, or until nobody cuts: then nothing is open.
+    pub(super) async fn cut(&self) {
+        let version = *self.woken.borrow();
+        let mut cut = self.cut.subscribe();
+        // Its sender is here, so that it cannot have gone.
+        let reached = async { cut.wait_for(|cut| *cut >= version).await.is_ok() };
+        tokio::select! {
+            _reached = reached => {}
+            () = self.woken.closed() => {}
+        }
     }
 
     /// Whether a token is covered.
