@@ -72,6 +72,10 @@ pub(super) struct Replica {
     position: Option<Revision>,
     acknowledged: Option<Revision>,
     welcomed: bool,
+    /// Whether all that a stream begins with has come: until then this node is behind its position.
+    whole: bool,
+    /// Tenants that were forgotten for a stream that sends them again, until it has.
+    awaited: HashSet<TenantId>,
     keys: Vec<VerifyingKey>,
     vaults: HashMap<VaultId, Entry>,
     /// Tenants of which something was not understood. Only the whole tenant, sent again, takes one out.
@@ -102,6 +106,8 @@ impl Replica {
             position: None,
             acknowledged: None,
             welcomed: false,
+            whole: false,
+            awaited: HashSet::new(),
             keys: Vec::new(),
             vaults: HashMap::new(),
             poisoned: HashSet::new(),
@@ -112,9 +118,11 @@ impl Replica {
 
     /// The first message of a stream.
     pub(super) fn hello(&self, boot: &[u8]) -> v1::FollowRequest {
-        let tenants = self.state.tenants();
+        let mut tenants = self.awaited.clone();
+        tenants.extend(self.state.tenants());
         message(Message::Hello(v1::Hello {
-            resume: self.position.map(Into::into),
+            // A stream that ended before all of its beginning had come cannot be taken up again.
+            resume: self.position.filter(|_| self.whole).map(Into::into),
             version: env!("CARGO_PKG_VERSION").into(),
             boot_id: boot.to_vec(),
             capabilities: Vec::new(),
@@ -162,9 +170,10 @@ impl Replica {
         }
     }
 
-    /// Says how far this node has come, if that is news.
+    /// Says how far this node has come, if that is news. Nothing, while tenants' revocations are still to come: they
+    /// are part of what the welcome's revision stands for.
     pub(super) fn acknowledge(&mut self) {
-        if self.welcomed && self.position > self.acknowledged {
+        if self.welcomed && self.whole && self.position > self.acknowledged {
             self.acknowledged = self.position;
             let revision = self.position.map(Into::into);
             self.send(Message::Acknowledge(v1::Acknowledge { revision }));

@@ -34,6 +34,9 @@ impl Replica {
             Event::Change(change) => self.change(change, now),
             Event::Echo(echo) => {
                 self.advance(echo.revision.ok_or(Broken::Protocol)?.into())?;
+                // It leaves behind all that the stream begins with.
+                self.whole = true;
+                self.awaited.clear();
                 self.state.lease().echo(echo.nonce);
                 Ok(())
             }
@@ -51,6 +54,7 @@ impl Replica {
         let new_epoch = self.position.is_none_or(|held| held.epoch < revision.epoch);
         if !welcome.resumed {
             self.forget_all(new_epoch);
+            self.whole = false;
             self.position = Some(revision);
         }
         self.position = self.position.or(Some(revision));
@@ -76,6 +80,7 @@ impl Replica {
         }
         for tenant in self.state.tenants() {
             self.state.drop_tenant(tenant);
+            self.awaited.insert(tenant);
             // Within an epoch what is revoked stays revoked; the next one counts generations anew.
             if new_epoch {
                 self.state.forget_revocations(tenant);

@@ -364,6 +364,55 @@ fn an_echo_confirms_the_lease_and_moves_the_resume_point() {
     assert_eq!(replica.take_outgoing().len(), 1);
 }
 
+fn said(replica: &mut Replica) -> Option<u64> {
+    replica.acknowledge();
+    let sent = replica.take_outgoing().into_iter();
+    sent.filter_map(|sent| match sent.message {
+        Some(Message::Acknowledge(acknowledge)) => acknowledge.revision.map(|at| at.n),
+        _ => None,
+    })
+    .last()
+}
+
+fn resumes(replica: &Replica) -> (Option<u64>, Vec<Vec<u8>>) {
+    match replica.hello(&[]).message {
+        Some(Message::Hello(hello)) => (hello.resume.map(|at| at.n), hello.tenants),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn nothing_is_acknowledged_before_all_that_a_stream_begins_with_has_come() {
+    let (state, mut replica) = welcomed();
+    let echo = |nonce| Echo { epoch: 1, nonce }.into();
+    let all = vec![tenant_id().to_bytes()];
+    assert_eq!(said(&mut replica), None);
+    replica.event(echo(1), NOW).unwrap();
+    assert_eq!(said(&mut replica), Some(30));
+    assert_eq!(resumes(&replica), (Some(30), all.clone()));
+
+    // A resumed stream sends what came since, in order.
+    replica.disconnected();
+    replica.event(welcome(30, true), NOW).unwrap();
+    assert_eq!(said(&mut replica), Some(30));
+
+    // Another one begins with the tenants. If it ends before they came, the next one still names them.
+    replica.disconnected();
+    replica.event(welcome(30, false), NOW).unwrap();
+    assert_eq!(state.tenants(), []);
+    assert_eq!(said(&mut replica), None);
+    replica.disconnected();
+    assert_eq!(resumes(&replica), (None, all.clone()));
+    replica.event(welcome(30, false), NOW).unwrap();
+    replica
+        .event(changed(30, Object::Tenant(tenant())), NOW)
+        .unwrap();
+    assert_eq!(said(&mut replica), None);
+    replica.event(echo(2), NOW).unwrap();
+    assert_eq!(said(&mut replica), Some(30));
+    assert_eq!(resumes(&replica), (Some(30), all));
+}
+
 #[test]
 fn a_release_is_prolonged_by_a_later_token_and_ends_without_one() {
     let (state, mut replica) = with_vault(NOW + 100);
