@@ -69,6 +69,11 @@ impl Lease {
         }
     }
 
+    /// Notes why the connection is cut. The first reason stands.
+    pub(crate) fn was_cut(&self, code: Code) {
+        let _first = self.cut.get_or_init(|| code);
+    }
+
     /// Why the connection was cut, if it was.
     #[must_use]
     pub fn cut(&self) -> Option<Code> {
@@ -200,8 +205,7 @@ impl Tunnels {
                 .filter_map(|live| Some((ended(live)?, live)))
                 .filter_map(|(code, live)| {
                     let line = live.line.upgrade()?;
-                    // The first reason stands.
-                    let _first = live.lease.cut.get_or_init(|| code);
+                    live.lease.was_cut(code);
                     Some((line, live.ended.clone()))
                 })
                 .collect();

@@ -95,6 +95,10 @@ pub(super) fn ending(
 /// Why this gateway cut an agent's connection, if it did: that looks like an agent that has gone.
 pub(super) fn cut(context: &Context, state: &State) -> Option<Code> {
     let inbound = context.inbound.as_ref()?;
+    // What stands was noted as it was cut; what follows may hold again by now.
+    if let Some(code) = inbound.lease.cut() {
+        return Some(code);
+    }
     let held = inbound.caller.check(state, clock::seconds());
     if let Err(ended) = held {
         return Some(ended.code());

@@ -109,4 +109,9 @@ fn an_ending_has_the_code_of_what_cut_it() {
         ending(Some(&gone), &ended, &state),
         Some(Code::TokenExpired)
     );
+    // What it was cut for stands, whatever holds by the time somebody asks.
+    let lease = &free.inbound.as_ref().unwrap().lease;
+    lease.was_cut(Code::StaleLease);
+    lease.was_cut(Code::TokenExpired);
+    assert_eq!(ending(Some(&gone), &free, &state), Some(Code::StaleLease));
 }
