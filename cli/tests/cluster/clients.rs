@@ -403,6 +403,8 @@ async fn a_new_session_costs_no_database_statement_on_the_way_of_its_requests() 
             "beat",
             "audit",
             "gateways.get",
+            "gateways.seen",
+            "gateways.locked",
             "journal",
             "sequence",
             "changes",
