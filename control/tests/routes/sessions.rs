@@ -169,3 +169,24 @@ async fn a_batch_is_all_or_nothing_and_one_act() {
     let acts = owner.get("/v1/tenants/-/audit").await.text;
     assert_eq!(acts.matches("session.mint").count(), 1);
 }
+
+#[tokio::test]
+async fn a_revocation_without_a_body_may_name_any_type() {
+    let control = Control::start().await;
+    let owner = control.vault("acme").await;
+    let agent = control.agent(&owner, "runner").await;
+    let session = agent.post(ALL, json!({ "vaults": ["v"] })).await;
+    let session = session.expect(201)["id"].as_str().unwrap().to_owned();
+    for what in [
+        format!("sessions/{session}"),
+        "agents/runner".to_owned(),
+        "vaults/v".to_owned(),
+    ] {
+        let path = format!("/v1/tenants/-/{what}:revoke");
+        // It names its type, as some clients always do, and sends nothing.
+        let answer = owner.send("POST", &path, Some(String::new())).await;
+        assert!(answer.expect(200)["revision"].is_string());
+        let broken = owner.send("POST", &path, Some("{".to_owned())).await;
+        broken.refused_fields(&["body"]);
+    }
+}

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -90,46 +90,62 @@ impl<T: DeserializeOwned> FromRequest<State> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
-        let kind = request.headers().get(header::CONTENT_TYPE);
-        let is_json = kind
-            .and_then(|kind| kind.to_str().ok())
-            .is_some_and(|kind| {
-                let kind = kind.split(';').next().unwrap_or_default().trim();
-                kind.eq_ignore_ascii_case("application/json")
-            });
-        if !is_json {
-            return Err(Error::invalid("content-type", "must be application/json").into());
+        if !is_json(request.headers()) {
+            return Err(not_json());
         }
-        let body = Bytes::from_request(request, state).await;
-        let body = body.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::from(Code::BodyTooLarge),
-            _ => Error::invalid("body", "did not arrive whole").into(),
-        })?;
-        let read = serde_json::from_slice(&body);
-        // It may hold a value. Where this process is the only holder of the buffer, as it is for what came over the
-        // wire, nothing of it stays in memory.
-        if let Ok(mut body) = body.try_into_mut() {
-            body.as_mut().zeroize();
-        }
-        match read {
-            Ok(value) => Ok(Self(value)),
-            Err(error) => Err(Error::invalid("body", explain(&error)).into()),
-        }
+        parse(read(request, state).await?)
     }
 }
 
-/// The body of a call that needs none: nothing at all is every default.
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| {
+            let kind = kind.split(';').next().unwrap_or_default().trim();
+            kind.eq_ignore_ascii_case("application/json")
+        })
+}
+
+fn not_json() -> Problem {
+    Error::invalid("content-type", "must be application/json").into()
+}
+
+async fn read(request: Request, state: &State) -> Result<Bytes, Problem> {
+    let body = Bytes::from_request(request, state).await;
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::from(Code::BodyTooLarge),
+        _ => Error::invalid("body", "did not arrive whole").into(),
+    })
+}
+
+fn parse<T: DeserializeOwned>(body: Bytes) -> Result<Json<T>, Problem> {
+    let read = serde_json::from_slice(&body);
+    // It may hold a value. Where this process is the only holder of the buffer, as it is for what came over the wire,
+    // nothing of it stays in memory.
+    if let Ok(mut body) = body.try_into_mut() {
+        body.as_mut().zeroize();
+    }
+    match read {
+        Ok(value) => Ok(Json(value)),
+        Err(error) => Err(Error::invalid("body", explain(&error)).into()),
+    }
+}
+
+/// The body of a call that needs none: nothing at all is every default, whatever type is said to come. Clients that
+/// set one for every call are common.
 pub(super) async fn optional<T: DeserializeOwned + Default>(
     state: &State,
     request: Request,
 ) -> Result<Json<T>, Problem> {
-    if request.headers().contains_key(header::CONTENT_TYPE) {
-        return Json::from_request(request, state).await;
+    let is_json = is_json(request.headers());
+    let body = read(request, state).await?;
+    if body.is_empty() {
+        return Ok(Json(T::default()));
     }
-    match Bytes::from_request(request, state).await {
-        Ok(body) if body.is_empty() => Ok(Json(T::default())),
-        Ok(_) | Err(_) => Err(Error::invalid("content-type", "must be application/json").into()),
+    if !is_json {
+        return Err(not_json());
     }
+    parse(body)
 }
 
 /// How a caller revokes.
