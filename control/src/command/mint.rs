@@ -247,7 +247,9 @@ fn claim(wanted: &Wanted, holder: &Holder, epoch: u64) -> Result<Claims> {
         });
         let (id, name, generation) = found.ok_or_else(|| {
             let agent = &holder.head.agent_name;
-            let named = reference.name.unwrap_or("VAULT");
+            // It stands in a command to copy: what cannot be a vault's name is not repeated there.
+            let named = reference.name.filter(|name| fields::name(name).is_ok());
+            let named = named.unwrap_or("VAULT");
             let message = format!(
                 "is no vault that the agent {agent} has a role on: \
                  `sortie grant set {agent} --vault {named} --role user`"

@@ -75,6 +75,14 @@ async fn without_a_role_one_is_told_for_which_vault_and_how_to_get_it() {
         );
         assert_eq!(told[0]["message"], expected);
     }
+    // What cannot be a name does not get into a command that somebody copies.
+    for text in ["w; reboot", "$(reboot)", "w`\nsortie", ""] {
+        let refused = agent.post(ALL, json!({ "vaults": ["v", text] })).await;
+        refused.refused("role_missing");
+        let expected = "is no vault that the agent runner has a role on: \
+                        `sortie grant set runner --vault VAULT --role user`";
+        assert_eq!(refused.body["errors"][0]["message"], expected);
+    }
 }
 
 #[tokio::test]
