@@ -78,11 +78,11 @@ async fn who_says_nothing_is_named_with_the_end_of_its_lease() {
     assert_eq!(missing.len(), 1, "{answer}");
     assert_eq!(missing[0]["name"], "silent");
     assert_eq!(missing[0]["id"], silent.id().to_string());
-    // The vault's staleness, from when it was last heard of.
+    // The vault's staleness, from when it was last heard of, and what may not have been written yet.
     let fenced: jiff::Timestamp = missing[0]["fenced_at"].as_str().unwrap().parse().unwrap();
     let now = jiff::Timestamp::now();
     assert!(
-        fenced > now && fenced <= now + Duration::from_secs(900),
+        fenced > now && fenced <= now + Duration::from_secs(910),
         "{fenced}"
     );
 
@@ -118,5 +118,64 @@ async fn without_a_wait_nothing_is_said_of_gateways() {
     let long = json!({ "wait_seconds": 21 });
     let refused = fixture.owner.post(&session, long).await;
     refused.refused_fields(&["wait_seconds"]);
+    fixture.stop().await;
+}
+
+/// Ends the gateway's releases so many seconds ago.
+async fn end_releases(fixture: &Fixture, ago: i64) {
+    let end = jiff::Timestamp::now().as_second() - ago;
+    let sql = format!("UPDATE vault_releases SET expires_at = {end}");
+    fixture.alter(&sql).await;
+}
+
+async fn until_nobody_follows(fixture: &Fixture) {
+    fixture
+        .wait_until("the stream to end", async || {
+            fixture.state().fleet.connected().is_empty()
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_release_has_ended_hears_of_revocations_and_is_waited_for() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("away").await;
+    drop(hold(&fixture, &mut gateway).await);
+    until_nobody_follows(&fixture).await;
+    // Meanwhile it may have served a session that control never heard of from it.
+    end_releases(&fixture, 3_600).await;
+    fixture.revoke(fixture.session).await;
+    let mut stream = gateway.follow(None, &[fixture.tenant]).await;
+    assert!(!stream.welcome().await.resumed);
+    let state = stream.tenant().await;
+    assert_eq!(state.revocations.len(), 1, "{state:?}");
+    let (answer, stream) =
+        tokio::join!(revoke(&fixture.owner, "agents/runner", 20), enforce(stream));
+    assert_eq!(answer["enforcement"]["gateways"], 1, "{answer}");
+    assert_eq!(answer["enforcement"]["enforced"], 1, "{answer}");
+
+    // No token of that time is good any more.
+    drop(stream);
+    end_releases(&fixture, 9 * 86_400).await;
+    let answer = revoke(&fixture.owner, "agents/runner", 20).await;
+    assert_eq!(answer["enforcement"]["gateways"], 0, "{answer}");
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_has_just_come_back_is_waited_for() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("back").await;
+    drop(hold(&fixture, &mut gateway).await);
+    until_nobody_follows(&fixture).await;
+    let long_ago = "UPDATE gateways SET last_seen_at = now() - interval '1 day'";
+    fixture.alter(long_ago).await;
+    let mut stream = gateway.follow(None, &[fixture.tenant]).await;
+    stream.welcome().await;
+    stream.tenant().await;
+    let (answer, _stream) =
+        tokio::join!(revoke(&fixture.owner, "agents/runner", 20), enforce(stream));
+    assert_eq!(answer["enforcement"]["gateways"], 1, "{answer}");
+    assert_eq!(answer["enforcement"]["enforced"], 1, "{answer}");
     fixture.stop().await;
 }

@@ -203,10 +203,16 @@ pub struct Holder {
     pub fenced_at: Timestamp,
 }
 
-/// The gateways that may serve a tenant, or one vault of it: each was released one against a token that is still good,
-/// and was heard of no longer ago than that vault's staleness.
+/// For how long after a release has ended a gateway may still have something of its tenant open: the longest staleness,
+/// for which it serves on tokens that it could not show to anybody, and the longest life of such a token.
+const LINGER_SECONDS: i64 = (1 + 7) * 86_400;
+
+/// The gateways that may serve a tenant, or one vault of it, or have something of it open: each was released one
+/// against a token that is still good or ended no longer ago than a week and a day, and was heard of no longer ago than
+/// that vault's staleness.
 ///
-/// A lease runs from the moment at which the gateway sent what control echoed, which is before control heard of it.
+/// A lease runs from the moment at which the gateway sent what control echoed, which is before control heard of it. What
+/// was heard may not be written yet: ten seconds are five periods of the replica that heard it.
 ///
 /// # Errors
 /// As the database's.
@@ -219,11 +225,11 @@ pub async fn holders(
         .query(
             "/* gateways.holders */ SELECT g.id, g.name, h.fenced_at FROM gateways g JOIN LATERAL ( \
              SELECT max(coalesce(g.last_seen_at, g.created_at) \
-             + make_interval(secs => coalesce(v.staleness_seconds, 86400))) AS fenced_at \
+             + make_interval(secs => 10 + coalesce(v.staleness_seconds, 86400))) AS fenced_at \
              FROM vault_releases r LEFT JOIN vaults v ON v.id = r.vault_id WHERE r.gateway_id = g.id \
              AND r.tenant_id = $1 AND ($2::uuid IS NULL OR r.vault_id = $2) \
-             AND r.expires_at > extract(epoch FROM now())) h ON h.fenced_at > now() ORDER BY g.id",
-            &[&tenant.uuid(), &vault.map(VaultId::uuid)],
+             AND r.expires_at > extract(epoch FROM now()) - $3::int8) h ON h.fenced_at > now() ORDER BY g.id",
+            &[&tenant.uuid(), &vault.map(VaultId::uuid), &LINGER_SECONDS],
         )
         .await?;
     rows.iter()
@@ -297,7 +303,8 @@ pub async fn release(tx: &Transaction, release: &Release) -> Result<bool> {
     Ok(changed > 0)
 }
 
-/// The tenants of which a gateway holds a vault.
+/// The tenants of which a gateway holds a vault, or may still have something open that a revocation must reach. What
+/// it is sent for that, a tenant's settings and revocations, holds no vault: each of those takes a token that is good.
 ///
 /// # Errors
 /// As the database's.
@@ -306,7 +313,7 @@ pub async fn entitled(tx: &Transaction, gateway: GatewayId, now: i64) -> Result<
         .query(
             "/* vault_releases.tenants */ SELECT DISTINCT tenant_id FROM vault_releases \
              WHERE gateway_id = $1 AND expires_at > $2",
-            &[&gateway.uuid(), &now],
+            &[&gateway.uuid(), &now.saturating_sub(LINGER_SECONDS)],
         )
         .await?;
     rows.iter()

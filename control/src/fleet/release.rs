@@ -157,7 +157,8 @@ pub async fn release(
     Ok(release)
 }
 
-/// The tenants whose settings a gateway may have from the start: those of which it holds a vault.
+/// The tenants whose settings and revocations a gateway may have from the start: those of which it holds a vault, or
+/// held one so lately that something of them may be open on it.
 ///
 /// # Errors
 /// As the database's.

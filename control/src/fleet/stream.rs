@@ -3,6 +3,7 @@
 //! One task a stream, one message at a time: what a gateway asked before a nonce is answered before that nonce is
 //! echoed. A gateway that does not take its events for 30 s is cut off and resumes by revision.
 
+mod hello;
 mod refused;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 use tonic::Status;
 
+use self::hello::{printable, refuse_if_behind, write_down};
 use self::refused::{Refused, is_about_the_token};
 use super::admit::Gateway;
 use super::lease::Nonces;
@@ -37,8 +39,6 @@ const SEND_MAX: Duration = Duration::from_secs(30);
 const HELLO_MAX: Duration = Duration::from_secs(10);
 /// How often releases and locks are looked at.
 const CHECK: Duration = Duration::from_secs(1);
-/// The longest text that a gateway may say of itself.
-const VERSION_MAX: usize = 64;
 
 /// What is sent to a gateway.
 pub type Events = mpsc::Sender<Result<v1::FollowEvent, Status>>;
@@ -126,9 +126,11 @@ impl Following {
         let tx = fleet.database().system().await?;
         let head = changes::head(&tx).await?;
         let signers = keys::signers(&tx).await?;
-        tx.commit().await?;
         let resume = hello.resume.map(Revision::from);
         refuse_if_behind(&gateway, resume, head.last)?;
+        let version = printable(&hello.version);
+        let acknowledged = write_down(&tx, &gateway, &version, resume).await?;
+        tx.commit().await?;
         let wanted = hello
             .tenants
             .iter()
@@ -141,14 +143,13 @@ impl Following {
                 && seen.n >= head.compacted
                 && wanted.iter().all(|tenant| held.contains(tenant))
         });
-        let version = printable(&hello.version);
         tracing::info!(gateway.id = %gateway.id(), gateway.name = gateway.name(), version, resumed = resumed.is_some(),
             "a gateway follows");
         let presence = fleet.join(Connected {
             gateway: gateway.id(),
             name: gateway.name().to_owned(),
             version,
-            acknowledged: resume.unwrap_or_default(),
+            acknowledged,
             last_seen: Timestamp::now(),
         });
         let mut following = Self {
@@ -381,22 +382,4 @@ impl Following {
             }
         }
     }
-}
-
-/// What a gateway says of itself, fit for a log and a list.
-fn printable(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(VERSION_MAX)
-        .collect()
-}
-
-/// A gateway that has seen more than the database holds is a witness of a restored backup: no lease is extended.
-fn refuse_if_behind(gateway: &Gateway, seen: Option<Revision>, head: Revision) -> Result<()> {
-    let Some(seen) = seen.filter(|seen| *seen > head) else {
-        return Ok(());
-    };
-    tracing::error!(gateway.id = %gateway.id(), %seen, %head,
-        "a gateway has seen a later revision than the database holds: was it restored without raising the epoch?");
-    Err(Error::new(Code::FailedPrecondition).because("the database is behind this gateway"))
 }

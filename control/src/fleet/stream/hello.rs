@@ -1,0 +1,61 @@
+//! What a gateway's first message tells: that it is there, what it runs, and how far it has seen.
+//!
+//! **Invariant.** None of it counts as an acknowledgement.
+
+use std::time::Duration;
+
+use sortie_proto::code::Code;
+use sortie_proto::revision::Revision;
+
+use super::Gateway;
+use crate::database::{Transaction, gateways};
+use crate::error::{Error, Result};
+
+/// The longest text that a gateway may say of itself.
+const VERSION_MAX: usize = 64;
+
+/// Writes down that a gateway is there, before it is told anything: who waits for a revocation from here on counts it.
+///
+/// Answers what it has acknowledged so far, which is nothing: what it knows is not what it enforces, and that it says
+/// of itself, at once.
+pub(super) async fn write_down(
+    tx: &Transaction,
+    gateway: &Gateway,
+    version: &str,
+    resume: Option<Revision>,
+) -> Result<Revision> {
+    let acknowledged = Revision {
+        n: 0,
+        ..resume.unwrap_or_default()
+    };
+    let said = gateways::Said {
+        gateway: gateway.id(),
+        version,
+        acknowledged,
+        ago: Duration::ZERO,
+    };
+    gateways::seen(tx, &[said]).await?;
+    Ok(acknowledged)
+}
+
+/// What a gateway says of itself, fit for a log and a list.
+pub(super) fn printable(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(VERSION_MAX)
+        .collect()
+}
+
+/// A gateway that has seen more than the database holds is a witness of a restored backup: no lease is extended.
+pub(super) fn refuse_if_behind(
+    gateway: &Gateway,
+    seen: Option<Revision>,
+    head: Revision,
+) -> Result<()> {
+    let Some(seen) = seen.filter(|seen| *seen > head) else {
+        return Ok(());
+    };
+    tracing::error!(gateway.id = %gateway.id(), %seen, %head,
+        "a gateway has seen a later revision than the database holds: was it restored without raising the epoch?");
+    Err(Error::new(Code::FailedPrecondition).because("the database is behind this gateway"))
+}
