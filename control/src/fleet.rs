@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use sortie_proto::id::GatewayId;
 use sortie_proto::revision::Revision;
 use sortie_proto::secret::Secret;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config;
@@ -59,6 +59,8 @@ struct Inner {
     connected: Mutex<HashMap<u64, Connected>>,
     /// Changes when a gateway acknowledges something.
     heard: watch::Sender<()>,
+    /// Turns for those who wait until gateways enforce something.
+    waits: Semaphore,
     locked: ArcSwap<HashSet<GatewayId>>,
 }
 
@@ -110,6 +112,7 @@ impl Fleet {
             streams: AtomicU64::new(0),
             connected: Mutex::default(),
             heard: watch::Sender::new(()),
+            waits: Semaphore::new(enforce::WAITS_MAX),
             locked: ArcSwap::default(),
         }))
     }

@@ -179,3 +179,31 @@ async fn a_gateway_that_has_just_come_back_is_waited_for() {
     assert_eq!(answer["enforcement"]["enforced"], 1, "{answer}");
     fixture.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_may_wait_at_once_and_the_next_is_answered_without_its_gateways() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("silent").await;
+    let _stream = hold(&fixture, &mut gateway).await;
+    let fleet = &fixture.state().fleet;
+    // A revision that never comes.
+    let revision = Revision {
+        epoch: 1,
+        n: u64::from(u32::MAX),
+    };
+    let wait = || fleet.enforced(fixture.tenant, None, revision, Duration::from_secs(600));
+    let waiting = futures_util::future::join_all((0..64).map(|_| wait()));
+    tokio::select! {
+        // Polled first: by then all of them have their turns.
+        biased;
+        ended = waiting => panic!("{ended:?}"),
+        answer = revoke(&fixture.owner, "agents/runner", 20) => {
+            assert!(answer["revision"].is_string(), "{answer}");
+            assert!(answer["enforcement"].is_null(), "{answer}");
+        }
+    }
+    // They have given their turns back.
+    let answer = revoke(&fixture.owner, "agents/runner", 1).await;
+    assert_eq!(answer["enforcement"]["gateways"], 1, "{answer}");
+    fixture.stop().await;
+}

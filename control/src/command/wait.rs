@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sortie_proto::code::Code;
 use sortie_proto::id::{TenantId, VaultId};
 use sortie_proto::revision::Revision;
 use sortie_proto::wire::v1;
@@ -13,6 +14,8 @@ use crate::fleet::enforce::Enforcement;
 
 /// The longest wait. A call of the API may take thirty seconds, and the revocation itself takes some.
 const WAIT_SECONDS_MAX: u32 = 20;
+/// How much longer the database may take for it, before the answer goes without.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// How long a caller waits for gateways; not at all by default.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,7 +35,8 @@ impl Wait {
 
     /// What a revocation answers, after the wait.
     ///
-    /// What is revoked stays so: if the wait itself fails, the answer says nothing of gateways.
+    /// What is revoked stays so: if the wait itself fails, or there is no turn for it, the answer says nothing of
+    /// gateways.
     pub(super) async fn answer(
         self,
         cx: &Context,
@@ -46,7 +50,14 @@ impl Wait {
         if self.0.is_zero() {
             return answer;
         }
-        match cx.fleet.enforced(tenant, vault, revision, self.0).await {
+        let enforced = cx.fleet.enforced(tenant, vault, revision, self.0);
+        let enforced = tokio::time::timeout(self.0 + GRACE, enforced).await;
+        let enforced = enforced.unwrap_or_else(|late| {
+            Err(Error::new(Code::Unavailable)
+                .because("the database does not answer")
+                .caused_by(late))
+        });
+        match enforced {
             Ok(enforcement) => answer.enforcement = Some(view(enforcement)),
             Err(error) => error.log("waiting for gateways"),
         }

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use sortie_proto::code::Code;
 use sortie_proto::id::{GatewayId, TenantId, VaultId};
 use sortie_proto::revision::Revision;
 use tokio::sync::broadcast::error::RecvError;
@@ -16,9 +17,12 @@ use uuid::Uuid;
 
 use super::{Connected, Fleet};
 use crate::database::gateways::{self, Holder};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::feed::signals::Signals;
 
+/// How many may wait at once. Each asks the database four times a second, and for all of them together there is one
+/// pool of connections.
+pub(super) const WAITS_MAX: usize = 64;
 /// How often who waits looks without having been woken.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long a replica watches for a revision that somebody waits for. No wait is longer.
@@ -41,7 +45,7 @@ impl Fleet {
     /// Waits until every gateway that may serve a tenant, or one vault of it, enforces a revision; at most `wait`.
     ///
     /// # Errors
-    /// As the database's. The revision is published all the same.
+    /// `overloaded` if too many wait already; else as the database's. The revision is published all the same.
     pub async fn enforced(
         &self,
         tenant: TenantId,
@@ -50,6 +54,11 @@ impl Fleet {
         wait: Duration,
     ) -> Result<Enforcement> {
         let begun = Instant::now();
+        let _turn = self.0.waits.try_acquire().map_err(|full| {
+            Error::new(Code::Overloaded)
+                .because("too many wait for gateways")
+                .caused_by(full)
+        })?;
         let mut told = self.0.signals.told();
         let tx = self.database().system().await?;
         let mut missing = gateways::holders(&tx, tenant, vault).await?;
