@@ -123,7 +123,11 @@ pub(crate) async fn run(options: Options, context: &Context) -> Result<ExitCode>
     let wanted = Wanted::read(&options.session, context)?;
     // Before there is a session: what cannot be isolated needs none.
     #[cfg(target_os = "linux")]
-    let isolation = options.reach.isolation.prepare().await?;
+    let isolation = options
+        .reach
+        .isolation
+        .prepare(options.session.file())
+        .await?;
     let plan = Plan::make(&wanted, options.place, context).await?;
     #[cfg(target_os = "linux")]
     let plan = match &isolation {
@@ -176,7 +180,7 @@ struct Prepared<'a> {
     files: (&'a str, &'a Tools),
     command: &'a [OsString],
     #[cfg(target_os = "linux")]
-    isolation: Option<&'a isolate::Isolation<'a>>,
+    isolation: Option<&'a isolate::Isolation>,
 }
 
 impl Prepared<'_> {

@@ -112,7 +112,8 @@ impl Signals {
             .map_err(|source| Error::system("catch signals", source))
     }
 
-    async fn next(&mut self) -> Signal {
+    /// The next one that comes.
+    pub(super) async fn next(&mut self) -> Signal {
         let waiting = self.0.iter_mut().map(|(caught, name)| {
             Box::pin(async move {
                 caught.recv().await;

@@ -76,16 +76,24 @@ impl Options {
         self.isolate.is_some()
     }
 
-    /// Looks whether what was asked for can be done here, as far as that can be known beforehand.
+    /// Looks whether what was asked for can be done here, as far as that can be known beforehand. `session` is the file
+    /// of the session's token, which is not shown.
     ///
     /// # Errors
-    /// As [`Container::find`], and [`Error::Usage`] for `--redirect` with a container.
-    pub(super) async fn prepare(&self) -> Result<Option<Isolation<'_>>> {
+    /// As [`Container::find`], [`Error::File`] for what is to be hidden and is not there, and [`Error::Usage`] for
+    /// `--redirect` with a container and for what is a container's without one.
+    pub(super) async fn prepare(&self, session: Option<&Path>) -> Result<Option<Isolation>> {
         let Some(how) = self.isolate else {
             return Ok(None);
         };
-        let (hide, redirect) = (self.hide.as_slice(), self.redirect);
+        let (hide, redirect) = (cover::hidden(&self.hide, session)?, self.redirect);
         Ok(Some(match how {
+            How::Auto | How::Bwrap | How::Namespaces if self.container.is_given() => {
+                return Err(Error::Usage(
+                    "--image, --engine and --share are for a container: say --isolate=container"
+                        .to_owned(),
+                ));
+            }
             How::Auto | How::Bwrap | How::Namespaces => Isolation::Namespaces {
                 how,
                 hide,
@@ -128,24 +136,24 @@ pub(super) fn proxy() -> Result<Proxy> {
 
 /// How a command is isolated.
 #[derive(Debug)]
-pub(super) enum Isolation<'a> {
+pub(super) enum Isolation {
     /// In namespaces, and on this machine's files.
     Namespaces {
         /// Who makes them.
         how: How,
         /// What else is covered.
-        hide: &'a [PathBuf],
+        hide: Vec<PathBuf>,
         /// Whether connections to any address are taken.
         redirect: bool,
     },
     /// In a container.
-    Container(Box<Container<'a>>),
+    Container(Box<Container>),
 }
 
 /// A command and its environment.
 type Line<'a, E> = (&'a [OsString], E);
 
-impl Isolation<'_> {
+impl Isolation {
     /// Whether the command is in a container, where this machine's programs and folders are not.
     pub(super) const fn is_container(&self) -> bool {
         matches!(self, Self::Container(_))
@@ -220,10 +228,10 @@ impl Separate<'_> {
         let handover = Handover::open()?;
         let view = view(&[handover.folder(), self.folder], self.hide)?;
         let mut child = self.start(command, (&handover, view))?;
-        let (met, inner) = met(handover, &mut child).await?;
+        let (met, inner) = met(handover, &mut child, &mut signals).await?;
         let _relay = way.behind(inner.proxy, inner.entrances, context)?;
         let (command, _line) = met.go().await?;
-        child::follow(&mut child, Some(command), &mut signals).await
+        child::follow(&mut child, command, &mut signals).await
     }
 
     fn start(
@@ -364,14 +372,26 @@ fn bubblewrap(
     Ok(line)
 }
 
+/// Ends what was started to isolate a command, since a signal came before there was one.
+async fn stopped(child: &mut Child) -> Error {
+    // It may have ended by itself.
+    drop(child.start_kill());
+    drop(child.wait().await);
+    Error::failed(
+        "stopped before the command started",
+        "A signal asked for it.",
+    )
+}
+
 /// Waits until the command's network is there.
-async fn met(handover: Handover, child: &mut Child) -> Result<(Met, Inner)> {
+async fn met(handover: Handover, child: &mut Child, signals: &mut Signals) -> Result<(Met, Inner)> {
     let meeting = tokio::time::timeout(SET_UP_DEADLINE, handover.meet());
     tokio::select! {
         met = meeting => met.unwrap_or_else(|_elapsed| Err(Error::failed(
             "the isolated command did not come up",
             "Try again, or --isolate=namespaces.",
         ))),
+        _caught = signals.next() => Err(stopped(child).await),
         ended = child.wait() => {
             drop(ended);
             Err(Error::failed("the command cannot be isolated on this machine", hint()))

@@ -267,6 +267,58 @@ async fn nothing_is_reached_from_inside_but_the_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_stands_beside_the_command_is_no_way_out() {
+    const LISTEN: &str = "import socket; s = socket.socket(socket.AF_UNIX); s.bind('./beside.sock'); s.listen(); \
+                          print('ready', flush=True); input()";
+    const PROBE: &str = r#"
+import socket
+s = socket.socket(socket.AF_UNIX)
+try:
+    s.connect("beside.sock")
+    print("connected")
+except OSError:
+    print("closed")
+try:
+    print("read" if open("token").read() else "covered")
+except PermissionError:
+    print("covered")
+"#;
+    let cluster = Cluster::start().await;
+    cluster.bearer_service().await;
+    let session = cluster.session().await;
+    fs::write(cluster.path().join("token"), &session.token).unwrap();
+    // Another program, in the same folder: its name in the system's list says of no folder.
+    let mut beside = Command::new("python3")
+        .args(["-c", LISTEN])
+        .current_dir(cluster.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(beside.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("ready"));
+
+    let env = surroundings(&cluster);
+    let env: Vec<_> = env
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let own = ["run", "--session=token", "--", "python3", "-c", PROBE];
+    let program = env!("CARGO_BIN_EXE_sortie");
+    let open = cluster.run(program, &own, &env).await.ok();
+    assert_eq!(open, "connected\nread\n", "the probe finds what is open");
+    for way in ways() {
+        let isolate = format!("--isolate={way}");
+        let line = [&own[..2], &[isolate.as_str()], &own[2..]].concat();
+        let seen = cluster.run(program, &line, &env).await.ok();
+        assert_eq!(seen, "closed\ncovered\n", "{way}");
+    }
+    drop(beside);
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_isolated_command_is_an_ordinary_one_otherwise() {
     let cluster = Cluster::start().await;
     cluster.bearer_service().await;

@@ -27,7 +27,7 @@ use self::engine::Engine;
 use self::own::Own;
 use super::cover::covered;
 use super::handover::{Handover, Inner, Met};
-use super::{SHARED, inside};
+use super::{SHARED, inside, stopped};
 use crate::config::{self, Context};
 use crate::error::{Error, Result};
 use crate::relay;
@@ -44,16 +44,26 @@ const SYSTEM: [&str; 12] = [
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct Options {
-    /// With --isolate=container: the image, which has the command in it; it has to be there already
-    #[arg(long, env = "SORTIE_IMAGE", value_name = "IMAGE")]
+    /// With --isolate=container: the image, which has the command in it; it has to be there already [default:
+    /// `SORTIE_IMAGE`]
+    // Not by clap's `env`: variables may stand around, arguments are meant.
+    #[arg(long, value_name = "IMAGE", requires = "isolate")]
     image: Option<String>,
-    /// The container engine, by name or path [default: docker or podman, whichever answers first]
-    #[arg(long, env = "SORTIE_CONTAINER_ENGINE", value_name = "ENGINE")]
+    /// The container engine, by name or path [default: `SORTIE_CONTAINER_ENGINE`, or docker or podman, whichever answers
+    /// first]
+    #[arg(long, value_name = "ENGINE", requires = "isolate")]
     engine: Option<PathBuf>,
     /// A file or folder that the container sees, besides the folder the command starts in; `PATH:ro` to be read only;
     /// may be repeated
     #[arg(long, value_name = "PATH", requires = "isolate", value_parser = shared)]
     share: Vec<Shared>,
+}
+
+impl Options {
+    /// Whether something of it stands on the command line.
+    pub(super) const fn is_given(&self) -> bool {
+        self.image.is_some() || self.engine.is_some() || !self.share.is_empty()
+    }
 }
 
 /// A path of this machine that is seen inside, at the same place.
@@ -78,13 +88,29 @@ fn shared(text: &str) -> std::result::Result<Shared, String> {
     Ok(Shared { path, writable })
 }
 
+/// What is shared, each path once: engines refuse to mount two things at one place. The last word counts, so that the
+/// folder the command starts in can be named to be read only.
+fn every(here: &Path, named: &[Shared]) -> Vec<Shared> {
+    let mut shared = vec![Shared {
+        path: here.to_owned(),
+        writable: true,
+    }];
+    for one in named {
+        shared.retain(|other| other.path != one.path);
+        shared.push(one.clone());
+    }
+    // The outer ones first: an inner one lies over them.
+    shared.sort_by_key(|shared| shared.path.components().count());
+    shared
+}
+
 /// An engine and an image that are there.
 #[derive(Debug)]
-pub(crate) struct Container<'a> {
+pub(crate) struct Container {
     engine: Engine,
-    image: &'a str,
+    image: String,
     shared: Vec<Shared>,
-    hide: &'a [PathBuf],
+    hide: Vec<PathBuf>,
     /// Where the command starts.
     here: PathBuf,
 }
@@ -108,14 +134,16 @@ impl Folders<'_> {
     }
 }
 
-impl<'a> Container<'a> {
+impl Container {
     /// Asks the engine; makes nothing.
     ///
     /// # Errors
     /// [`Error::Usage`] without an image, [`Error::Failed`] for an engine or an image that is not there, and for a folder
     /// that no container can see.
-    pub(crate) async fn find(options: &'a Options, hide: &'a [PathBuf]) -> Result<Self> {
-        let image = options.image.as_deref().filter(|name| !name.is_empty());
+    pub(crate) async fn find(options: &Options, hide: Vec<PathBuf>) -> Result<Self> {
+        let named = |name| config::variable(name).filter(|value| !value.is_empty());
+        let image = options.image.clone().or_else(|| named("SORTIE_IMAGE"));
+        let image = image.filter(|name| !name.is_empty());
         let image = image.ok_or_else(|| {
             Error::Usage(
                 "--isolate=container needs an image that has the command in it: name it with --image, or in SORTIE_IMAGE"
@@ -124,14 +152,12 @@ impl<'a> Container<'a> {
         })?;
         let here =
             std::env::current_dir().map_err(|source| Error::system("find the folder", source))?;
-        let mut shared = vec![Shared {
-            path: here.clone(),
-            writable: true,
-        }];
-        shared.extend(options.share.iter().cloned());
+        let shared = every(&here, &options.share);
         shared.iter().try_for_each(|shared| usable(&shared.path))?;
-        let engine = Engine::find(options.engine.as_deref()).await?;
-        engine.has(image).await?;
+        let engine = options.engine.clone();
+        let engine = engine.or_else(|| named("SORTIE_CONTAINER_ENGINE").map(PathBuf::from));
+        let engine = Engine::find(engine.as_deref()).await?;
+        engine.has(&image).await?;
         Ok(Self {
             engine,
             image,
@@ -180,11 +206,11 @@ impl<'a> Container<'a> {
         let name = format!("sortie-run-{}", suffix(&name.to_string_lossy()));
         let line = self.line(&name, folders, command)?;
         let mut child = start(&line)?;
-        let (met, inner) = self.met(handover, &mut child).await?;
+        let (met, inner) = self.met(handover, &mut child, &mut signals).await?;
         let _relay = way.behind(inner.proxy, inner.entrances, context)?;
         // The container ends when this line does.
         let (command, _line) = met.go().await?;
-        child::follow(&mut child, Some(command), &mut signals).await
+        child::follow(&mut child, command, &mut signals).await
     }
 
     fn line(
@@ -206,6 +232,7 @@ impl<'a> Container<'a> {
                 .split_whitespace()
                 .map(OsString::from),
         );
+        line.extend(self.engine.own_proxies().map(OsString::from));
         if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
             line.push("--tty".into());
         }
@@ -217,7 +244,7 @@ impl<'a> Container<'a> {
             line.push(mount.words()?);
         }
         line.push(option("--entrypoint=", Path::new(entry)));
-        line.push(self.image.into());
+        line.push(self.image.clone().into());
         line.extend(rest.iter().cloned());
         line.extend(["__inside", "contain", "--handover"].map(OsString::from));
         line.push(folders.handover.join("handover").into());
@@ -239,7 +266,7 @@ impl<'a> Container<'a> {
                 .iter()
                 .any(|shared| path.starts_with(&shared.path))
         };
-        for path in covered(&[folders.private, folders.handover], self.hide, is_seen) {
+        for path in covered(&[folders.private, folders.handover], &self.hide, is_seen) {
             mounts.push(if path.is_dir() {
                 Mount::Empty(path)
             } else {
@@ -255,7 +282,12 @@ impl<'a> Container<'a> {
         mounts
     }
 
-    async fn met(&self, handover: Handover, child: &mut Child) -> Result<(Met, Inner)> {
+    async fn met(
+        &self,
+        handover: Handover,
+        child: &mut Child,
+        signals: &mut Signals,
+    ) -> Result<(Met, Inner)> {
         let name = self.engine.program.display();
         let meeting = tokio::time::timeout(SET_UP_DEADLINE, handover.meet());
         tokio::select! {
@@ -263,6 +295,7 @@ impl<'a> Container<'a> {
                 format!("{name} did not start the container"),
                 "Try again, and look at the engine's own log.",
             ))),
+            _caught = signals.next() => Err(stopped(child).await),
             ended = child.wait() => {
                 drop(ended);
                 Err(Error::failed(

@@ -50,7 +50,7 @@ pub(super) struct Handover {
 /// What came from inside.
 #[derive(Debug)]
 pub(super) struct Met {
-    command: Pid,
+    command: Option<Pid>,
     stream: tokio::net::UnixStream,
 }
 
@@ -85,27 +85,31 @@ impl Handover {
         let failed =
             |source| Error::system("take over the listeners of the command's network", source);
         let (stream, _) = self.listener.accept().await.map_err(failed)?;
-        let id = stream.peer_cred().map_err(failed)?.pid();
-        let id = id.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        let command = process(stream.peer_cred().map_err(failed)?.pid());
         let inner = receive(&stream).await.map_err(failed)?;
         // Nobody else can come after this one, from inside least of all.
         self.folder.close().map_err(failed)?;
-        let command = Pid::from_raw(id);
         Ok((Met { command, stream }, inner))
     }
 }
 
 impl Met {
-    /// Lets the command start, and says which process it is. The line to it stays open while the second value is held:
+    /// Lets the command start, and says which process it is, if it has an id here. The line to it stays open while the second value is held:
     /// a container ends with it.
     ///
     /// # Errors
     /// [`Error::System`] if there is nobody any more.
-    pub(super) async fn go(mut self) -> Result<(Pid, tokio::net::UnixStream)> {
+    pub(super) async fn go(mut self) -> Result<(Option<Pid>, tokio::net::UnixStream)> {
         let sent = self.stream.write_all(GO).await;
         sent.map(|()| (self.command, self.stream))
             .map_err(|source| Error::system("start the command", source))
     }
+}
+
+/// The process of an id that the kernel vouches for. A process that cannot be seen from here has the id 0 (unix(7)), which
+/// to kill(2) is our own group.
+fn process(id: Option<i32>) -> Option<Pid> {
+    id.filter(|id| *id > 0).map(Pid::from_raw)
 }
 
 /// The listeners of the command's network.
@@ -209,3 +213,6 @@ fn at_any_address<T>(port: u16, bind: impl Fn(SocketAddr) -> io::Result<T>) -> i
     bind((Ipv6Addr::UNSPECIFIED, port).into())
         .or_else(|_none| bind((Ipv4Addr::UNSPECIFIED, port).into()))
 }
+
+#[cfg(test)]
+mod tests;

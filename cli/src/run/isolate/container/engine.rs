@@ -106,6 +106,15 @@ impl Engine {
         })
     }
 
+    /// The option that keeps this machine's proxy variables out of the container: Podman copies them in by itself.
+    pub(super) fn own_proxies(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Podman => Some("--http-proxy=false"),
+            // Its client has no option for it: they come from its own settings.
+            Kind::Docker => None,
+        }
+    }
+
     /// The options that make the caller's user the one inside, so that files which are made there are the caller's.
     pub(super) fn user(&self) -> Vec<String> {
         let caller = format!("{}:{}", geteuid(), getegid());
