@@ -76,9 +76,9 @@ impl Sources<'_> {
     }
 
     async fn ask_gateway(self, guide: &Guide<'_>) -> Result<Origin> {
-        let (authority, note) = match self.authority {
-            Some(file) => (read(file)?, None),
-            None => (guide.read("/ca.pem").await?, doubt(self.proxy)),
+        let authority = match self.authority {
+            Some(file) => read(file)?,
+            None => guide.read("/ca.pem").await?,
         };
         let page = guide.read("/services").await?;
         let page: Value = serde_json::from_str(&page).or(Err(Error::failed(
@@ -88,7 +88,7 @@ impl Sources<'_> {
         Ok(Origin {
             authority,
             vaults: Vaults::of_page(&page),
-            note,
+            note: doubt(self.proxy, self.authority.is_some()),
         })
     }
 }
@@ -97,14 +97,21 @@ fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).map_err(|source| Error::file("read", file, source))
 }
 
-/// What is to be said of an authority that a gateway sent, if anything is.
-fn doubt(proxy: &Proxy) -> Option<String> {
+/// What is to be said of what a gateway sent, if anything is: the authority, or where that is known, the rest.
+fn doubt(proxy: &Proxy, is_authority_known: bool) -> Option<String> {
     let is_here = match proxy.host() {
         Host::Name(name) => name.as_ref() == "localhost",
         Host::Address(address) => IpAddr::is_loopback(address),
     };
-    let is_open = proxy.scheme() == Scheme::Http && !is_here;
-    is_open.then(|| {
+    if proxy.scheme() != Scheme::Http || is_here {
+        return None;
+    }
+    Some(if is_authority_known {
+        format!(
+            "the hosts of services and the placeholders came over plain HTTP from {proxy}: they are worth as much as \
+             the network in between. Use https://"
+        )
+    } else {
         format!(
             "the tenant's authority came over plain HTTP from {proxy}: it is worth as much as the network in between. \
              Use https://, or name its file with --authority"

@@ -162,8 +162,17 @@ impl Terms {
 
     /// The token in the environment, unless another session is asked for.
     fn named(&self) -> Option<Secret> {
-        let is_asked_for = !self.vault.is_empty() || self.agent.is_some();
-        of_environment().filter(|_| !is_asked_for)
+        of_environment().filter(|_| !self.asks_for_another())
+    }
+
+    /// Whether something is said of the session that one which is there may not be: it would be dropped in silence. How
+    /// long its tokens last is only said of those that are made.
+    const fn asks_for_another(&self) -> bool {
+        !self.vault.is_empty()
+            || self.agent.is_some()
+            || self.user.is_some()
+            || !self.service.is_empty()
+            || !self.label.is_empty()
     }
 }
 

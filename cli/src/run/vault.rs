@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sortie_proto::host::HostPattern;
-use sortie_proto::service::Scheme;
+use sortie_proto::service::{Scheme, is_name};
 
 use crate::config::Context;
 use crate::error::{Error, Result};
@@ -51,12 +51,8 @@ impl Vaults {
             let credentials = list(vault, "credentials", context).await?;
             let services = list(vault, "services", context).await?;
             all.hidden |= credentials.is_none() || services.is_none();
-            for credential in credentials.iter().flatten() {
-                all.add(Credential {
-                    name: cell(credential, "/name"),
-                    placeholder: cell(credential, "/placeholder"),
-                });
-            }
+            let credentials = credentials.iter().flatten().filter_map(credential);
+            credentials.for_each(|found| all.add(found));
             all.services
                 .extend(services.iter().flatten().filter_map(service));
         }
@@ -68,12 +64,8 @@ impl Vaults {
     pub(crate) fn of_page(page: &Value) -> Self {
         let mut all = Self::default();
         for vault in items(page, "vaults") {
-            for credential in items(vault, "credentials") {
-                all.add(Credential {
-                    name: cell(credential, "/name"),
-                    placeholder: cell(credential, "/placeholder"),
-                });
-            }
+            let credentials = items(vault, "credentials").filter_map(credential);
+            credentials.for_each(|found| all.add(found));
             let services = items(vault, "services");
             all.services.extend(services.filter_map(|found| {
                 let enabled = json!({"name": found.get("name"), "spec": found});
@@ -92,6 +84,7 @@ impl Vaults {
     }
 
     /// The ports of services that say one.
+    #[cfg(target_os = "linux")]
     pub(crate) fn ports(&self) -> impl Iterator<Item = u16> {
         let on = self.services.iter().filter(|service| service.enabled);
         on.filter_map(|service| service.port)
@@ -116,6 +109,20 @@ async fn list(vault: &str, what: &str, context: &Context) -> Result<Option<Vec<V
 fn items<'v>(object: &'v Value, field: &str) -> impl Iterator<Item = &'v Value> {
     let items = object.get(field).and_then(Value::as_array);
     items.into_iter().flatten()
+}
+
+/// It becomes a variable, and stands in files of tools: what cannot be a name or a placeholder is left out, since who sent
+/// it may stand between us and the gateway.
+fn credential(object: &Value) -> Option<Credential> {
+    let found = Credential {
+        name: cell(object, "/name"),
+        placeholder: cell(object, "/placeholder"),
+    };
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"_.~-".contains(&byte);
+    // As control makes them.
+    let is_placeholder =
+        (4..=128).contains(&found.placeholder.len()) && found.placeholder.bytes().all(is_inner);
+    (is_name(&found.name) && is_placeholder).then_some(found)
 }
 
 /// What a newer control says in other words is left out.

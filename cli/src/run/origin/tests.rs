@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn an_authority_is_doubted_that_came_through_a_network_in_the_clear() {
+fn what_a_gateway_sent_is_doubted_that_came_through_a_network_in_the_clear() {
     for (proxy, is_doubted) in [
         ("http://gateway.example.com:7380", true),
         ("http://10.0.0.7:7380", true),
@@ -11,7 +11,10 @@ fn an_authority_is_doubted_that_came_through_a_network_in_the_clear() {
         ("http://[::1]:7380", false),
         ("http://localhost:7380", false),
     ] {
-        let said = doubt(&Proxy::parse(proxy).unwrap());
-        assert_eq!(said.is_some(), is_doubted, "{proxy}: {said:?}");
+        for (is_known, word) in [(false, "--authority"), (true, "placeholders")] {
+            let said = doubt(&Proxy::parse(proxy).unwrap(), is_known);
+            assert_eq!(said.is_some(), is_doubted, "{proxy}: {said:?}");
+            assert!(said.is_none_or(|said| said.contains(word)));
+        }
     }
 }

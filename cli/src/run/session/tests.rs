@@ -49,3 +49,26 @@ fn what_is_no_token_or_has_ended_is_refused_without_being_shown() {
         assert!(!error.contains("sortie_ses_e30"), "{error}");
     }
 }
+
+#[test]
+fn whoever_says_what_a_session_may_do_asks_for_one_of_their_own() {
+    #[derive(Debug, clap::Parser)]
+    struct Told {
+        #[command(flatten)]
+        terms: Terms,
+    }
+    let asks = |words: &[&str]| {
+        let told: Told = clap::Parser::parse_from([&["run"], words].concat());
+        told.terms.asks_for_another()
+    };
+    for word in [
+        "--vault=v",
+        "--agent=a",
+        "--user=u",
+        "--service=s",
+        "--label=k=v",
+    ] {
+        assert!(asks(&[word]), "{word}");
+    }
+    assert!(!asks(&[]) && !asks(&["--ttl=8h"]));
+}

@@ -39,3 +39,32 @@ fn a_page_of_the_gateway_says_what_control_would() {
     assert_eq!(vaults.ports().collect::<Vec<_>>(), [8443, 80]);
     assert!(Vaults::of_page(&json!("odd")).credentials.is_empty());
 }
+
+#[test]
+fn what_is_no_name_or_no_placeholder_becomes_no_variable() {
+    let one = |name: &str, placeholder: &str| {
+        credential(&json!({"name": name, "placeholder": placeholder}))
+    };
+    for (name, placeholder) in [("KEY", "__KEY__"), ("_k9", "ghp_0aZ.~-"), ("K", "abcd")] {
+        assert!(one(name, placeholder).is_some(), "{name} {placeholder}");
+    }
+    let long = "x".repeat(129);
+    for (name, placeholder) in [
+        ("", "__KEY__"),
+        ("9KEY", "__KEY__"),
+        ("A=B", "__KEY__"),
+        ("A\nB", "__KEY__"),
+        ("A-B", "__KEY__"),
+        (long.as_str(), "__KEY__"),
+        ("KEY", ""),
+        ("KEY", "abc"),
+        ("KEY", "line\nbreak"),
+        ("KEY", "$(touch x)"),
+        ("KEY", "quo\"te"),
+        ("KEY", long.as_str()),
+    ] {
+        assert_eq!(one(name, placeholder), None, "{name:?} {placeholder:?}");
+    }
+    let page = json!({"vaults": [{"credentials": [{"name": "A B", "placeholder": "__A__"}]}]});
+    assert!(Vaults::of_page(&page).credentials.is_empty());
+}
