@@ -2,10 +2,19 @@
 //! the relay reads the name from what it says.
 //!
 //! Invariants: nobody is asked, so that names carry nothing out. What is not a question with one name is not answered.
-//! An answer is no longer than twice a question, and goes to who asked.
+//! An answer is no longer than twice a question, and goes to who asked, from the address that was asked.
 
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd as _;
 
+use nix::libc;
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
+};
+use rustix::net::sockopt::set_ipv6_freebind;
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 /// What every name has: an address for benchmarks (RFC 2544), which nobody has on the Internet.
@@ -22,16 +31,72 @@ const INTERNET: [u8; 2] = [0, 1];
 
 /// Answers until it is dropped.
 pub(super) async fn serve(socket: UdpSocket) {
+    // Of these each system and each version of IP has its own; what is not to be had is not needed there.
+    let _v6 = setsockopt(&socket, Ipv6RecvPacketInfo, &true);
+    let _v4 = setsockopt(&socket, Ipv4PacketInfo, &true);
+    let _any_source = set_ipv6_freebind(&socket, true);
     let mut question = [0; QUESTION_MAX];
     loop {
+        let receiving = socket.async_io(Interest::READABLE, || receive(&socket, &mut question));
         // An error is one of an earlier answer, which nobody took.
-        let Ok((length, from)) = socket.recv_from(&mut question).await else {
+        let Ok(asked) = receiving.await else {
             continue;
         };
-        if let Some(answer) = question.get(..length).and_then(answer) {
-            drop(socket.send_to(&answer, from).await);
+        if let Some(answer) = question.get(..asked.length).and_then(answer) {
+            let sending = socket.async_io(Interest::WRITABLE, || send(&socket, &asked, &answer));
+            drop(sending.await);
         }
     }
+}
+
+/// Who asked how much, and where.
+struct Asked {
+    length: usize,
+    from: SockaddrStorage,
+    at: Option<At>,
+}
+
+/// The address that was asked, from which a client awaits the answer: another one of the same machine may be ours by
+/// default, as 127.0.0.1 is where 127.0.0.53 was asked.
+enum At {
+    V4(libc::in_pktinfo),
+    /// Of IPv4, too, where a socket serves both.
+    V6(libc::in6_pktinfo),
+}
+
+fn receive(socket: &UdpSocket, question: &mut [u8]) -> io::Result<Asked> {
+    let mut space = nix::cmsg_space!(libc::in6_pktinfo, libc::in_pktinfo);
+    let mut parts = [IoSliceMut::new(question)];
+    let flags = MsgFlags::empty();
+    let got = recvmsg(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    let from = got.address.ok_or(io::ErrorKind::InvalidData)?;
+    let mut at = None;
+    for message in got.cmsgs()? {
+        // The interface is the system's to choose.
+        if let ControlMessageOwned::Ipv6PacketInfo(mut info) = message {
+            info.ipi6_ifindex = 0;
+            at = Some(At::V6(info));
+        } else if let ControlMessageOwned::Ipv4PacketInfo(mut info) = message
+            && at.is_none()
+        {
+            info.ipi_ifindex = 0;
+            info.ipi_spec_dst = info.ipi_addr;
+            at = Some(At::V4(info));
+        }
+    }
+    let length = got.bytes;
+    Ok(Asked { length, from, at })
+}
+
+fn send(socket: &UdpSocket, asked: &Asked, answer: &[u8]) -> io::Result<()> {
+    let control = asked.at.as_ref().map(|at| match at {
+        At::V4(info) => ControlMessage::Ipv4PacketInfo(info),
+        At::V6(info) => ControlMessage::Ipv6PacketInfo(info),
+    });
+    let (parts, flags) = ([IoSlice::new(answer)], MsgFlags::empty());
+    let to = Some(&asked.from);
+    sendmsg(socket.as_raw_fd(), &parts, control.as_slice(), flags, to)?;
+    Ok(())
 }
 
 /// What is answered to a message; nothing to what is no question.

@@ -67,3 +67,39 @@ fn what_is_no_question_is_not_answered() {
         assert_eq!(answer(&odd), None, "{odd:?}");
     }
 }
+
+#[tokio::test]
+async fn the_address_that_was_asked_answers() {
+    const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
+    for (any, asked_at) in [
+        ("0.0.0.0:0", "127.0.0.53"),
+        ("0.0.0.0:0", "127.0.0.1"),
+        ("[::]:0", "127.0.0.53"),
+        ("[::]:0", "[::1]"),
+    ] {
+        let Ok(socket) = UdpSocket::bind(any).await else {
+            assert!(any.contains("::"), "a machine may have no IPv6");
+            continue;
+        };
+        let port = socket.local_addr().unwrap().port();
+        let from = any.replace(
+            "[::]",
+            if asked_at.contains("::") {
+                "[::]"
+            } else {
+                "0.0.0.0"
+            },
+        );
+        let client = UdpSocket::bind(from).await.unwrap();
+        // A connected socket takes answers from there alone, as resolvers do.
+        client.connect(format!("{asked_at}:{port}")).await.unwrap();
+        client.send(&question(NAME, 1, 1)).await.unwrap();
+        let mut told = [0; 512];
+        let told = tokio::select! {
+            () = serve(socket) => unreachable!("it serves on"),
+            got = tokio::time::timeout(DEADLINE, client.recv(&mut told)) => got.map(|length| told[..length.unwrap()].to_vec()),
+        };
+        let told = told.unwrap_or_else(|_elapsed| panic!("no answer from {asked_at} of {any}"));
+        assert_eq!(Some(told), answer(&question(NAME, 1, 1)));
+    }
+}
