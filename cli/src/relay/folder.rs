@@ -6,9 +6,10 @@
 
 use std::fs::{self, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use nix::unistd::{Uid, geteuid};
 use sortie_proto::environment::Proxy;
 use sortie_proto::secret::Secret;
 use tempfile::NamedTempFile;
@@ -55,6 +56,7 @@ pub(super) async fn write(
     let folder = folder
         .canonicalize()
         .map_err(|source| Error::file("find", folder, source))?;
+    trusted(&folder)?;
     let name = folder
         .to_str()
         .ok_or_else(|| Error::Config(format!("{} is not UTF-8", folder.display())))?;
@@ -85,13 +87,37 @@ pub(super) async fn write(
     Ok(())
 }
 
+/// Refuses a folder of another user's, who could put an authority of their own in the place of ours. Root's is fine: that
+/// is what volumes are.
+fn trusted(folder: &Path) -> Result<()> {
+    let found = fs::metadata(folder).map_err(|source| Error::file("look at", folder, source))?;
+    if is_trusted(found.uid(), geteuid()) {
+        return Ok(());
+    }
+    Err(Error::failed(
+        format!("{} belongs to another user", folder.display()),
+        "Name a folder of the relay's own user, or of root: its owner decides what the agent trusts.",
+    ))
+}
+
+fn is_trusted(owner: u32, user: Uid) -> bool {
+    owner == user.as_raw() || owner == 0
+}
+
 fn put(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let failed = |source| Error::file("write", path, source);
     let folder = path.parent().unwrap_or_else(|| Path::new("/"));
     let mut draft = NamedTempFile::new_in(folder).map_err(failed)?;
     draft.write_all(bytes).map_err(failed)?;
+    // By its handle: at its path may be something else by now.
     let permissions = Permissions::from_mode(mode);
-    fs::set_permissions(draft.path(), permissions).map_err(failed)?;
+    draft
+        .as_file()
+        .set_permissions(permissions)
+        .map_err(failed)?;
     draft.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
