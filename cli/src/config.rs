@@ -86,6 +86,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 }
 
 /// Where a program stands, as a shell finds it.
+#[cfg(target_os = "linux")]
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let folders = variable("PATH")?;
     std::env::split_paths(&folders)

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 use sortie_proto::secret::Secret;
+#[cfg(target_os = "linux")]
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -198,6 +198,7 @@ pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
         width,
         done: Vec::new(),
         line: String::new(),
+        used: 0,
     };
     for word in pieces(text, Breaks::Words) {
         if lines.takes(word) {
@@ -221,6 +222,8 @@ struct Lines {
     width: usize,
     done: Vec<String>,
     line: String,
+    /// How wide the line is by now: counted along, since a text of anybody's may be long.
+    used: usize,
 }
 
 impl Lines {
@@ -230,24 +233,27 @@ impl Lines {
         if width > self.width {
             return false;
         }
-        if !self.line.is_empty() && self.line.width() + width > self.width {
+        if !self.line.is_empty() && self.used + width > self.width {
             self.end();
         }
         self.line.push_str(piece);
+        self.used += piece.width();
         true
     }
 
     fn push(&mut self, c: char) {
         // What has no width belongs to what stands before it.
         let width = c.width().unwrap_or(0);
-        if width > 0 && !self.line.is_empty() && self.line.width() + width > self.width {
+        if width > 0 && !self.line.is_empty() && self.used + width > self.width {
             self.end();
         }
         self.line.push(c);
+        self.used += width;
     }
 
     fn end(&mut self) {
         self.done.push(std::mem::take(&mut self.line));
+        self.used = 0;
     }
 }
 

@@ -12,10 +12,12 @@ use sortie_proto::code::Code;
 pub(super) type Body = Either<Incoming, Full<Bytes>>;
 
 /// What an answer of the relay's own says, in a word.
+#[cfg(target_os = "linux")]
 #[derive(Debug, Clone, Copy)]
 struct Told(&'static str);
 
 /// The code of a refusal, the relay's own or the gateway's.
+#[cfg(target_os = "linux")]
 pub(super) fn code<B>(answer: &Response<B>) -> &'static str {
     let told = answer.extensions().get::<Told>().map(|told| told.0);
     told.or_else(|| {
@@ -99,6 +101,7 @@ fn write(status: StatusCode, code: &'static str, text: &str) -> Response<Body> {
     });
     let mut answer = Response::new(full(format!("{body}\n")));
     *answer.status_mut() = status;
+    #[cfg(target_os = "linux")]
     let _none = answer.extensions_mut().insert(Told(code));
     let headers = answer.headers_mut();
     let _none = headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

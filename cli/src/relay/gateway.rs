@@ -235,6 +235,7 @@ impl Gateway {
     }
 
     /// Whether this is where the gateway is dialled: nobody but the relay has anything to do there.
+    #[cfg(target_os = "linux")]
     pub(super) fn is_at(&self, address: SocketAddr) -> bool {
         let addresses = self.addresses.lock();
         let addresses = addresses.unwrap_or_else(PoisonError::into_inner);

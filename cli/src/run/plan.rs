@@ -113,6 +113,7 @@ impl Plan {
     }
 
     /// Ports of the vaults' services.
+    #[cfg(target_os = "linux")]
     pub(crate) fn ports(&self) -> impl Iterator<Item = u16> {
         self.vaults.ports()
     }

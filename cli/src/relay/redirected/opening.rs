@@ -17,6 +17,8 @@ use crate::relay::gateway::HEAD_BYTES_MAX;
 const FIELDS_MAX: usize = 128;
 /// The type of a TLS record that holds a handshake (RFC 8446, 5.1).
 const HANDSHAKE: u8 = 22;
+/// A head that is parsed with each segment, so that what is none is found out at once. In bytes.
+const SHORT: usize = 512;
 /// RFC 8446, 6.2.
 const ACCESS_DENIED: u8 = 49;
 /// RFC 6066, 3.
@@ -51,6 +53,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Openin
     let mut bytes = Vec::with_capacity(4096);
     // What a segment brings is fed to it once; a greeting may come in many.
     let (mut greeting, mut fed) = (Acceptor::default(), 0);
+    let mut parsed = 0;
     loop {
         match stream.read_buf(&mut bytes).await {
             Ok(0) | Err(_) => return Err((Reason::Silent, None)),
@@ -63,7 +66,16 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Openin
                 fed = bytes.len();
                 (of_tls(&mut greeting, new), Speech::Tls)
             }
-            Some(first) if first.is_ascii_uppercase() => (of_http(&bytes), Speech::Http),
+            Some(first) if first.is_ascii_uppercase() => {
+                let found = if is_worth_parsing(&bytes, (fed, parsed)) {
+                    parsed = bytes.len();
+                    of_http(&bytes)
+                } else {
+                    Ok(None)
+                };
+                fed = bytes.len();
+                (found, Speech::Http)
+            }
             _ => return Err((Reason::Unknown, None)),
         };
         if let Some(name) = found.map_err(|reason| (reason, Some(speech)))? {
@@ -93,6 +105,16 @@ fn of_tls(greeting: &mut Acceptor, mut new: &[u8]) -> Result<Option<String>, Rea
         }
     }
     Ok(None)
+}
+
+/// Whether a head may be whole that was not before, or is short, or has doubled since it was parsed: parsing all of a long
+/// one with each byte would be work that grows with the square of it.
+fn is_worth_parsing(bytes: &[u8], (fed, parsed): (usize, usize)) -> bool {
+    // The end may have begun in what was there.
+    let new = bytes.get(fed.saturating_sub(3)..).unwrap_or_default();
+    let ends =
+        new.windows(2).any(|two| two == b"\n\n") || new.windows(3).any(|three| three == b"\n\r\n");
+    ends || bytes.len() <= SHORT || bytes.len() >= parsed.saturating_mul(2)
 }
 
 /// The name of an HTTP/1 request's head; none as long as it is not whole.

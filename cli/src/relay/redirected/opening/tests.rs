@@ -125,6 +125,25 @@ async fn a_head_names_its_host() {
     }
 }
 
+#[test]
+fn a_long_head_is_parsed_when_it_may_be_whole_or_has_doubled() {
+    let head = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(4000));
+    let head = head.as_bytes();
+    let (mut parsed, mut times) = (0, 0);
+    for length in 1..=head.len() {
+        if is_worth_parsing(&head[..length], (length - 1, parsed)) {
+            (parsed, times) = (length, times + 1);
+        }
+    }
+    assert_eq!(parsed, head.len(), "the end is seen");
+    assert_eq!(times, SHORT + 3, "at 1024, at 2048, and at the end");
+    let followed = format!("{}\n\r\n more", "x".repeat(SHORT));
+    let fed = SHORT + 2;
+    assert!(is_worth_parsing(followed.as_bytes(), (fed, fed)));
+    let (before, _more) = followed.as_bytes().split_at(fed);
+    assert!(!is_worth_parsing(before, (fed - 1, fed - 1)));
+}
+
 #[tokio::test]
 async fn what_is_neither_is_refused_and_so_is_what_does_not_end() {
     check(b"\x00\x00\x00\x08\x04\xd2\x16\x2f", Err(Reason::Unknown)).await;
