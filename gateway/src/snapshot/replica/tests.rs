@@ -371,7 +371,7 @@ fn said(replica: &mut Replica) -> Option<u64> {
         Some(Message::Acknowledge(acknowledge)) => acknowledge.revision.map(|at| at.n),
         _ => None,
     })
-    .last()
+    .next_back()
 }
 
 fn resumes(replica: &Replica) -> (Option<u64>, Vec<Vec<u8>>) {
