@@ -124,7 +124,9 @@ async fn a_command_runs_with_a_session_and_no_key() {
     fs::write(host.home().join("other.pem"), pair.cert.pem()).unwrap();
     let with = |file: &str| {
         let file = host.home().join(file).display().to_string();
-        format!("sortie run --session \"$FILE\" --authority {file} -- curl -sS \"$URL\"")
+        format!(
+            "sortie run --session \"$FILE\" --proxy \"$SORTIE_PROXY\" --authority {file} -- curl -sS \"$URL\""
+        )
     };
     assert_eq!(host.shell(&with("known.pem")).await.ok(), "xxxxxxxx");
     let seen = host.shell(&with("other.pem")).await;
