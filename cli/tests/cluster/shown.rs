@@ -2,7 +2,7 @@
 //! cluster whose vendors are stand-ins that check the credential, and must print what the page shows.
 
 mod goods;
-mod page;
+pub(crate) mod page;
 
 use std::fmt::Write as _;
 use std::os::unix::fs::symlink;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::process::Command;
 
+use crate::shown::page::is_shown;
 use crate::support::{Cluster, Finished, Setup, process};
 
 /// How long an agent may take. Each starts a program of hundreds of megabytes, on a machine that runs other tests, too.
@@ -215,37 +216,4 @@ fn blocks(page: &str) -> Vec<Block> {
         }
     }
     blocks
-}
-
-/// Whether a line of a page is what was printed, `…` in it standing for anything.
-fn is_shown(line: &str, printed: &str) -> bool {
-    let mut parts = line.split('…');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = printed.strip_prefix(first) else {
-        return false;
-    };
-    for part in parts {
-        match rest.split_once(part) {
-            Some((_, behind)) => rest = behind,
-            None => return false,
-        }
-    }
-    rest.is_empty() || line.ends_with('…')
-}
-
-#[test]
-fn a_line_of_a_page_stands_for_what_is_printed() {
-    for (line, printed, expect) in [
-        ("a b", "a b", true),
-        ("a b", "a b c", false),
-        ("a b", "x a b", false),
-        ("a …", "a b c", true),
-        ("a … c", "a b c", true),
-        ("a … c", "a b d", false),
-        ("… c", "a b c", true),
-        ("a (session ses_…)", "a (session ses_1)", true),
-        ("a (session ses_…)", "a (session ses_1) b", false),
-    ] {
-        assert_eq!(is_shown(line, printed), expect, "{line:?} {printed:?}");
-    }
 }

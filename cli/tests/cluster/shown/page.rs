@@ -69,7 +69,7 @@ fn commands(fenced: &[&str]) -> Vec<Step> {
 }
 
 /// Whether a line that was printed is the one that is shown.
-pub(super) fn is_shown(shown: &str, printed: &str) -> bool {
+pub(crate) fn is_shown(shown: &str, printed: &str) -> bool {
     let mut pieces = shown.split('…');
     let first = pieces.next().unwrap_or_default();
     let Some(mut rest) = printed.strip_prefix(first) else {
@@ -136,6 +136,7 @@ fn an_ellipsis_stands_for_a_character_or_more() {
         ("… a … b", "x y b", false),
         ("", "", true),
         ("", "a", false),
+        ("a b", "x a b", false),
     ] {
         assert_eq!(is_shown(shown, printed), expect, "{shown:?} {printed:?}");
     }
