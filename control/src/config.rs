@@ -68,6 +68,9 @@ pub struct Feed {
     pub listen: SocketAddr,
     /// What gateways dial, `host:port`; in join strings and in the server's certificate. Default `127.0.0.1:7301`.
     pub advertise: String,
+    /// More names and addresses for the server's certificate, at most 16: what gateways dial whose own configuration
+    /// names this replica.
+    pub names: Vec<String>,
     /// How many changes a replica keeps in memory for its streams; a stream that is further behind reads them from
     /// the database. Default 16,384, 64 to 1,000,000.
     pub recent_changes: usize,

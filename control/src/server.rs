@@ -172,12 +172,10 @@ impl Server {
         };
         let serve = http::serve(listeners.admin, admin, bounds, self.tasks.clone());
         self.tasks.spawn("admin", serve);
-        let host = config
-            .feed
-            .advertise
-            .rsplit_once(':')
-            .map_or("localhost", |(host, _)| host);
-        let acceptor = tls::Acceptor::new(self.state.keys.clone(), host.to_owned())?;
+        let dialled = config.feed.advertise.rsplit_once(':');
+        let dialled = dialled.map_or("localhost", |(host, _)| host).to_owned();
+        let hosts = std::iter::once(dialled).chain(config.feed.names.clone());
+        let acceptor = tls::Acceptor::new(self.state.keys.clone(), hosts.collect())?;
         self.tasks
             .spawn_until_stop("server certificate", acceptor.clone().renew());
         let incoming = acceptor.accept(listeners.feed, &self.tasks);

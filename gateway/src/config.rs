@@ -55,6 +55,8 @@ pub struct Config {
     pub credentials: credential::Config,
     /// How many requests may be open at once.
     pub requests: limit::Config,
+    /// Where control's replicas are; empty is where the join string says.
+    pub controls: Vec<String>,
     /// What may wait for control.
     pub feed: follow::Config,
     /// Where requests are recorded.

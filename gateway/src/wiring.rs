@@ -45,7 +45,8 @@ pub(crate) async fn start(
     ready: &Ready,
 ) -> Result<(Arc<Stages>, ControlSide), Error> {
     let join = config.join.as_ref().map(Join::parse).transpose()?;
-    let opening = Identity::open(&config.data_dir, &config.name, join.as_ref());
+    let replicas = &config.controls;
+    let opening = Identity::open(&config.data_dir, &config.name, join.as_ref(), replicas);
     let identity = Arc::new(Box::pin(opening).await?);
     ready.took(Step::Enrolled);
     let boot = BootId::generate();

@@ -253,11 +253,13 @@ async fn a_node_joins_follows_holds_a_lease_and_ships() {
     let address = start(&authority).await;
     let folder = tempfile::tempdir().unwrap();
     let pinned = join(&address, &authority, "once");
-    let identity = Identity::open(folder.path(), "edge-1", Some(&pinned))
+    let identity = Identity::open(folder.path(), "edge-1", Some(&pinned), &[])
         .await
         .unwrap();
     // The token is spent; the files are enough.
-    let again = Identity::open(folder.path(), "edge-1", None).await.unwrap();
+    let again = Identity::open(folder.path(), "edge-1", None, &[])
+        .await
+        .unwrap();
     assert_eq!(again.id(), identity.id());
 
     let identity = Arc::new(identity);
@@ -315,7 +317,7 @@ async fn another_authority_is_not_trusted_and_a_spent_token_is_refused() {
         join(&address, &Authority::new(), "once"),
         join(&address, &authority, "spent"),
     ] {
-        let opened = Identity::open(folder.path(), "edge-1", Some(&pinned)).await;
+        let opened = Identity::open(folder.path(), "edge-1", Some(&pinned), &[]).await;
         assert!(opened.is_err());
         assert!(!folder.path().join("node.crt").exists());
     }
@@ -335,7 +337,7 @@ async fn a_revocation_is_acknowledged_once_open_connections_are_cut() {
     let (address, mut acknowledged) = start_with(&authority, Some((&revoked).into())).await;
     let folder = tempfile::tempdir().unwrap();
     let pinned = join(&address, &authority, "once");
-    let identity = Identity::open(folder.path(), "edge-1", Some(&pinned))
+    let identity = Identity::open(folder.path(), "edge-1", Some(&pinned), &[])
         .await
         .unwrap();
     let config = Config {

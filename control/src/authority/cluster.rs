@@ -86,16 +86,20 @@ impl ClusterAuthority {
         Ok(certificate.der().clone())
     }
 
-    /// Makes a certificate for this server, for the host that gateways dial and for loopback.
+    /// Makes a certificate for this server, for the hosts that gateways dial and for loopback.
     ///
     /// # Errors
-    /// `internal` if the host is no name or address, or the cryptographic library fails.
-    pub fn server_certificate(&self, host: &str) -> Result<(CertificateDer<'static>, KeyPair)> {
+    /// `internal` if a host is no name or address, or the cryptographic library fails.
+    pub fn server_certificate(
+        &self,
+        hosts: &[String],
+    ) -> Result<(CertificateDer<'static>, KeyPair)> {
         let pair = KeyPair::generate().map_err(Error::internal)?;
-        let mut names = vec![host.trim_matches(['[', ']']).to_owned()];
-        for own in ["localhost", "127.0.0.1", "::1"] {
-            if names.iter().all(|name| name != own) {
-                names.push(own.to_owned());
+        let hosts = hosts.iter().map(|host| host.trim_matches(['[', ']']));
+        let mut names = Vec::new();
+        for host in hosts.chain(["localhost", "127.0.0.1", "::1"]) {
+            if names.iter().all(|name| name != host) {
+                names.push(host.to_owned());
             }
         }
         let subject = named("Sortie control");

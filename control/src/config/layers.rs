@@ -42,6 +42,8 @@ struct RawApi {
 struct RawFeed {
     listen: Option<String>,
     advertise: Option<String>,
+    #[serde(default)]
+    names: Vec<String>,
     recent_changes: Option<usize>,
     kept_changes: Option<i64>,
     queue: Option<usize>,
@@ -73,7 +75,11 @@ pub(super) fn merge(
         if let Some(path) = name.strip_prefix(ENV_PREFIX) {
             let path = path.to_ascii_lowercase();
             let keys: Vec<&str> = path.split("__").collect();
-            set(&mut table, &keys, scalar(value))
+            let value = match path.as_str() {
+                "feed__names" => list(&value),
+                _ => scalar(value),
+            };
+            set(&mut table, &keys, value)
                 .map_err(|()| Invalid(vec![format!("{name}: no such setting")]))?;
         }
     }
@@ -92,6 +98,15 @@ fn scalar(text: String) -> Value {
         "false" => Value::Boolean(false),
         _ => Value::String(text),
     }
+}
+
+/// Commas separate the parts of a list.
+fn list(text: &str) -> Value {
+    let parts = text.split(',').map(str::trim);
+    parts
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .into()
 }
 
 fn set(table: &mut Table, keys: &[&str], value: Value) -> Result<(), ()> {
@@ -212,6 +227,7 @@ fn check_feed(raw: &RawFeed, listen: SocketAddr, problems: &mut Vec<String>) -> 
             .advertise
             .clone()
             .unwrap_or_else(|| "127.0.0.1:7301".to_owned()),
+        names: raw.names.clone(),
         recent_changes: raw.recent_changes.unwrap_or(16_384),
         kept_changes: raw.kept_changes.unwrap_or(200_000),
         queue: raw.queue.unwrap_or(64),
@@ -226,6 +242,11 @@ fn check_feed(raw: &RawFeed, listen: SocketAddr, problems: &mut Vec<String>) -> 
             "feed.advertise",
             matches!(dialled, Some((host, port)) if !host.is_empty() && port != 0),
             "host:port",
+        ),
+        (
+            "feed.names",
+            feed.names.len() <= 16 && feed.names.iter().all(|name| is_host(name)),
+            "names or addresses without a port, 16 at most",
         ),
         (
             "feed.recent_changes",
@@ -254,6 +275,12 @@ fn check_feed(raw: &RawFeed, listen: SocketAddr, problems: &mut Vec<String>) -> 
         }
     }
     feed
+}
+
+/// A name, or an address without a port.
+fn is_host(name: &str) -> bool {
+    let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    address.is_ok() || (!name.is_empty() && !name.contains([':', '/', ' ', '*']))
 }
 
 #[derive(Serialize)]

@@ -41,7 +41,7 @@ const RENEW: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone)]
 pub(super) struct Acceptor {
     keys: Keys,
-    host: String,
+    hosts: Vec<String>,
     provider: Arc<CryptoProvider>,
     current: Arc<Current>,
     tls: TlsAcceptor,
@@ -57,7 +57,7 @@ impl ResolvesServerCert for Current {
 }
 
 impl Acceptor {
-    pub(super) fn new(keys: Keys, host: String) -> Result<Self> {
+    pub(super) fn new(keys: Keys, hosts: Vec<String>) -> Result<Self> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
         roots
@@ -70,7 +70,7 @@ impl Acceptor {
                 .build()
                 .map_err(Error::internal)?;
         let current = Arc::new(Current(ArcSwap::from_pointee(certified(
-            &keys, &host, &provider,
+            &keys, &hosts, &provider,
         )?)));
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -83,7 +83,7 @@ impl Acceptor {
         Ok(Self {
             tls: TlsAcceptor::from(Arc::new(config)),
             keys,
-            host,
+            hosts,
             provider,
             current,
         })
@@ -93,7 +93,7 @@ impl Acceptor {
     pub(super) async fn renew(self) {
         loop {
             sleep(RENEW).await;
-            match certified(&self.keys, &self.host, &self.provider) {
+            match certified(&self.keys, &self.hosts, &self.provider) {
                 Ok(fresh) => self.current.0.store(Arc::new(fresh)),
                 Err(error) => error.log("making this server's certificate anew"),
             }
@@ -152,8 +152,8 @@ async fn handshake(
     }
 }
 
-fn certified(keys: &Keys, host: &str, provider: &CryptoProvider) -> Result<CertifiedKey> {
-    let (certificate, pair) = keys.authority().server_certificate(host)?;
+fn certified(keys: &Keys, hosts: &[String], provider: &CryptoProvider) -> Result<CertifiedKey> {
+    let (certificate, pair) = keys.authority().server_certificate(hosts)?;
     let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pair.serialize_der()));
     let key = provider
         .key_provider

@@ -23,6 +23,7 @@ use crate::decision::limit;
 use crate::exchange::credential;
 use crate::journal;
 use crate::snapshot::follow;
+use crate::snapshot::identity::host;
 
 /// The file's top level. Each section is read apart, so that one that is wrong does not hide another.
 #[derive(Debug)]
@@ -76,6 +77,9 @@ struct Admin {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Feed {
+    /// Control's replicas, `host:port` each, at most 16; empty is the address in the join string. A node follows one of
+    /// them, and turns to the next when it does not answer.
+    control: Vec<String>,
     /// How long a request waits for a vault that is not in memory, in milliseconds; then `vault_unavailable`.
     request_timeout_ms: u64,
     /// Requests that wait to be handed to the stream; beyond it `overloaded`.
@@ -150,6 +154,7 @@ impl Default for Admin {
 impl Default for Feed {
     fn default() -> Self {
         Self {
+            control: Vec::new(),
             request_timeout_ms: 5_000,
             requests_max: 1_024,
             outgoing_max: 1_024,
@@ -256,6 +261,7 @@ impl Raw {
                 vault_requests_max: self.limits.requests_per_vault_max,
             },
             limits: self.limits.check(problems),
+            controls: self.feed.controls(problems),
             feed: self.feed.check(problems),
             journal: self.journal.check(data_dir.join("journal"), problems),
             drain: Duration::from_secs(self.proxy.drain_seconds),
@@ -296,6 +302,22 @@ impl Raw {
 }
 
 impl Feed {
+    /// The most replicas that a node is told of: all their addresses have to be remembered.
+    const CONTROLS_MAX: usize = 16;
+
+    fn controls(&self, problems: &mut Vec<String>) -> Vec<String> {
+        let wrong = self
+            .control
+            .iter()
+            .filter(|control| host(control).is_none());
+        problems.extend(wrong.map(|control| format!("feed.control: {control:?} is not host:port")));
+        if self.control.len() > Self::CONTROLS_MAX {
+            let most = Self::CONTROLS_MAX;
+            problems.push(format!("feed.control may name {most} replicas at most"));
+        }
+        self.control.clone()
+    }
+
     fn check(self, problems: &mut Vec<String>) -> follow::Config {
         for (name, value) in [
             ("request_timeout_ms", self.request_timeout_ms),

@@ -204,6 +204,7 @@ impl Follow {
                 Err(error) => {
                     let error: &dyn StdError = &error;
                     tracing::warn!(error, "control is not being followed");
+                    self.identity.whereabouts().turn();
                     rand::rng().random_range(Duration::ZERO..=limit)
                 }
             };

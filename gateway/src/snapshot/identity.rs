@@ -37,6 +37,10 @@ pub const JOIN_PREFIX: &str = "sortie_join_";
 const RENEW_AFTER: i64 = 24 * 60 * 60;
 /// How long opening a connection, and one call, may take.
 const CALL: Duration = Duration::from_secs(10);
+/// How often control is pinged while a call is open, and how long it may take to answer: what is lost one way only is
+/// noticed within the sum. Echoes cannot show it, since they stop with the database too.
+const PING: Duration = Duration::from_secs(1);
+const PONG: Duration = Duration::from_secs(2);
 
 /// The node has no usable identity.
 #[derive(Debug, thiserror::Error)]
@@ -171,24 +175,32 @@ struct Current {
 }
 
 impl Identity {
-    /// Reads the node's identity, or joins with the join string and writes it.
+    /// Reads the node's identity, or joins with the join string and writes it. `replicas` are control's addresses,
+    /// `host:port`; empty is the one that the join string named.
     ///
     /// # Errors
     /// [`Error`] says what to do.
-    pub async fn open(folder: &Path, name: &str, join: Option<&Join>) -> Result<Self, Error> {
+    pub async fn open(
+        folder: &Path,
+        name: &str,
+        join: Option<&Join>,
+        replicas: &[String],
+    ) -> Result<Self, Error> {
         DirBuilder::new()
             .mode(0o700)
             .recursive(true)
             .create(folder)
             .map_err(|source| file_error(folder, source))?;
         if folder.join("node.crt").exists() {
-            return Self::read(folder);
+            return Self::read(folder, replicas);
         }
         let join = join.ok_or(Error::NotJoined)?;
-        Self::enrol(folder, name, join).await
+        let control = whereabouts(join.control.clone(), replicas);
+        Self::enrol(folder, name, join, control.control()).await?;
+        Self::read(folder, replicas)
     }
 
-    fn read(folder: &Path) -> Result<Self, Error> {
+    fn read(folder: &Path, replicas: &[String]) -> Result<Self, Error> {
         let read = |name: &str| {
             let path = folder.join(name);
             std::fs::read(&path).map_err(|source| file_error(&path, source))
@@ -203,19 +215,19 @@ impl Identity {
         Ok(Self {
             folder: folder.to_path_buf(),
             id: node.gateway,
-            whereabouts: Arc::new(Whereabouts::new(node.control)),
+            whereabouts: Arc::new(whereabouts(node.control, replicas)),
             authority,
             key: P256Key::from_pem(&Secret::new(read("node.key")?))?,
             current: ArcSwap::from_pointee(current),
         })
     }
 
-    async fn enrol(folder: &Path, name: &str, join: &Join) -> Result<Self, Error> {
+    async fn enrol(folder: &Path, name: &str, join: &Join, control: &str) -> Result<(), Error> {
         let key = P256Key::generate()?;
         // Before the token is spent: with the key lost, so would be the certificate for it.
         write(&folder.join("node.key"), key.to_pem()?.expose())?;
-        let tls = trust(&join.authority, &join.control)?;
-        let mut client = FeedClient::new(connect(&join.control, tls).await?);
+        let tls = trust(&join.authority, control)?;
+        let mut client = FeedClient::new(connect(control, tls).await?);
         let request = v1::EnrolRequest {
             token: String::from_utf8_lossy(join.token.expose()).into_owned(),
             certificate_request: key.certificate_request(name).map_err(Error::Request)?,
@@ -236,7 +248,7 @@ impl Identity {
         write(&folder.join("node.json"), &node)?;
         write(&folder.join("node.crt"), &chain)?;
         tracing::info!(gateway.id = %id, "this node has joined");
-        Self::read(folder)
+        Ok(())
     }
 
     /// The node's id.
@@ -282,11 +294,20 @@ impl Identity {
         Ok(())
     }
 
-    /// Opens a connection to control, with the node's certificate.
+    /// Opens a connection to the replica of control whose turn it is, with the node's certificate. Where there is none,
+    /// the next call tries the next replica.
     ///
     /// # Errors
     /// [`Error::Resolve`], [`Error::Connect`] when there is none.
     pub async fn connect(&self) -> Result<Channel, Error> {
+        let connected = self.connect_to_current().await;
+        if connected.is_err() {
+            self.whereabouts.turn();
+        }
+        connected
+    }
+
+    async fn connect_to_current(&self) -> Result<Channel, Error> {
         let control = self.whereabouts.control();
         let resolve = |source| Error::Resolve {
             control: control.to_owned(),
@@ -308,7 +329,18 @@ impl Current {
     }
 }
 
-fn host(address: &str) -> Option<&str> {
+/// The replicas in an order of this node's own, so that nodes which start together do not all turn to the same one.
+fn whereabouts(joined_at: String, replicas: &[String]) -> Whereabouts {
+    use rand::seq::SliceRandom;
+    let mut replicas = replicas.to_vec();
+    replicas.shuffle(&mut rand::rng());
+    let mut replicas = replicas.into_iter();
+    let first = replicas.next().unwrap_or(joined_at);
+    Whereabouts::new(first, replicas)
+}
+
+/// The host of `host:port`.
+pub(crate) fn host(address: &str) -> Option<&str> {
     let (host, port) = address.rsplit_once(':')?;
     port.parse::<u16>().ok()?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -333,8 +365,8 @@ async fn connect(address: &str, tls: ClientTlsConfig) -> Result<Channel, Error> 
         .and_then(|endpoint| endpoint.tls_config(tls))
         .map_err(failed)?
         .connect_timeout(CALL)
-        .http2_keep_alive_interval(CALL)
-        .keep_alive_timeout(CALL);
+        .http2_keep_alive_interval(PING)
+        .keep_alive_timeout(PONG);
     // Boxed: it is large, and awaited by futures that live as long as the process.
     Box::pin(async move { endpoint.connect().await })
         .await

@@ -26,7 +26,7 @@ pub(super) fn overlay(table: &mut Table, name: &str, value: String, problems: &m
     }
     let is_list = matches!(
         lower.as_str(),
-        "proxy__listen" | "upstream__extra_roots" | "upstream__deny"
+        "proxy__listen" | "upstream__extra_roots" | "upstream__deny" | "feed__control"
     );
     // A join string or a name of digits is still text.
     let is_text = matches!(key, "join" | "name" | "level");

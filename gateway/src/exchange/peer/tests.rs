@@ -112,7 +112,7 @@ pub(super) fn peers(hosts: &[(&str, &[&str])], own: &[&str]) -> Peers {
         write_timeout: seconds(60),
         idle_timeout: seconds(60),
     };
-    let control = Whereabouts::new("10.1.0.1:7301".to_owned());
+    let control = Whereabouts::new("10.1.0.1:7301".to_owned(), []);
     Peers::new(config, Arc::new(control))
 }
 
@@ -272,7 +272,7 @@ async fn control_on_this_machine_is_dialled_at_none_of_its_addresses() {
         resolved.map_err(|error| error.code())
     };
     // Known only once its name was looked up.
-    peers.whereabouts = Arc::new(Whereabouts::new("localhost:7301".to_owned()));
+    peers.whereabouts = Arc::new(Whereabouts::new("localhost:7301".to_owned(), []));
     assert!(resolve(&peers, "https://us.test:7301/").await.is_ok());
     peers.whereabouts.look_up().await.unwrap();
     for url in [

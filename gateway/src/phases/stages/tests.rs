@@ -42,7 +42,7 @@ fn peers() -> Peers {
             write_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
         },
-        Arc::new(Whereabouts::new("control.test:7301".to_owned())),
+        Arc::new(Whereabouts::new("control.test:7301".to_owned(), [])),
     )
 }
 

@@ -56,7 +56,7 @@ fn a_key_survives_its_file_and_signs_its_request() {
 #[tokio::test]
 async fn a_node_that_has_not_joined_says_how() {
     let folder = tempfile::tempdir().unwrap();
-    let opened = Identity::open(&folder.path().join("data"), "edge-1", None).await;
+    let opened = Identity::open(&folder.path().join("data"), "edge-1", None, &[]).await;
     assert!(matches!(opened, Err(Error::NotJoined)));
 }
 
@@ -78,7 +78,7 @@ async fn an_identity_is_read_back_and_its_files_are_private() {
     )
     .unwrap();
     write(&folder.join("node.crt"), &pem_chain(&[leaf], &key).unwrap()).unwrap();
-    let identity = Identity::open(folder, "edge-1", None).await.unwrap();
+    let identity = Identity::open(folder, "edge-1", None, &[]).await.unwrap();
     assert_eq!(identity.id(), node.gateway);
     for name in ["node.key", "node.json", "node.crt"] {
         let mode = std::fs::metadata(folder.join(name))
