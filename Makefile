@@ -1,6 +1,6 @@
 # `make dev` and `make test` do all their own set-up; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help dev test bench release dist ci
+.PHONY: help dev test faults soak bench release dist ci
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Root's clone may stand where PostgreSQL, which refuses to run as root, cannot get to: then the default of `sortie dev`.
@@ -15,11 +15,24 @@ dev: ## Install what is missing, build, and run the whole cluster on this machin
 	cargo build -p sortie-control -p sortie-gateway -p sortie-cli --bins
 	"$(TARGET)/debug/sortie" dev $(DATA) $(DEV)
 
+# The environment that tests want, and what they drive.
+TESTED = PATH="$$(scripts/setup --print-test-path):$$PATH" \
+  SORTIE_TEST_NODE_MODULES="$(abspath $(TARGET))/test-node/node_modules"
+
 test: ## Install what is missing, build, and run every test
 	@scripts/setup --tests
 	cargo build --workspace --bins
-	PATH="$$(scripts/setup --print-test-path):$$PATH" \
-	  SORTIE_TEST_NODE_MODULES="$(abspath $(TARGET))/test-node/node_modules" cargo test --workspace
+	$(TESTED) cargo test --workspace
+
+faults: ## Run each fault as a test: processes killed, disks full, clocks moved, networks cut
+	@scripts/setup --tests
+	cargo build --workspace --bins
+	$(TESTED) cargo test --workspace --test cluster -- faults::
+
+soak: ## Run the tests that take long
+	@scripts/setup --tests
+	cargo build --workspace --bins
+	$(TESTED) cargo test --workspace --test cluster -- --ignored --nocapture
 
 bench: ## Compare the gateway with NGINX on this machine
 	@scripts/setup

@@ -3,6 +3,7 @@
 pub(crate) mod api;
 #[cfg(target_os = "linux")]
 pub(crate) mod clock;
+pub(crate) mod fleet;
 pub(crate) mod leaks;
 pub(crate) mod process;
 

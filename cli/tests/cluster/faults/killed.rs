@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
 
-use super::support::api::Api;
-use super::support::{Cluster, Setup, free_port, poll, process, start_control};
+use super::invariants;
+use super::load::Load;
+use crate::support::api::Api;
+use crate::support::{Cluster, poll, process};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_kill_9_of_the_gateway_every_request_that_the_upstream_saw_has_its_audit_entry() {
+async fn f1_after_kill_9_of_the_gateway_every_request_that_the_upstream_saw_has_its_audit_entry() {
     let mut cluster = Cluster::start().await;
     cluster.bearer_service().await;
     let session = cluster.session().await;
@@ -72,7 +74,29 @@ async fn after_kill_9_of_the_gateway_every_request_that_the_upstream_saw_has_its
         .curl(&session, &["-f", &cluster.url("/bytes/8")])
         .await
         .ok();
-    cluster.finish().await;
+    Box::pin(invariants::hold(cluster, &[])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f1_with_one_gateway_killed_the_others_serve_everything_and_it_comes_back() {
+    let cluster = Cluster::start().await;
+    cluster.bearer_service().await;
+    let session = cluster.session().await;
+    let mut node = cluster.add_gateway("gw2", &[cluster.ports.feed]).await;
+    let survivor = Load::start(&cluster, &session, cluster.ports.proxy, 3);
+    let struck = Load::start(&cluster, &session, node.proxy, 3);
+    struck.more(100).await;
+    node.process.kill().await;
+    survivor.more(100).await;
+    node.restart(cluster.path()).await;
+    struck.more(100).await;
+    survivor.stop().await.without_failure();
+    let struck = struck.stop().await;
+    assert!(
+        !struck.failures.is_empty(),
+        "its clients notice: {struck:?}"
+    );
+    Box::pin(invariants::hold(cluster, &[])).await;
 }
 
 /// Makes 125 changes, or as many as the control behind this client lives to take.
@@ -89,7 +113,7 @@ async fn write(api: Api, writer: usize, done: Arc<AtomicUsize>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_changes_from_eight_writers_with_one_killed_all_reach_the_gateway() {
+async fn f1_a_thousand_changes_from_eight_writers_with_one_killed_all_reach_the_gateway() {
     let cluster = Cluster::start().await;
     cluster.bearer_service().await;
     let session = cluster.session().await;
@@ -98,23 +122,14 @@ async fn a_thousand_changes_from_eight_writers_with_one_killed_all_reach_the_gat
         .await
         .ok();
     // A second control on the same database: half of the writers write through it, and it is killed in the middle.
-    let mut ports = cluster.ports;
-    (ports.api, ports.feed, ports.control_admin) = (free_port(), free_port(), free_port());
-    let url = std::fs::read_to_string(cluster.path().join("control/database-url")).unwrap();
-    std::fs::create_dir_all(cluster.path().join("second")).unwrap();
-    std::fs::copy(
-        cluster.path().join("control/root.key"),
-        cluster.path().join("second/root.key"),
-    )
-    .unwrap();
-    let mut second = start_control(cluster.path(), ports, "second", Some(url.trim()), &[]).await;
+    let mut second = cluster.add_control("second").await;
     let done = Arc::new(AtomicUsize::new(0));
     let writers: Vec<_> = (0..8)
         .map(|writer| {
             let api = if writer % 2 == 0 {
                 cluster.api.clone()
             } else {
-                cluster.api.at(ports.api)
+                second.api.clone()
             };
             let done = done.clone();
             tokio::spawn(write(api, writer, done))
@@ -124,7 +139,7 @@ async fn a_thousand_changes_from_eight_writers_with_one_killed_all_reach_the_gat
         (done.load(Ordering::Relaxed) > 400).then_some(())
     })
     .await;
-    second.kill().await;
+    second.process.kill().await;
     for writer in writers {
         writer.await.unwrap();
     }
@@ -172,83 +187,5 @@ async fn a_thousand_changes_from_eight_writers_with_one_killed_all_reach_the_gat
         (held == wanted).then_some(())
     })
     .await;
-    cluster.finish().await;
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn without_control_brokering_goes_on_until_the_lease_ends_and_resumes_with_it() {
-    let clock = super::support::clock::MovableClock::build();
-    let setup = Setup {
-        gateway_env: clock.environment(),
-        ..Default::default()
-    };
-    let mut cluster = Cluster::start_with(setup).await;
-    cluster.bearer_service().await;
-    let session = cluster.session().await;
-    cluster
-        .curl(&session, &["-f", &cluster.url("/bytes/8")])
-        .await
-        .ok();
-
-    cluster.control.stop().await;
-    cluster
-        .curl(&session, &["-f", &cluster.url("/bytes/8")])
-        .await
-        .ok();
-    clock.advance_leases(840);
-    cluster
-        .curl(&session, &["-f", &cluster.url("/bytes/8")])
-        .await
-        .ok();
-    clock.advance_leases(960);
-    poll("the lease to end", || async {
-        let seen = cluster
-            .curl(&session, &["-i", &cluster.url("/bytes/8")])
-            .await
-            .seen();
-        seen.contains("stale_lease").then_some(())
-    })
-    .await;
-
-    cluster.restart_control().await;
-    poll("brokering to resume", || async {
-        (cluster
-            .curl(&session, &["-f", &cluster.url("/bytes/8")])
-            .await
-            .code
-            == 0)
-            .then_some(())
-    })
-    .await;
-    // The feed goes on: a change made now arrives.
-    cluster
-        .service("later", json!({"host": "other.up.test"}))
-        .await;
-    let url = format!("https://other.up.test:{}/bytes/8", cluster.ports.https);
-    poll("a new change", || async {
-        (cluster.curl(&session, &["-f", &url]).await.code == 0).then_some(())
-    })
-    .await;
-    cluster.finish().await;
-}
-
-/// Of the two addresses of `other.up.test` nobody listens at the first.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_host_with_a_dead_address_is_reached() {
-    let cluster = Cluster::start().await;
-    let value = cluster.plain_secret("other");
-    cluster
-        .credential_for("OTHER", &value, &["other.up.test"])
-        .await;
-    let inject = json!([{"type": "bearer", "credential": "OTHER"}]);
-    cluster
-        .service("other", json!({"host": "other.up.test", "inject": inject}))
-        .await;
-    let session = cluster.session().await;
-    let url = format!("https://other.up.test:{}/bytes/8", cluster.ports.https);
-    let answer = cluster.curl(&session, &["-f", &url]).await.ok();
-    assert_eq!(answer, "xxxxxxxx");
-    assert_eq!(cluster.recorded().len(), 1);
-    cluster.finish().await;
+    Box::pin(invariants::hold(cluster, &[])).await;
 }

@@ -35,33 +35,44 @@ impl Minted {
 }
 
 impl Api {
-    /// Makes the tenant. Its upstreams live on this machine.
+    /// Makes the test's tenant.
     pub(crate) async fn new(port: u16, operator: &str) -> Self {
-        let mut api = Self {
+        let api = Self {
             client: Client::new(),
             base: format!("http://127.0.0.1:{port}"),
             operator: operator.to_owned(),
             owner: String::new(),
         };
-        let body = json!({"name": "acme", "private_allow": ["127.0.0.0/8"]});
-        let (status, made) = api
-            .call(Method::POST, "/v1/tenants", Some(body), &api.operator)
-            .await;
-        assert!(status.is_success(), "{made}");
-        api.owner = made["owner_key"].as_str().unwrap().to_owned();
-        api
+        api.tenant("acme").await
+    }
+
+    /// Makes a tenant, whose upstreams live on this machine; returns the API with its owner's key.
+    pub(crate) async fn tenant(&self, name: &str) -> Self {
+        let body = json!({"name": name, "private_allow": ["127.0.0.0/8", "10.231.0.0/16"]});
+        let made = self.operate(Method::POST, "/v1/tenants", Some(body)).await;
+        Self {
+            owner: made["owner_key"].as_str().unwrap().to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// A call with the operator's key.
+    pub(crate) async fn operate(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let (status, answer) = self.call(method, path, body, &self.operator).await;
+        assert!(status.is_success(), "{path}: {status} {answer}");
+        answer
     }
 
     pub(crate) async fn join(&self) -> String {
-        let (status, made) = self
-            .call(
-                Method::POST,
-                "/v1/gateways:join",
-                Some(json!({"name": "gw1"})),
-                &self.operator,
-            )
+        self.join_as("gw1").await
+    }
+
+    /// A join string for a gateway of this name.
+    pub(crate) async fn join_as(&self, name: &str) -> String {
+        let path = "/v1/gateways:join";
+        let made = self
+            .operate(Method::POST, path, Some(json!({"name": name})))
             .await;
-        assert!(status.is_success(), "{made}");
         made["join"].as_str().unwrap().to_owned()
     }
 

@@ -27,20 +27,22 @@ impl Process {
         arguments: &[String],
         env: &[(String, String)],
     ) -> Self {
-        let program = Path::new(env!("CARGO_BIN_EXE_sortie")).with_file_name(binary);
-        assert!(
-            program.exists(),
-            "{binary} is not built: run `cargo build --workspace --bins` (or `make test`)"
-        );
+        let mut command = Command::new(program(binary));
+        command
+            .args(arguments)
+            .envs(env.iter().map(|(key, value)| (key, value)));
+        Self::start_command(dir, name, command)
+    }
+
+    /// Starts a command that ends up as one of our binaries.
+    pub(crate) fn start_command(dir: &Path, name: &str, mut command: Command) -> Self {
         let output = dir.join(format!("{name}.log"));
         let file = File::options()
             .create(true)
             .append(true)
             .open(&output)
             .unwrap();
-        let child = Command::new(&program)
-            .args(arguments)
-            .envs(env.iter().map(|(key, value)| (key, value)))
+        let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -120,6 +122,16 @@ impl Process {
             tail(&self.output())
         );
     }
+}
+
+/// The file of one of our programs.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_sortie")).with_file_name(name);
+    assert!(
+        program.exists(),
+        "{name} is not built: run `cargo build --workspace --bins` (or `make test`)"
+    );
+    program
 }
 
 async fn poll_once() {

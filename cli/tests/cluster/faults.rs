@@ -1,0 +1,13 @@
+//! Each fault of the threat model, on a running cluster: `make faults` runs them, `make soak` those that take long.
+//!
+//! Tests are named by what must hold. Whatever the fault, four things hold after it, and [`invariants::hold`] checks
+//! them: no secret is anywhere it does not belong, what reached the upstream is in the audit log, no upstream connection
+//! carried two tenants, and no program panicked.
+
+mod away;
+mod invariants;
+mod killed;
+mod load;
+#[cfg(target_os = "linux")]
+mod network;
+mod proxy;
