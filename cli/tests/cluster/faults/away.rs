@@ -10,6 +10,9 @@ use super::proxy::{FaultProxy, Weather};
 use crate::support::fleet::{Node, NodeSetup};
 use crate::support::{Cluster, Minted, Setup, poll};
 
+/// What `/bytes/8` is answered with.
+const SERVED: &str = "xxxxxxxx";
+
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn f2_without_control_brokering_goes_on_until_the_lease_ends_and_resumes_with_it() {
@@ -214,7 +217,7 @@ async fn f7_a_revocation_holds_on_a_gateway_that_nobody_reaches_once_its_lease_e
         .seen();
     assert!(reached.contains("407"), "{reached}");
     clock.advance_leases(600);
-    assert!(apart.answer().await.contains("200 OK"));
+    assert!(apart.answer().await.contains(SERVED));
     clock.advance_leases(960);
     poll("the lease to end", || async {
         apart.answer().await.contains("stale_lease").then_some(())
@@ -223,10 +226,7 @@ async fn f7_a_revocation_holds_on_a_gateway_that_nobody_reaches_once_its_lease_e
     apart.network.set(Weather::Fair);
     poll("the revocation to arrive", || async {
         let answer = apart.answer().await;
-        assert!(
-            !answer.contains("200 OK\r\ncontent"),
-            "served after its lease: {answer}"
-        );
+        assert!(!answer.contains(SERVED), "served after its lease: {answer}");
         answer.contains("407").then_some(())
     })
     .await;

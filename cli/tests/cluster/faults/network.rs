@@ -10,8 +10,11 @@ use serde_json::json;
 
 use super::invariants;
 use super::proxy::FaultProxy;
-use crate::support::process::{Process, program};
+use crate::support::process::{self, Process, program};
 use crate::support::{Cluster, Minted, Setup, free_port, poll};
+
+/// What `/bytes/8` is answered with.
+const SERVED: &str = "xxxxxxxx";
 
 /// A namespace with one link to this machine. It ends with the value.
 struct Namespace {
@@ -129,7 +132,7 @@ async fn cluster_for(namespace: &Namespace) -> Cluster {
 struct Remote {
     gateway: Process,
     proxy: FaultProxy,
-    _admin: FaultProxy,
+    admin: FaultProxy,
     feed: FaultProxy,
     upstream: FaultProxy,
     namespace: Namespace,
@@ -168,7 +171,7 @@ impl Remote {
         Self {
             gateway,
             proxy: FaultProxy::between("127.0.0.1:0", (far, proxy).into()).await,
-            _admin: admin,
+            admin,
             feed,
             upstream,
             namespace,
@@ -203,15 +206,20 @@ async fn f7_a_gateway_that_loses_every_packet_to_control_serves_on_and_catches_u
     cluster.bearer_service().await;
     let session = cluster.session().await;
     let mut remote = Remote::start(&cluster, namespace).await;
-    assert!(remote.ask(&cluster, &session, &[]).await.contains("200 OK"));
-    let before = remote.feed.accepted();
+    assert!(remote.ask(&cluster, &session, &[]).await.contains(SERVED));
     remote
         .namespace
         .drop_packets(&[remote.to(remote.feed.port(), "")]);
+    poll("the gateway to give its connection up", || async {
+        let metrics = process::get(remote.admin.port(), "/metrics").await?;
+        let gone = metrics.contains("sortie_gateway_feed_connected 0");
+        gone.then_some(())
+    })
+    .await;
     cluster.api.revoke(&session).await;
     let other = cluster.session().await;
     assert!(
-        remote.ask(&cluster, &other, &[]).await.contains("200 OK"),
+        remote.ask(&cluster, &other, &[]).await.contains(SERVED),
         "a vault in memory is served without control"
     );
     remote.namespace.drop_packets(&[]);
@@ -220,10 +228,6 @@ async fn f7_a_gateway_that_loses_every_packet_to_control_serves_on_and_catches_u
         answer.contains("407").then_some(())
     })
     .await;
-    assert!(
-        remote.feed.accepted() > before,
-        "the lost connection was kept"
-    );
     remote.gateway.stop().await;
     Box::pin(invariants::hold(cluster, &[])).await;
 }
@@ -254,7 +258,7 @@ async fn f22_no_request_waits_longer_than_its_deadline_for_packets_that_are_lost
 
     // A pooled connection dies in silence.
     remote.namespace.drop_packets(&[]);
-    assert!(remote.ask(&cluster, &session, &[]).await.contains("200 OK"));
+    assert!(remote.ask(&cluster, &session, &[]).await.contains(SERVED));
     remote.namespace.drop_packets(&[remote.to(port, "")]);
     let answer = remote.ask(&cluster, &session, &[]).await;
     assert!(answer.contains("502") || answer.contains("504"), "{answer}");
@@ -263,7 +267,7 @@ async fn f22_no_request_waits_longer_than_its_deadline_for_packets_that_are_lost
     remote.namespace.drop_packets(&[]);
     poll("a connection that lives", || async {
         let answer = remote.ask(&cluster, &session, &[]).await;
-        answer.contains("200 OK").then_some(())
+        answer.contains(SERVED).then_some(())
     })
     .await;
     remote
@@ -275,9 +279,10 @@ async fn f22_no_request_waits_longer_than_its_deadline_for_packets_that_are_lost
     let answer = remote
         .ask(&cluster, &session, &["--data-binary", &body, "-X", "POST"])
         .await;
-    assert!(answer.contains("502") || answer.contains("504"), "{answer}");
+    // Of a stream whose body was on its way the end is all that HTTP/2 shows.
+    assert!(!answer.contains(SERVED), "{answer}");
     remote.namespace.drop_packets(&[]);
-    assert!(remote.ask(&cluster, &session, &[]).await.contains("200 OK"));
+    assert!(remote.ask(&cluster, &session, &[]).await.contains(SERVED));
     remote.gateway.stop().await;
     Box::pin(invariants::hold(cluster, &[])).await;
 }
