@@ -52,7 +52,7 @@ const SPECS: [&str; 6] = [
 ];
 
 /// Fields that JSON leaves out when they say nothing.
-const OPTIONAL: [&str; 52] = [
+const OPTIONAL: [&str; 53] = [
     "Deleted.revision",
     "ListTenantsResponse.next_page_token",
     "ListGatewaysResponse.next_page_token",
@@ -65,6 +65,7 @@ const OPTIONAL: [&str; 52] = [
     "ListAuditResponse.next_page_token",
     "GatewayView.acknowledged",
     "GatewayView.last_seen_at",
+    "CredentialView.revoked_at",
     "GrantView.expires_at",
     "DestinationSpec.port",
     "DestinationSpec.path",

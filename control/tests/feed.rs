@@ -1,12 +1,15 @@
 //! What a gateway that follows is sent.
 
 use sortie_control::database::changes;
+use sortie_control::fleet::{admit, stream};
 use sortie_proto::change::Tombstone;
 use sortie_proto::id::{SessionId, TenantId, VaultId};
 use sortie_proto::revision::Revision;
 use sortie_proto::wire::v1;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
-use crate::support::{Fixture, beat};
+use crate::support::{Fixture, Gateway, beat};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_enrols_subscribes_and_follows() {
@@ -147,5 +150,56 @@ async fn a_revocation_outlives_its_token_by_more_than_clocks_differ() {
         let kept = fixture.count("revocations").await;
         assert_eq!(kept, i64::try_from(stays).unwrap());
     }
+    fixture.stop().await;
+}
+
+/// A gateway that says hello and then takes nothing. Answers once its stream has ended.
+async fn take_nothing(fixture: &Fixture, gateway: &Gateway, tenants: &[TenantId]) {
+    let certificate = gateway.certificate();
+    let admitted = admit::admit(fixture.database(), Some(&[certificate])).await;
+    let (requests, said) = mpsc::channel(4);
+    let hello = v1::FollowRequest {
+        message: Some(gateway.hello(None, tenants)),
+    };
+    requests.send(Ok(hello)).await.unwrap();
+    // The welcome fills it.
+    let (events, _untaken) = mpsc::channel(1);
+    let fleet = fixture.state().fleet.clone();
+    stream::run(fleet, admitted.unwrap(), ReceiverStream::new(said), events).await;
+    drop(requests);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_takes_no_events_is_cut_off_and_resumes_by_revision() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("slow").await;
+    let token = fixture.token.clone();
+    let have = {
+        let mut stream = gateway.follow(None, &[]).await;
+        stream.welcome().await;
+        stream.subscribe(fixture.vault, &token, None).await;
+        stream.tenant().await;
+        Revision::from(stream.vault().await.revision.unwrap())
+    };
+    // There is more to send than the queue holds: the stream ends by itself, and holds nothing up meanwhile.
+    let tenants = [fixture.tenant];
+    let slow = take_nothing(&fixture, &gateway, &tenants);
+    let mut other = fixture.enrol("quick").await;
+    let revoked = async {
+        let mut stream = other.follow(None, &[]).await;
+        stream.welcome().await;
+        stream.subscribe(fixture.vault, &token, None).await;
+        stream.tenant().await;
+        stream.vault().await;
+        let revision = fixture.revoke(SessionId::generate()).await;
+        let change = stream.change().await;
+        assert_eq!(Revision::from(change.revision.unwrap()), revision);
+        revision
+    };
+    let ((), revision) = tokio::join!(slow, revoked);
+    let mut stream = gateway.follow(Some(have), &[fixture.tenant]).await;
+    assert!(stream.welcome().await.resumed);
+    let change = stream.change().await;
+    assert_eq!(Revision::from(change.revision.unwrap()), revision);
     fixture.stop().await;
 }

@@ -51,7 +51,7 @@ async fn what_makes_a_vault_too_large_is_refused_when_it_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_vault_has_so_many_grants_and_a_tenant_so_many_revoked_sessions() {
+async fn a_vault_has_so_many_grants_and_a_tenant_so_many_revoked_sessions_and_users() {
     let fixture = Fixture::start().await;
     let (tenant, vault) = (fixture.tenant.uuid(), fixture.vault.uuid());
     fixture
@@ -93,8 +93,15 @@ async fn a_vault_has_so_many_grants_and_a_tenant_so_many_revoked_sessions() {
         .call(&path)
         .await
         .refused("resource_exhausted");
-    let path = "/v1/tenants/-/agents/runner:revoke";
-    fixture.owner.call(path).await.expect(200);
+    let path = "/v1/tenants/-/sessions:revoke";
+    let ada = json!({ "user": "ada" });
+    let refused = fixture.owner.post(path, ada).await;
+    refused.refused("resource_exhausted");
+    assert!(refused.text.contains("Revoke the agent or the vault"));
+    for path in ["agents/runner", "vaults/v"] {
+        let path = format!("/v1/tenants/-/{path}:revoke");
+        fixture.owner.call(&path).await.expect(200);
+    }
     fixture.stop().await;
 }
 

@@ -17,6 +17,7 @@ mod seal;
 mod feed;
 mod fleet;
 mod enforce;
+mod revoke;
 mod journal;
 mod limits;
 mod private;

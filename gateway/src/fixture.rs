@@ -106,14 +106,7 @@ pub(crate) fn credential(vault: &mut VaultState, name: &str, value: &str, to: De
         name: name.to_owned(),
         placeholder: format!("__{name}__"),
         version: 1,
-        sealed: SealingKey::generate().seal(
-            sortie_proto::sealed::Place {
-                purpose: sortie_proto::sealed::Purpose::Credential,
-                ids: &[],
-                version: 0,
-            },
-            b"",
-        ),
+        sealed: None,
     };
     let plain = OpenedCredential {
         value: Secret::new(value.as_bytes().to_vec()),
@@ -121,8 +114,8 @@ pub(crate) fn credential(vault: &mut VaultState, name: &str, value: &str, to: De
     }
     .to_plain();
     let key = &vault.data_keys[0];
-    credential.sealed =
-        credential.at_place(vault.vault.tenant, |place| key.seal(place, plain.expose()));
+    let sealed = credential.at_place(vault.vault.tenant, |place| key.seal(place, plain.expose()));
+    credential.sealed = Some(sealed);
     vault
         .credentials
         .insert(name.to_owned(), Arc::new(credential));
@@ -156,6 +149,8 @@ pub(crate) fn session(vault: &mut VaultState) -> Claims {
         user: None,
         labels: [].into(),
         parent: None,
+        ancestors: Vec::new(),
+        subjects_generation: 0,
         scope: vec![],
         source: None,
         iat: 0,

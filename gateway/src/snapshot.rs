@@ -21,7 +21,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use sortie_proto::agent::{Grant, Revocation, VaultRole};
 use sortie_proto::credential::Credential;
-use sortie_proto::id::{AgentId, TenantId, VaultId};
+use sortie_proto::id::{AgentId, CredentialId, TenantId, VaultId};
 use sortie_proto::matching::Index;
 use sortie_proto::revision::Revision;
 use sortie_proto::sealed::{KeyRef, SealingKey};
@@ -88,6 +88,8 @@ pub struct State(Arc<Inner>);
 struct Inner {
     vaults: papaya::HashMap<VaultId, Arc<Held>>,
     tenants: papaya::HashMap<TenantId, Arc<Tenant>>,
+    /// Tenants of which something was not understood: what is open is cut.
+    unclear: papaya::HashSet<TenantId>,
     keys: ArcSwap<VerifyingKeys>,
     revocations: Revocations,
     lease: Lease,
@@ -123,6 +125,7 @@ impl State {
         Self(Arc::new(Inner {
             vaults: papaya::HashMap::new(),
             tenants: papaya::HashMap::new(),
+            unclear: papaya::HashSet::new(),
             keys: ArcSwap::from_pointee(VerifyingKeys::default()),
             revocations: Revocations::new(),
             lease: Lease::new(clock),
@@ -177,6 +180,18 @@ impl State {
         claims.epoch > self.0.epoch.load(Ordering::Acquire)
             || claims.vaults.iter().any(below)
             || self.0.revocations.cover(claims)
+    }
+
+    /// Whether credentials of a tenant, each with a version, may not be used any more: what they were put into ends.
+    #[must_use]
+    pub fn use_ended(&self, tenant: TenantId, used: &[(CredentialId, u32)]) -> bool {
+        self.0.revocations.end_use(tenant, used)
+    }
+
+    /// Whether nothing of a tenant may stay open, since it is not known what its revocations say.
+    #[must_use]
+    pub fn is_unclear(&self, tenant: TenantId) -> bool {
+        self.0.unclear.pin().contains(&tenant)
     }
 
     /// Wakes with every revocation, to cut live tunnels. Who subscribes says [`was_cut`](Self::was_cut) each time: until
@@ -269,6 +284,17 @@ impl State {
 
     pub(crate) fn drop_tenant(&self, id: TenantId) {
         self.0.tenants.pin().remove(&id);
+    }
+
+    /// Has all that is open for a tenant cut, until it is clear again.
+    pub(crate) fn set_unclear(&self, id: TenantId) {
+        if self.0.unclear.pin().insert(id) {
+            self.0.revocations.changed();
+        }
+    }
+
+    pub(crate) fn set_clear(&self, id: TenantId) {
+        self.0.unclear.pin().remove(&id);
     }
 
     pub(crate) fn tenants(&self) -> Vec<TenantId> {

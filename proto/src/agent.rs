@@ -1,6 +1,6 @@
-//! Agents' roles on vaults, and what refuses their tokens.
+//! Agents' roles on vaults, and what refuses their tokens and what they use.
 
-use crate::id::{AgentId, SessionId, TenantId, VaultId};
+use crate::id::{AgentId, CredentialId, SessionId, TenantId, VaultId};
 
 /// A role of an agent on a vault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl VaultRole {
     }
 }
 
-/// Refuses tokens of a tenant.
+/// Refuses tokens of a tenant, or a credential of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
     /// The tenant whose tokens it is about.
@@ -72,4 +72,11 @@ pub enum RevokedSubject {
     Vault(VaultId, u64),
     /// Sessions of the whole tenant below a generation.
     Tenant(u64),
+    /// Sessions for a person below a generation of the tenant's subjects.
+    User(String, u64),
+    /// Sessions that came from this one, at any distance, below a generation of the tenant's subjects.
+    Parent(SessionId, u64),
+    /// The versions of a credential up to this one: what they were put into is ended. Whether the credential is of any
+    /// use, it says itself.
+    Credential(CredentialId, u32),
 }

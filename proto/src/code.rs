@@ -145,6 +145,9 @@ codes! {
     /// A service needs a credential that the vault does not have.
     CredentialMissing = "credential_missing", 403, FailedPrecondition,
         "The service needs a credential that the vault does not hold. Nothing was sent. Add it with `sortie credential set NAME`.";
+    /// All versions of the credential so far were revoked.
+    CredentialRevoked = "credential_revoked", 403, FailedPrecondition,
+        "The credential of this service was revoked and has no new value yet. Nothing was sent. An admin can set one with `sortie credential set NAME`.";
     /// The credential is not bound to this destination.
     DestinationRefused = "destination_refused", 403, PermissionDenied,
         "The credential may not be sent to this destination. Nothing was sent. An admin can add the host to the credential's destinations.";

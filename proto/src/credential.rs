@@ -26,8 +26,9 @@ pub struct Credential {
     pub placeholder: String,
     /// From 1, raised by each new value.
     pub version: u32,
-    /// A [`CredentialPayload`](crate::wire::v1::CredentialPayload) under the vault's data key.
-    pub sealed: Sealed,
+    /// A [`CredentialPayload`](crate::wire::v1::CredentialPayload) under the vault's data key; `None` once this version
+    /// was revoked.
+    pub sealed: Option<Sealed>,
 }
 
 impl Credential {

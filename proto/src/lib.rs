@@ -13,7 +13,7 @@
 //! | control | The control plane: API, database, feed. |
 //! | upstream | The API that the agent calls. |
 //! | revision | A position in the total order of changes. |
-//! | generation | A number on an agent, vault or tenant, raised by revoking. |
+//! | generation | A number on an agent, vault or tenant, and one for all users and sessions of a tenant; raised by revoking. |
 //! | lease | How long a gateway may serve a vault without hearing from control. |
 //!
 //! Suggested reading order: [`id`], [`service`], [`token`], [`change`], [`code`], [`wire`].
@@ -33,6 +33,7 @@ pub mod catalog;
 pub mod token;
 pub mod key;
 pub mod change;
+pub mod capability;
 pub mod code;
 pub mod environment;
 pub mod wire;

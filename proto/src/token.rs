@@ -18,6 +18,8 @@ pub const PREFIX: &str = "sortie_ses_";
 pub const TOKEN_MAX: usize = 2048;
 /// The most vaults that a session may have.
 pub const VAULTS_MAX: usize = 8;
+/// The most sessions that one may have come from.
+pub const LINEAGE_MAX: usize = 8;
 /// The most bytes that a session's labels may have, keys and values together.
 pub const LABELS_MAX: usize = 512;
 
@@ -55,6 +57,13 @@ pub struct Claims {
     /// The session that this one came from.
     #[serde(rename = "par", default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<SessionId>,
+    /// The sessions that its parent came from, the nearest first.
+    #[serde(rename = "anc", default, skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<SessionId>,
+    /// The generation of the tenant's subjects, users and sessions, when it was minted: it rises with each revocation
+    /// of one. Only a token that has such a subject carries it.
+    #[serde(rename = "sgn", default, skip_serializing_if = "is_zero")]
+    pub subjects_generation: u64,
     /// The services that it is narrowed to; empty is all.
     #[serde(rename = "scp", default, skip_serializing_if = "Vec::is_empty")]
     pub scope: Vec<ServiceId>,
@@ -65,6 +74,23 @@ pub struct Claims {
     pub iat: i64,
     /// When it ends, in seconds since the Unix epoch.
     pub exp: i64,
+}
+
+impl Claims {
+    /// The sessions that it came from, the nearest first.
+    pub fn lineage(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.parent
+            .into_iter()
+            .chain(self.ancestors.iter().copied())
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A vault of a session.

@@ -210,7 +210,7 @@ fn credential() -> impl Strategy<Value = Credential> {
         name(),
         "[A-Za-z0-9_.~-]{4,20}",
         any::<u32>(),
-        sealed(),
+        option::of(sealed()),
     )
         .prop_map(
             |(id, vault, name, placeholder, version, sealed)| Credential {
@@ -264,6 +264,10 @@ fn revocation() -> impl Strategy<Value = Revocation> {
         (id::<AgentId>(), any::<u64>()).prop_map(|(id, below)| RevokedSubject::Agent(id, below)),
         (id::<VaultId>(), any::<u64>()).prop_map(|(id, below)| RevokedSubject::Vault(id, below)),
         any::<u64>().prop_map(RevokedSubject::Tenant),
+        (any::<String>(), any::<u64>()).prop_map(|(user, below)| RevokedSubject::User(user, below)),
+        (id::<SessionId>(), any::<u64>()).prop_map(|(id, below)| RevokedSubject::Parent(id, below)),
+        (id::<CredentialId>(), any::<u32>())
+            .prop_map(|(id, version)| RevokedSubject::Credential(id, version)),
     ];
     (id(), subject, any::<i64>()).prop_map(|(tenant, subject, expires_at)| Revocation {
         tenant,

@@ -39,6 +39,8 @@ fn claims() -> Claims {
         user: Some("ada@example.com".to_owned()),
         labels: [("run".to_owned(), "42".to_owned())].into(),
         parent: Some(SessionId::generate()),
+        ancestors: vec![SessionId::generate()],
+        subjects_generation: 5,
         scope: Vec::new(),
         source: Some("10.0.0.0/8".parse().unwrap()),
         iat: NOW,

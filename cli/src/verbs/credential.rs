@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sortie_proto::credential::{VALUE_MAX, VALUE_MIN};
 use sortie_proto::secret::Secret;
 
+use super::wait::Wait;
 use super::{InVault, Limit, Sure, in_vault};
 use crate::ask;
 use crate::config::Context;
@@ -21,12 +22,13 @@ Example:
   sortie credential set GITHUB_TOKEN --to api.github.com
   sortie credential list";
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 6] = [
     ("NAME", "/name"),
     ("VERSION", "/version"),
     ("PLACEHOLDER", "/placeholder"),
     ("GOES TO", "/destinations"),
     ("UPDATED", "/updated_at"),
+    ("REVOKED", "/revoked_at"),
 ];
 
 /// What can be done with credentials.
@@ -59,6 +61,18 @@ pub(crate) enum Act {
         stdin: bool,
         #[command(flatten)]
         vault: InVault,
+    },
+    /// Erase its values: what needs it is refused until it is set again, and what is open is cut
+    #[command(after_help = "Example:\n  sortie credential revoke GITHUB_TOKEN --wait --yes")]
+    Revoke {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        vault: InVault,
+        #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
+        sure: Sure,
     },
     /// Delete a credential
     #[command(after_help = "Example:\n  sortie credential delete GITHUB_TOKEN --yes")]
@@ -95,6 +109,17 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             let set = client.put(&path, &body).await?;
             let sentence = format!("set {name}, version {}", cell(&set, "/version"));
             out.done(&set, &sentence)
+        }
+        Act::Revoke {
+            name,
+            vault,
+            wait,
+            sure,
+        } => {
+            sure.ask(&format!("erase the value of credential `{name}`"))?;
+            let path = in_vault(context, vault.name(context), &["credentials", &name]);
+            let revoked = client.post(&path, ":revoke", &wait.body()).await?;
+            wait.done(out, &revoked, &format!("revoked {name}"))
         }
         Act::Delete { name, vault, sure } => {
             sure.ask(&format!("delete credential `{name}`"))?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::wait::Wait;
 use super::watch::{self, Watch};
-use super::{Limit, in_tenant};
+use super::{Limit, Sure, in_tenant};
 use crate::args;
 use crate::config::Context;
 use crate::error::{Error, Result};
@@ -64,16 +64,32 @@ pub(crate) enum Act {
         #[arg(long, default_value = "1h", value_parser = args::seconds, value_name = "TIME")]
         ttl: u32,
     },
-    /// End a session, on all gateways
-    #[command(
-        after_help = "Examples:\n  sortie session revoke ses_01\n  sortie session revoke ses_01 --wait"
-    )]
+    /// End a session, or many, on all gateways
+    #[command(after_help = "Examples:\n  sortie session revoke ses_01 --wait\n  \
+                            sortie session revoke --user ada@example.com --yes\n  \
+                            sortie session revoke --parent ses_01 --yes")]
     Revoke {
-        /// Its id
-        session: String,
+        #[command(flatten)]
+        which: Which,
         #[command(flatten)]
         wait: Wait,
+        #[command(flatten)]
+        sure: Sure,
     },
+}
+
+/// What is revoked.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Which {
+    /// Its id
+    session: Option<String>,
+    /// All sessions for this person
+    #[arg(long)]
+    user: Option<String>,
+    /// All sessions that came from this one, and from those; not this one itself
+    #[arg(long, value_name = "SESSION")]
+    parent: Option<String>,
 }
 
 /// The session that is wanted.
@@ -103,10 +119,13 @@ pub(crate) struct Wanted {
     /// Only from this network
     #[arg(long, value_name = "CIDR")]
     source: Option<String>,
+    /// The session that it comes from: it has that one's user, and is revoked with what came from it
+    #[arg(long, value_name = "SESSION")]
+    parent: Option<String>,
 }
 
 pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
-    let (client, out) = (&context.client, context.out);
+    let client = &context.client;
     match act {
         Act::Mint(wanted) => {
             let path = in_tenant(context, &["sessions"]);
@@ -139,12 +158,33 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
                 .await?;
             print_token(&minted, context)
         }
-        Act::Revoke { session, wait } => {
-            let path = in_tenant(context, &["sessions", &session]);
-            let revoked = client.post(&path, ":revoke", &wait.body()).await?;
-            wait.done(out, &revoked, &format!("revoked {session}"))
-        }
+        Act::Revoke { which, wait, sure } => revoke(&which, &wait, &sure, context).await,
     }
+}
+
+/// Ends one session without a question, and many behind one.
+async fn revoke(which: &Which, wait: &Wait, sure: &Sure, context: &Context) -> Result<()> {
+    let mut body = wait.body();
+    let (named, said) = match (&which.user, &which.parent, &which.session) {
+        (Some(user), ..) => (json!({"user": user}), format!("all sessions of {user}")),
+        (None, Some(parent), _) => (
+            json!({"parent": parent}),
+            format!("all sessions that came from {parent}"),
+        ),
+        (None, None, session) => {
+            let session = session.as_deref().unwrap_or_default();
+            let path = in_tenant(context, &["sessions", session]);
+            let revoked = context.client.post(&path, ":revoke", &body).await?;
+            return wait.done(context.out, &revoked, &format!("revoked {session}"));
+        }
+    };
+    sure.ask(&format!("end {said}"))?;
+    if let (Value::Object(body), Value::Object(named)) = (&mut body, named) {
+        body.extend(named);
+    }
+    let path = in_tenant(context, &["sessions"]);
+    let revoked = context.client.post(&path, ":revoke", &body).await?;
+    wait.done(context.out, &revoked, &format!("revoked {said}"))
 }
 
 impl Wanted {
@@ -165,6 +205,7 @@ impl Wanted {
             "services": self.service,
             "require": self.require,
             "source_cidr": self.source.clone().unwrap_or_default(),
+            "parent": self.parent.clone().unwrap_or_default(),
         })
     }
 }

@@ -3,7 +3,8 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Limit;
+use super::wait::Wait;
+use super::{Limit, Sure, in_tenant};
 use crate::config::{self, Context};
 use crate::error::Result;
 use crate::output::{Column, cell};
@@ -42,10 +43,25 @@ pub(crate) enum Act {
         #[arg(long, value_name = "FILE")]
         key_file: Option<std::path::PathBuf>,
     },
+    /// End all sessions of the tenant, on all gateways; keys stay good
+    #[command(after_help = "Example:\n  sortie tenant revoke --wait --yes")]
+    Revoke {
+        #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
+        sure: Sure,
+    },
 }
 
 pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
     match act {
+        Act::Revoke { wait, sure } => {
+            let tenant = &context.tenant;
+            sure.ask(&format!("end all sessions of tenant `{tenant}`"))?;
+            let path = in_tenant(context, &[]);
+            let revoked = context.client.post(&path, ":revoke", &wait.body()).await?;
+            wait.done(context.out, &revoked, "revoked all sessions of the tenant")
+        }
         Act::List { limit } => {
             let tenants = context
                 .client

@@ -29,6 +29,7 @@ mod container;
 mod doctor;
 mod echoes;
 mod faults;
+mod fleet;
 mod guide;
 #[cfg(target_os = "linux")]
 mod isolate;

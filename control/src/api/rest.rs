@@ -50,7 +50,14 @@ fn created<T>(answer: Result<T, crate::error::Error>) -> Created<T> {
 }
 
 #[derive(utoipa::OpenApi)]
-#[openapi(paths(vaults::revoke, agents::revoke, sessions::renew, sessions::revoke))]
+#[openapi(paths(
+    tenants::revoke,
+    vaults::revoke,
+    credentials::revoke,
+    agents::revoke,
+    sessions::renew,
+    sessions::revoke
+))]
 struct Verbs;
 
 /// The routes and their description.
@@ -78,9 +85,15 @@ pub(super) fn routes() -> (Router<State>, OpenApi) {
         .routes(routes!(agents::get, agents::delete))
         .routes(routes!(sessions::mint, sessions::list))
         .routes(routes!(sessions::mint_batch).layer(DefaultBodyLimit::max(BATCH_BODY_MAX)))
+        .routes(routes!(sessions::revoke_many))
         .routes(routes!(audit::list))
         .split_for_parts();
     let router = router
+        .route("/v1/tenants/{tenant}", post(tenants::verb))
+        .route(
+            "/v1/tenants/{tenant}/vaults/{vault}/credentials/{credential}",
+            post(credentials::verb),
+        )
         .route("/v1/tenants/{tenant}/vaults/{vault}", post(vaults::verb))
         .route("/v1/tenants/{tenant}/agents/{agent}", post(agents::verb))
         .route(

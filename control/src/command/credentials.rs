@@ -1,11 +1,12 @@
 //! Credentials: values go in, sealed with where they may be sent, and never come out.
 
 use serde_json::json;
+use sortie_proto::agent::{Revocation, RevokedSubject};
 use sortie_proto::change::{Object, Tombstone};
 use sortie_proto::code::Code;
 use sortie_proto::credential::{Credential, OpenedCredential, VALUE_MAX, VALUE_MIN};
 use sortie_proto::id::CredentialId;
-use sortie_proto::sealed::{KeyRef, Sealed, SealingKey};
+use sortie_proto::sealed::{Sealed, SealingKey};
 use sortie_proto::secret::Secret;
 use sortie_proto::service::is_name;
 use sortie_proto::vault::Vault;
@@ -13,7 +14,10 @@ use sortie_proto::wire::v1;
 
 use super::fields::{self, Problems};
 use super::page::Page;
-use super::{Context, Draft, check_size, lock_vault, not_found, record_in, reveal, spec, vault_of};
+use super::{
+    Context, Draft, Wait, check_size, last_token_ends, lock_vault, not_found, record_in, reveal,
+    spec, vault_of,
+};
 use crate::access::{Authorized, Manage, Read};
 use crate::database::credentials::{self as rows, CredentialRow};
 use crate::database::{Reference, Transaction, changes};
@@ -31,6 +35,7 @@ fn view(row: CredentialRow) -> v1::CredentialView {
         destinations: row.destinations,
         created_at: row.created_at.to_string(),
         updated_at: row.updated_at.to_string(),
+        revoked_at: fields::show(row.revoked_at),
     }
 }
 
@@ -77,9 +82,10 @@ pub async fn put(
     let vault = lock_vault(&tx, by, &request.vault).await?;
     let (mut credential, is_new) = next_version(&tx, by, &vault, &request).await?;
     let key = cx.keys.vault(&tx, by.tenant(), vault.id).await?;
-    seal(by, &key, &mut credential, &opened);
+    let sealed = seal(by, &key, &credential, &opened);
     let shown: Vec<_> = opened.destinations.iter().map(spec::show).collect();
-    let row = rows::put(&tx, by.tenant(), &credential, &shown).await?;
+    let row = rows::put(&tx, by.tenant(), (&credential, &sealed), &shown).await?;
+    credential.sealed = Some(sealed);
     check_size(&tx, by, vault.id).await?;
     let draft = Draft {
         action: "credential.put",
@@ -133,14 +139,7 @@ async fn next_version(
         version: version
             .checked_add(1)
             .ok_or_else(|| Error::new(Code::ResourceExhausted))?,
-        sealed: Sealed {
-            key: KeyRef {
-                id: sortie_proto::id::KeyId::generate(),
-                version: 0,
-            },
-            nonce: [0; 12],
-            ciphertext: Vec::new(),
-        },
+        sealed: None,
     };
     Ok((credential, old.is_none()))
 }
@@ -148,11 +147,11 @@ async fn next_version(
 fn seal(
     by: &Authorized<Manage>,
     key: &SealingKey,
-    credential: &mut Credential,
+    credential: &Credential,
     opened: &OpenedCredential,
-) {
+) -> Sealed {
     let plain = opened.to_plain();
-    credential.sealed = credential.at_place(by.tenant(), |place| reveal::seal(key, place, &plain));
+    credential.at_place(by.tenant(), |place| reveal::seal(key, place, &plain))
 }
 
 /// Describes a credential, without its value.
@@ -220,4 +219,45 @@ pub async fn delete(
     record_in(&tx, by, draft).await?;
     let revision = cx.publish(tx).await?.to_string();
     Ok(v1::Deleted { revision })
+}
+
+/// Ends the use of a credential: its values so far are erased, gateways refuse what needs it until it is put again, and
+/// what it was put into and is still open is cut.
+///
+/// # Errors
+/// `invalid_argument`, `not_found`, or as the database's.
+pub async fn revoke(
+    cx: &Context,
+    by: &Authorized<Manage>,
+    request: v1::RevokeCredentialRequest,
+) -> Result<v1::Revoked> {
+    let wait = Wait::read(request.wait_seconds)?;
+    let tenant = by.tenant();
+    let tx = cx.database.tenant(tenant).await?;
+    let vault = lock_vault(&tx, by, &request.vault).await?;
+    let reference = Reference::read(&request.credential, CredentialId::uuid);
+    let row = rows::erase(&tx, (tenant, vault.id), reference)
+        .await?
+        .ok_or_else(not_found)?;
+    let credential = row.credential;
+    let draft = Draft {
+        action: "credential.revoke",
+        subject: credential.name.clone(),
+        vault: Some(vault.id),
+        detail: json!({ "version": credential.version }),
+        ..Draft::default()
+    };
+    // It goes to gateways that have the vault, the revocation to all that serve the tenant: one that has dropped the
+    // vault may still have open what it was put into. First what is used from now on, then what is cut.
+    let revocation = Revocation {
+        tenant,
+        subject: RevokedSubject::Credential(credential.id, credential.version),
+        expires_at: last_token_ends(),
+    };
+    let object = Object::Credential(credential);
+    changes::publish(&tx, Some(tenant), Some(vault.id), &object).await?;
+    changes::revoke(&tx, &revocation).await?;
+    record_in(&tx, by, draft).await?;
+    let revision = cx.publish(tx).await?;
+    Ok(wait.answer(cx, (tenant, None), revision).await)
 }

@@ -11,7 +11,7 @@ use sortie_proto::wire::v1;
 use uuid::Uuid;
 
 use super::fields::{self, Problems, is_text};
-use super::require;
+use super::{lineage, require};
 use crate::access::{Authorized, Sessions};
 use crate::database::services::{self, ServiceName};
 use crate::database::sessions::{self as rows, Mintable};
@@ -33,6 +33,8 @@ pub(super) struct Wanted {
     pub(super) require: Vec<String>,
     user: Option<String>,
     labels: BTreeMap<String, String>,
+    /// The session that it comes from.
+    pub(super) parent: Option<SessionId>,
     source: Option<IpNet>,
     ttl: i64,
 }
@@ -103,6 +105,7 @@ fn read_one(
             .take(format!("{at}source_cidr"), fields::network(text))
             .map(Some),
     };
+    let parent = problems.take(format!("{at}parent"), lineage::parent(&spec.parent));
     let ttl = problems.take(format!("{at}ttl_seconds"), fields::ttl(spec.ttl_seconds));
     Some(Wanted {
         at,
@@ -112,6 +115,7 @@ fn read_one(
         require: spec.require,
         user,
         labels: spec.labels.into_iter().collect(),
+        parent: parent?,
         source: source?,
         ttl: ttl?,
     })
@@ -212,13 +216,20 @@ pub(super) async fn resolve(
         let mut one = claim(wanted, holder, epoch)?;
         one.tenant = by.tenant();
         one.scope = narrow(&mut problems, wanted, &one, &scope);
-        if wanted.user.is_some() && !holder.head.delegate {
-            problems.add(
-                format!("{}user", wanted.at),
-                "needs an agent that is a delegate",
-            );
-        }
         claims.push(one);
+    }
+    if claims.len() == wanted.len() {
+        lineage::extend(tx, by, &mut problems, (wanted, &mut claims)).await?;
+    }
+    for (wanted, claims) in wanted.iter().zip(&mut claims) {
+        let holder = holders.get(&claims.agent);
+        if claims.user.is_some() && holder.is_none_or(|holder| !holder.head.delegate) {
+            let field = format!("{}user", wanted.at);
+            problems.add(field, "needs an agent that is a delegate");
+        }
+        if claims.user.is_none() && claims.parent.is_none() {
+            claims.subjects_generation = 0;
+        }
     }
     problems.finish()?;
     require::check(tx, by.tenant(), wanted, &claims).await?;
@@ -279,6 +290,8 @@ fn claim(wanted: &Wanted, holder: &Holder, epoch: u64) -> Result<Claims> {
         user: wanted.user.clone(),
         labels: wanted.labels.clone(),
         parent: None,
+        ancestors: Vec::new(),
+        subjects_generation: holder.head.subjects_generation,
         scope: Vec::new(),
         source: wanted.source,
         iat,

@@ -14,6 +14,7 @@ use super::environment::{self, Asked, Made};
 use super::fields::{self, Problems, show};
 use super::mint::{self, Wanted};
 use super::page::Page;
+use super::revoke::check_room;
 use super::{Context, Draft, MINT_SLACK_SECONDS, Wait, not_found, record_in, reveal};
 use crate::access::{Authorized, Sessions};
 use crate::database::sessions::{self as rows, Generations, NewSession, SessionRow};
@@ -22,8 +23,6 @@ use crate::error::{Error, Result};
 
 /// The most sessions of one call.
 const BATCH_MAX: usize = 1_000;
-/// The most revoked sessions of a tenant whose tokens have not ended: every gateway that serves it holds them all.
-const REVOKED_MAX: i64 = 100_000;
 /// After so many signatures others get a turn.
 const SIGNED_AT_ONCE: usize = 32;
 
@@ -124,6 +123,7 @@ async fn mint_all(
 
 fn to_row(claims: &Claims) -> Result<NewSession<'_>> {
     let vaults = claims.vaults.iter();
+    let ancestors = claims.ancestors.iter();
     Ok(NewSession {
         id: claims.session.uuid(),
         agent_id: claims.agent.uuid(),
@@ -132,6 +132,9 @@ fn to_row(claims: &Claims) -> Result<NewSession<'_>> {
         agent_generation: claims.agent_generation,
         vault_generations: vaults.map(|vault| vault.generation).collect(),
         user_name: claims.user.as_deref(),
+        parent: claims.parent.map(SessionId::uuid),
+        ancestors: ancestors.map(|session| session.uuid()).collect(),
+        subjects_generation: claims.subjects_generation,
         labels: &claims.labels,
         source_cidr: claims.source.map(|source| source.to_string()),
         scope: claims.scope.iter().map(|service| service.uuid()).collect(),
@@ -185,7 +188,7 @@ pub async fn renew(
         Error::new(Code::FailedPrecondition).because(why)
     };
     let now = Timestamp::now();
-    if row.revoked_at.is_some() || row.expires_at <= now {
+    if row.revoked_at.is_some() || row.expires_at <= now || !row.subjects_hold {
         return Err(over());
     }
     let generations = rows::generations(&tx, by.tenant(), row.agent, &row.vaults).await?;
@@ -242,6 +245,8 @@ fn claims_of(
         user: row.user.clone(),
         labels: row.labels.clone(),
         parent: row.parent,
+        ancestors: row.ancestors.clone(),
+        subjects_generation: row.subjects_generation,
         scope: row.scope.clone(),
         source: source.map_err(Error::internal)?,
         iat,
@@ -249,12 +254,12 @@ fn claims_of(
     })
 }
 
-fn id(text: &str) -> Result<SessionId> {
+pub(super) fn id(text: &str) -> Result<SessionId> {
     text.parse().or(Err(not_found()))
 }
 
 /// A session that the caller may see: for an agent, its own.
-fn own(by: &Authorized<Sessions>, row: Option<SessionRow>) -> Result<SessionRow> {
+pub(super) fn own(by: &Authorized<Sessions>, row: Option<SessionRow>) -> Result<SessionRow> {
     row.filter(|row| by.agent().is_none_or(|agent| agent == row.agent))
         .ok_or_else(not_found)
 }
@@ -275,11 +280,8 @@ pub async fn revoke(
         by,
         rows::lock(&tx, by.tenant(), id(&request.session)?).await?,
     )?;
-    if row.revoked_at.is_none()
-        && changes::revoked_sessions(&tx, by.tenant(), REVOKED_MAX).await? >= REVOKED_MAX
-    {
-        let why = "100,000 sessions are revoked and have not ended. Revoke the agent or the vault.";
-        return Err(Error::new(Code::ResourceExhausted).because(why));
+    if row.revoked_at.is_none() {
+        check_room(&tx, by).await?;
     }
     rows::revoke(&tx, row.id).await?;
     let revocation = Revocation {

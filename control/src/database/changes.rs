@@ -3,7 +3,7 @@
 use prost::Message;
 use sortie_proto::agent::{Revocation, RevokedSubject};
 use sortie_proto::change::{Change, Object};
-use sortie_proto::id::{TenantId, VaultId};
+use sortie_proto::id::{SessionId, TenantId, VaultId};
 use sortie_proto::revision::Revision;
 use sortie_proto::wire::v1;
 use uuid::Uuid;
@@ -58,29 +58,63 @@ pub async fn publish(
 /// # Errors
 /// As the database's.
 pub async fn revoke(tx: &Transaction, revocation: &Revocation) -> Result<()> {
-    let (kind, subject, generation) = subject_columns(revocation)?;
-    tx.execute(
-        "/* revocations.put */ INSERT INTO revocations (tenant_id, kind, subject_id, generation, expires_at) \
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant_id, kind, subject_id) DO UPDATE SET \
+    let subject = Subject::of(revocation)?;
+    let unique = match subject.user {
+        Some(_) => "(tenant_id, user_name) WHERE kind = 'user'",
+        None => "(tenant_id, kind, subject_id)",
+    };
+    let sql = format!(
+        "/* revocations.put */ INSERT INTO revocations (tenant_id, kind, subject_id, user_name, generation, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT {unique} DO UPDATE SET \
          generation = greatest(revocations.generation, excluded.generation), \
-         expires_at = greatest(revocations.expires_at, excluded.expires_at)",
-        &[&revocation.tenant.uuid(), &kind, &subject, &generation, &revocation.expires_at],
+         expires_at = greatest(revocations.expires_at, excluded.expires_at)"
+    );
+    tx.execute(
+        &sql,
+        &[
+            &revocation.tenant.uuid(),
+            &subject.kind,
+            &subject.id,
+            &subject.user,
+            &subject.generation,
+            &revocation.expires_at,
+        ],
     )
     .await?;
     let object = Object::Revocation(revocation.clone());
     publish(tx, Some(revocation.tenant), None, &object).await
 }
 
-fn subject_columns(revocation: &Revocation) -> Result<(&'static str, Uuid, i64)> {
-    let signed = |generation: u64| i64::try_from(generation).map_err(Error::internal);
-    Ok(match revocation.subject {
-        RevokedSubject::Session(id) => ("session", id.uuid(), 0),
-        RevokedSubject::Agent(id, generation) => ("agent", id.uuid(), signed(generation)?),
-        RevokedSubject::Vault(id, generation) => ("vault", id.uuid(), signed(generation)?),
-        RevokedSubject::Tenant(generation) => {
-            ("tenant", revocation.tenant.uuid(), signed(generation)?)
-        }
-    })
+/// The columns of a revoked subject.
+struct Subject<'a> {
+    kind: &'static str,
+    id: Uuid,
+    user: Option<&'a str>,
+    generation: i64,
+}
+
+impl<'a> Subject<'a> {
+    fn of(revocation: &'a Revocation) -> Result<Self> {
+        let mut user = None;
+        let (kind, id, generation) = match &revocation.subject {
+            RevokedSubject::Session(id) => ("session", id.uuid(), 0),
+            RevokedSubject::Agent(id, generation) => ("agent", id.uuid(), *generation),
+            RevokedSubject::Vault(id, generation) => ("vault", id.uuid(), *generation),
+            RevokedSubject::Tenant(generation) => ("tenant", revocation.tenant.uuid(), *generation),
+            RevokedSubject::User(name, generation) => {
+                user = Some(name.as_str());
+                ("user", SessionId::generate().uuid(), *generation)
+            }
+            RevokedSubject::Parent(id, generation) => ("parent", id.uuid(), *generation),
+            RevokedSubject::Credential(id, version) => ("credential", id.uuid(), (*version).into()),
+        };
+        Ok(Self {
+            kind,
+            id,
+            user,
+            generation: i64::try_from(generation).map_err(Error::internal)?,
+        })
+    }
 }
 
 /// The revocations of a tenant that may still cover a token, by the database's clock and with slack. An entry of an unknown kind is an error, never left out.
@@ -90,7 +124,7 @@ fn subject_columns(revocation: &Revocation) -> Result<(&'static str, Uuid, i64)>
 pub async fn live_revocations(tx: &Transaction, tenant: TenantId) -> Result<Vec<Revocation>> {
     let rows = tx
         .query(
-            "/* revocations.live */ SELECT kind, subject_id, generation, expires_at FROM revocations \
+            "/* revocations.live */ SELECT kind, subject_id, generation, expires_at, user_name FROM revocations \
              WHERE tenant_id = $1 AND expires_at > extract(epoch FROM now())::int8 - $2",
             &[&tenant.uuid(), &EXPIRY_SLACK_SECONDS],
         )
@@ -104,6 +138,12 @@ pub async fn live_revocations(tx: &Transaction, tenant: TenantId) -> Result<Vec<
                 "agent" => RevokedSubject::Agent(id.into(), generation),
                 "vault" => RevokedSubject::Vault(id.into(), generation),
                 "tenant" => RevokedSubject::Tenant(generation),
+                "user" => RevokedSubject::User(row.try_get(4)?, generation),
+                "parent" => RevokedSubject::Parent(id.into(), generation),
+                "credential" => {
+                    let version = u32::try_from(generation).map_err(Error::internal)?;
+                    RevokedSubject::Credential(id.into(), version)
+                }
                 _ => return Err(Error::internal("a revocation of an unknown kind")),
             };
             Ok(Revocation {
@@ -253,15 +293,16 @@ pub async fn vault_changed(tx: &Transaction, vault: VaultId, since: Revision) ->
     Ok(row.try_get(0)?)
 }
 
-/// How many live revocations of sessions a tenant has; counted no further than `most`.
+/// How many live revocations a tenant has of what it may have any number of, sessions and users; counted no further
+/// than `most`.
 ///
 /// # Errors
 /// As the database's.
-pub async fn revoked_sessions(tx: &Transaction, tenant: TenantId, most: i64) -> Result<i64> {
+pub async fn live_entries(tx: &Transaction, tenant: TenantId, most: i64) -> Result<i64> {
     let row = tx
         .query_one(
             "/* revocations.count */ SELECT count(*) FROM (SELECT FROM revocations \
-             WHERE tenant_id = $1 AND kind = 'session' LIMIT $2) AS live",
+             WHERE tenant_id = $1 AND kind IN ('session', 'user', 'parent') LIMIT $2) AS live",
             &[&tenant.uuid(), &most],
         )
         .await?;

@@ -26,25 +26,42 @@ pub struct CredentialRow {
     pub created_at: Timestamp,
     /// When this version was made.
     pub updated_at: Timestamp,
+    /// When it was revoked, if it has no new version since.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A sealed value from its columns; `None` where it was erased.
+///
+/// # Errors
+/// `internal` for a row that means nothing.
+pub fn sealed(row: &Row) -> Result<Option<Sealed>> {
+    let ciphertext: Vec<u8> = row.try_get("ciphertext")?;
+    if ciphertext.is_empty() {
+        return Ok(None);
+    }
+    let nonce: &[u8] = row.try_get("nonce")?;
+    Ok(Some(Sealed {
+        key: KeyRef {
+            id: id(row, "key_id")?,
+            version: small(row, "key_version")?,
+        },
+        nonce: nonce.try_into().map_err(Error::internal)?,
+        ciphertext,
+    }))
 }
 
 fn read(row: &Row) -> Result<CredentialRow> {
-    let nonce: &[u8] = row.try_get("nonce")?;
+    let sealed = sealed(row)?;
+    let revoked_at: Option<Timestamp> = row.try_get("revoked_at")?;
     Ok(CredentialRow {
+        revoked_at: revoked_at.filter(|_| sealed.is_none()),
         credential: Credential {
             id: id(row, "id")?,
             vault: id(row, "vault_id")?,
             name: row.try_get("name")?,
             placeholder: row.try_get("placeholder")?,
             version: small(row, "version")?,
-            sealed: Sealed {
-                key: KeyRef {
-                    id: id(row, "key_id")?,
-                    version: small(row, "key_version")?,
-                },
-                nonce: nonce.try_into().map_err(Error::internal)?,
-                ciphertext: row.try_get("ciphertext")?,
-            },
+            sealed,
         },
         destinations: row.try_get::<_, Json<_>>("destinations")?.0,
         created_at: row.try_get("created_at")?,
@@ -52,25 +69,24 @@ fn read(row: &Row) -> Result<CredentialRow> {
     })
 }
 
-/// Adds a credential, or puts a new version in the place of the one before, which is kept. The caller holds the
-/// vault's lock.
+/// Adds a credential, or puts a new version in the place of the one before, which is kept unless it was revoked. The
+/// caller holds the vault's lock.
 ///
 /// # Errors
 /// As the database's.
 pub async fn put(
     tx: &Transaction,
     tenant: TenantId,
-    credential: &Credential,
+    (credential, sealed): (&Credential, &Sealed),
     destinations: &[v1::DestinationSpec],
 ) -> Result<CredentialRow> {
     tx.execute(
         "/* credentials.keep */ INSERT INTO credential_versions (credential_id, tenant_id, vault_id, version, \
          key_id, key_version, nonce, ciphertext, destinations) SELECT id, tenant_id, vault_id, version, key_id, \
-         key_version, nonce, ciphertext, destinations FROM credentials WHERE tenant_id = $1 AND id = $2",
+         key_version, nonce, ciphertext, destinations FROM credentials WHERE tenant_id = $1 AND id = $2 AND ciphertext <> ''",
         &[&tenant.uuid(), &credential.id.uuid()],
     )
     .await?;
-    let sealed = &credential.sealed;
     let row = tx
         .query_one(
             "/* credentials.put */ INSERT INTO credentials (id, tenant_id, vault_id, name, placeholder, version, \
@@ -78,7 +94,7 @@ pub async fn put(
              $10, $11) ON CONFLICT (id) DO UPDATE SET placeholder = excluded.placeholder, \
              version = excluded.version, key_id = excluded.key_id, key_version = excluded.key_version, \
              nonce = excluded.nonce, ciphertext = excluded.ciphertext, destinations = excluded.destinations, \
-             updated_at = now() RETURNING *",
+             updated_at = now(), revoked_at = NULL RETURNING *",
             &[
                 &credential.id.uuid(),
                 &tenant.uuid(),
@@ -147,6 +163,39 @@ pub async fn list(
     .collect()
 }
 
+/// Erases the values of all versions of a credential. The caller holds the vault's lock.
+///
+/// # Errors
+/// As the database's.
+pub async fn erase(
+    tx: &Transaction,
+    (tenant, vault): (TenantId, VaultId),
+    credential: Reference<'_>,
+) -> Result<Option<CredentialRow>> {
+    let row = tx
+        .query_opt(
+            "/* credentials.erase */ UPDATE credentials SET ciphertext = '', \
+             revoked_at = CASE WHEN ciphertext = '' THEN revoked_at ELSE now() END \
+             WHERE tenant_id = $1 AND vault_id = $2 AND (id = $3 OR name = $4) RETURNING *",
+            &[
+                &tenant.uuid(),
+                &vault.uuid(),
+                &credential.id,
+                &credential.name,
+            ],
+        )
+        .await?;
+    let Some(row) = row.map(|row| read(&row)).transpose()? else {
+        return Ok(None);
+    };
+    tx.execute(
+        "/* credential_versions.erase */ DELETE FROM credential_versions WHERE tenant_id = $1 AND credential_id = $2",
+        &[&tenant.uuid(), &row.credential.id.uuid()],
+    )
+    .await?;
+    Ok(Some(row))
+}
+
 /// Whether another credential of the vault has the placeholder.
 ///
 /// # Errors
@@ -167,7 +216,7 @@ pub async fn placeholder_taken(
     Ok(row.try_get(0)?)
 }
 
-/// Which credentials of these names some vaults hold, and where each may go, as it is shown.
+/// Which credentials of these names some vaults hold, but for revoked ones, and where each may go, as it is shown.
 ///
 /// # Errors
 /// As the database's.
@@ -179,7 +228,7 @@ pub async fn held(
 ) -> Result<HashMap<(VaultId, String), Vec<v1::DestinationSpec>>> {
     tx.query(
         "/* credentials.held */ SELECT vault_id, name, destinations FROM credentials WHERE tenant_id = $1 \
-         AND vault_id = ANY ($2) AND name = ANY ($3)",
+         AND vault_id = ANY ($2) AND name = ANY ($3) AND ciphertext <> ''",
         &[&tenant.uuid(), &vaults, &names],
     )
     .await?

@@ -15,6 +15,12 @@ use super::Transaction;
 use super::column::{id, signed, unsigned};
 use crate::error::Result;
 
+/// Whether neither the user of a session `s` nor what it came from was revoked since it was minted.
+pub const SUBJECTS_HOLD: &str = "NOT EXISTS (SELECT FROM revocations r WHERE r.tenant_id = s.tenant_id \
+     AND r.kind = 'user' AND r.user_name = s.user_name AND r.generation > s.subjects_generation) \
+     AND NOT EXISTS (SELECT FROM revocations r WHERE r.tenant_id = s.tenant_id AND r.kind = 'parent' \
+     AND r.subject_id = ANY (s.parent || s.ancestors) AND r.generation > s.subjects_generation)";
+
 /// A session as it stands in the database.
 #[derive(Debug)]
 pub struct SessionRow {
@@ -36,6 +42,12 @@ pub struct SessionRow {
     pub labels: BTreeMap<String, String>,
     /// The session that it came from.
     pub parent: Option<SessionId>,
+    /// The sessions that its parent came from, the nearest first.
+    pub ancestors: Vec<SessionId>,
+    /// The generation of the tenant's subjects that its token carries.
+    pub subjects_generation: u64,
+    /// Whether neither its user nor what it came from was revoked since.
+    pub subjects_hold: bool,
     /// The network that it may be used from.
     pub source_cidr: Option<String>,
     /// The services that it is narrowed to.
@@ -65,6 +77,12 @@ pub struct NewSession<'a> {
     pub vault_generations: Vec<u64>,
     /// The person that it is for.
     pub user_name: Option<&'a str>,
+    /// The session that it came from.
+    pub parent: Option<Uuid>,
+    /// The sessions that its parent came from.
+    pub ancestors: Vec<Uuid>,
+    /// The generation of the tenant's subjects.
+    pub subjects_generation: u64,
     /// Labels of the run.
     pub labels: &'a BTreeMap<String, String>,
     /// The network that it may be used from.
@@ -80,6 +98,7 @@ pub struct NewSession<'a> {
 fn read(row: &Row) -> Result<SessionRow> {
     let vaults: Vec<Uuid> = row.try_get("vaults")?;
     let scope: Vec<Uuid> = row.try_get("scope")?;
+    let ancestors: Vec<Uuid> = row.try_get("ancestors")?;
     let agent_name: Option<String> = row.try_get("agent_name")?;
     Ok(SessionRow {
         id: id(row, "id")?,
@@ -94,6 +113,9 @@ fn read(row: &Row) -> Result<SessionRow> {
         user: row.try_get("user_name")?,
         labels: row.try_get::<_, Json<_>>("labels")?.0,
         parent: row.try_get::<_, Option<Uuid>>("parent")?.map(Into::into),
+        ancestors: ancestors.into_iter().map(Into::into).collect(),
+        subjects_generation: unsigned(row, "subjects_generation")?,
+        subjects_hold: row.try_get("subjects_hold")?,
         source_cidr: row.try_get("source_cidr")?,
         scope: scope.into_iter().map(Into::into).collect(),
         created_at: row.try_get("created_at")?,
@@ -107,6 +129,8 @@ fn read(row: &Row) -> Result<SessionRow> {
 pub struct Mintable {
     /// The tenant's generation.
     pub tenant_generation: u64,
+    /// The generation of the tenant's subjects.
+    pub subjects_generation: u64,
     /// Whether the tenant is switched on.
     pub tenant_enabled: bool,
     /// The agent.
@@ -133,7 +157,7 @@ pub async fn mintable(
     (vaults, vault_names): (&[Uuid], &[&str]),
 ) -> Result<Vec<Mintable>> {
     tx.query(
-        "/* sessions.mintable */ SELECT t.generation AS tenant_generation, t.enabled, a.id AS agent_id, \
+        "/* sessions.mintable */ SELECT t.generation AS tenant_generation, t.subjects_generation, t.enabled, a.id AS agent_id, \
          a.name AS agent_name, a.delegate, a.generation AS agent_generation, v.id AS vault_id, \
          v.name AS vault_name, coalesce(v.generation, 0) AS vault_generation FROM agents a \
          JOIN tenants t ON t.id = a.tenant_id LEFT JOIN (grants g JOIN vaults v ON v.tenant_id = g.tenant_id \
@@ -156,6 +180,7 @@ pub async fn mintable(
         let generation = unsigned(row, "vault_generation")?;
         Ok(Mintable {
             tenant_generation: unsigned(row, "tenant_generation")?,
+            subjects_generation: unsigned(row, "subjects_generation")?,
             tenant_enabled: row.try_get("enabled")?,
             agent: id(row, "agent_id")?,
             agent_name: row.try_get("agent_name")?,
@@ -176,10 +201,11 @@ pub async fn mintable(
 pub async fn insert(tx: &Transaction, tenant: TenantId, sessions: &[NewSession<'_>]) -> Result<()> {
     tx.execute(
         "/* sessions.insert */ INSERT INTO sessions (tenant_id, id, agent_id, vaults, tenant_generation, \
-         agent_generation, vault_generations, user_name, labels, source_cidr, scope, created_at, expires_at) \
+         agent_generation, vault_generations, user_name, parent, ancestors, subjects_generation, labels, source_cidr, \
+         scope, created_at, expires_at) \
          SELECT $1, r.* FROM jsonb_to_recordset($2) AS r (id uuid, agent_id uuid, vaults uuid[], \
          tenant_generation bigint, agent_generation bigint, vault_generations bigint[], user_name text, \
-         labels jsonb, source_cidr text, scope uuid[], created_at timestamptz, expires_at timestamptz)",
+         parent uuid, ancestors uuid[], subjects_generation bigint, labels jsonb, source_cidr text, scope uuid[], created_at timestamptz, expires_at timestamptz)",
         &[&tenant.uuid(), &Json(sessions)],
     )
     .await?;
@@ -195,14 +221,41 @@ pub async fn lock(
     tenant: TenantId,
     session: SessionId,
 ) -> Result<Option<SessionRow>> {
-    tx.query_opt(
+    let sql = format!(
         "/* sessions.lock */ SELECT s.*, (SELECT name FROM agents a WHERE a.tenant_id = s.tenant_id \
-         AND a.id = s.agent_id) AS agent_name FROM sessions s WHERE s.tenant_id = $1 AND s.id = $2 FOR UPDATE",
-        &[&tenant.uuid(), &session.uuid()],
-    )
-    .await?
-    .map(|row| read(&row))
-    .transpose()
+         AND a.id = s.agent_id) AS agent_name, {SUBJECTS_HOLD} AS subjects_hold \
+         FROM sessions s WHERE s.tenant_id = $1 AND s.id = $2 FOR UPDATE"
+    );
+    tx.query_opt(&sql, &[&tenant.uuid(), &session.uuid()])
+        .await?
+        .map(|row| read(&row))
+        .transpose()
+}
+
+/// Those of some sessions that hold: not ended, and nothing that they depend on revoked. They are not locked: what is
+/// revoked meanwhile covers what a caller then makes of them.
+///
+/// # Errors
+/// As the database's.
+pub async fn current(
+    tx: &Transaction,
+    tenant: TenantId,
+    sessions: &[Uuid],
+) -> Result<Vec<SessionRow>> {
+    let sql = format!(
+        "/* sessions.current */ SELECT s.*, a.name AS agent_name, true AS subjects_hold FROM sessions s \
+         JOIN tenants t ON t.id = s.tenant_id JOIN agents a ON a.tenant_id = s.tenant_id AND a.id = s.agent_id \
+         WHERE s.tenant_id = $1 AND s.id = ANY ($2) AND s.revoked_at IS NULL AND s.expires_at > now() \
+         AND s.tenant_generation >= t.generation AND s.agent_generation >= a.generation AND {SUBJECTS_HOLD} \
+         AND NOT EXISTS (SELECT FROM unnest(s.vaults, s.vault_generations) AS c (id, generation) \
+         LEFT JOIN vaults v ON v.tenant_id = s.tenant_id AND v.id = c.id \
+         WHERE v.id IS NULL OR c.generation IS NULL OR v.generation > c.generation)"
+    );
+    tx.query(&sql, &[&tenant.uuid(), &sessions])
+        .await?
+        .iter()
+        .map(read)
+        .collect()
 }
 
 /// Moves a session's end. It never comes nearer: a token that is out already may end later than the new one.
@@ -249,12 +302,15 @@ pub struct Filter {
 /// # Errors
 /// As the database's.
 pub async fn list(tx: &Transaction, tenant: TenantId, filter: &Filter) -> Result<Vec<SessionRow>> {
-    tx.query(
-        "/* sessions.list */ SELECT s.*, a.name AS agent_name FROM sessions s \
-         LEFT JOIN agents a ON a.tenant_id = s.tenant_id AND a.id = s.agent_id \
+    let sql = format!(
+        "/* sessions.list */ SELECT s.*, a.name AS agent_name, true AS subjects_hold FROM sessions s \
+         JOIN tenants t ON t.id = s.tenant_id LEFT JOIN agents a ON a.tenant_id = s.tenant_id AND a.id = s.agent_id \
          WHERE s.tenant_id = $1 AND ($2::uuid IS NULL OR s.agent_id = $2) AND ($3::uuid IS NULL OR s.id < $3) \
-         AND ($4 OR (s.revoked_at IS NULL AND s.expires_at > now() AND s.agent_generation >= a.generation)) \
-         ORDER BY s.id DESC LIMIT $5",
+         AND ($4 OR (s.revoked_at IS NULL AND s.expires_at > now() AND s.tenant_generation >= t.generation \
+         AND s.agent_generation >= a.generation AND {SUBJECTS_HOLD})) ORDER BY s.id DESC LIMIT $5"
+    );
+    tx.query(
+        &sql,
         &[
             &tenant.uuid(),
             &filter.agent.map(AgentId::uuid),

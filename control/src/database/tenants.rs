@@ -83,6 +83,37 @@ pub async fn list(tx: &Transaction, after: Option<TenantId>, limit: i64) -> Resu
     .collect()
 }
 
+/// Raises the generation, so that tokens that carry a lower one are refused.
+///
+/// # Errors
+/// As the database's.
+pub async fn raise(tx: &Transaction, tenant: TenantId) -> Result<Option<TenantRow>> {
+    tx.query_opt(
+        "/* tenants.raise */ UPDATE tenants SET generation = generation + 1, version = version + 1 \
+         WHERE id = $1 RETURNING *",
+        &[&tenant.uuid()],
+    )
+    .await?
+    .map(|row| read(&row))
+    .transpose()
+}
+
+/// Raises the generation of the tenant's subjects, users and sessions, for the revocation of one, and answers it. The
+/// row stays locked until the end of the transaction: a token that carries the new one was minted behind that.
+///
+/// # Errors
+/// As the database's.
+pub async fn raise_subjects(tx: &Transaction, tenant: TenantId) -> Result<u64> {
+    let row = tx
+        .query_one(
+            "/* tenants.raise_subjects */ UPDATE tenants SET subjects_generation = subjects_generation + 1 \
+             WHERE id = $1 RETURNING subjects_generation",
+            &[&tenant.uuid()],
+        )
+        .await?;
+    unsigned(&row, "subjects_generation")
+}
+
 /// Changes what is named and raises the version.
 ///
 /// # Errors

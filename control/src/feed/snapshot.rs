@@ -14,7 +14,6 @@ use sortie_proto::change::Snapshot;
 use sortie_proto::code::Code;
 use sortie_proto::credential::Credential;
 use sortie_proto::id::{TenantId, VaultId};
-use sortie_proto::sealed::{KeyRef, Sealed};
 use sortie_proto::service::Service;
 use sortie_proto::tenant::Tenant;
 use sortie_proto::vault::{Vault, VaultMode};
@@ -22,6 +21,7 @@ use sortie_proto::wire::v1;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::database::credentials::sealed;
 use crate::database::{Database, Transaction, changes};
 use crate::error::{Error, Result};
 use crate::seal::Keys;
@@ -145,21 +145,13 @@ async fn credentials(
         |row: &Row, at: usize| u32::try_from(row.try_get::<_, i32>(at)?).map_err(Error::internal);
     rows.iter()
         .map(|row| {
-            let nonce: &[u8] = row.try_get(6)?;
             Ok(Credential {
                 id: row.try_get::<_, Uuid>(0)?.into(),
                 vault,
                 name: row.try_get(1)?,
                 placeholder: row.try_get(2)?,
                 version: version(row, 3)?,
-                sealed: Sealed {
-                    key: KeyRef {
-                        id: row.try_get::<_, Uuid>(4)?.into(),
-                        version: version(row, 5)?,
-                    },
-                    nonce: nonce.try_into().map_err(Error::internal)?,
-                    ciphertext: row.try_get(7)?,
-                },
+                sealed: sealed(row)?,
             })
         })
         .collect()

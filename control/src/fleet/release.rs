@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::Fleet;
 use super::admit::Gateway;
 use crate::database::gateways::{self, Act, Release};
+use crate::database::sessions::SUBJECTS_HOLD;
 use crate::database::{Transaction, changes};
 use crate::error::{Error, Result};
 
@@ -46,16 +47,17 @@ async fn verify(tx: &Transaction, fleet: &Fleet, gateway: &Gateway, token: &str)
     Ok(claims)
 }
 
-/// The session must be there and not revoked, no generation may have risen past the token's, and the tenant must be
+/// The session must be there and neither it, its user nor what it came from be revoked, no generation may have risen past the token's, and the tenant must be
 /// enabled.
 async fn check_session(tx: &Transaction, claims: &Claims) -> Result<()> {
+    let sql = format!(
+        "/* release.session */ SELECT t.generation, a.generation, t.enabled FROM sessions s \
+         JOIN tenants t ON t.id = s.tenant_id JOIN agents a ON a.id = s.agent_id AND a.tenant_id = s.tenant_id \
+         WHERE s.id = $1 AND s.tenant_id = $2 AND s.agent_id = $3 AND s.revoked_at IS NULL AND {SUBJECTS_HOLD}"
+    );
+    let (session, tenant, agent) = (claims.session, claims.tenant, claims.agent);
     let row = tx
-        .query_opt(
-            "/* release.session */ SELECT t.generation, a.generation, t.enabled FROM sessions s \
-             JOIN tenants t ON t.id = s.tenant_id JOIN agents a ON a.id = s.agent_id AND a.tenant_id = s.tenant_id \
-             WHERE s.id = $1 AND s.tenant_id = $2 AND s.agent_id = $3 AND s.revoked_at IS NULL",
-            &[&claims.session.uuid(), &claims.tenant.uuid(), &claims.agent.uuid()],
-        )
+        .query_opt(&sql, &[&session.uuid(), &tenant.uuid(), &agent.uuid()])
         .await?
         .ok_or(Error::new(Code::SessionRevoked))?;
     refuse_risen(&row, 0, claims.tenant_generation)?;

@@ -3,6 +3,7 @@
 //! One task a stream, one message at a time: what a gateway asked before a nonce is answered before that nonce is
 //! echoed. A gateway that does not take its events for 30 s is cut off and resumes by revision.
 
+mod dialect;
 mod hello;
 mod refused;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
 use prost::Message as _;
+use sortie_proto::capability;
 use sortie_proto::change::EVENT_BYTES_MAX;
 use sortie_proto::code::Code;
 use sortie_proto::id::{TenantId, VaultId};
@@ -22,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 use tonic::Status;
 
+use self::dialect::Dialect;
 use self::hello::{printable, refuse_if_behind, write_down};
 use self::refused::{Refused, is_about_the_token};
 use super::admit::Gateway;
@@ -48,6 +51,7 @@ struct Following {
     gateway: Gateway,
     events: Events,
     presence: Presence,
+    dialect: Dialect,
     scope: Scope,
     nonces: Nonces,
     /// Everything up to here that is in scope has been sent.
@@ -158,6 +162,7 @@ impl Following {
             gateway,
             events,
             presence,
+            dialect: Dialect::of(&hello),
             scope: Scope::default(),
             nonces: Nonces::default(),
         };
@@ -183,7 +188,7 @@ impl Following {
                 .iter()
                 .map(|signer| (&signer.verifying).into())
                 .collect(),
-            capabilities: Vec::new(),
+            capabilities: capability::ALL.map(Into::into).to_vec(),
             resumed,
         }))
         .await
@@ -197,8 +202,12 @@ impl Following {
                 break;
             }
             for entry in entries {
-                if let Some(change) = entry.change.as_ref().filter(|_| self.scope.admits(&entry)) {
-                    self.send(Event::Change(change.clone())).await?;
+                let change = entry.change.as_ref().filter(|_| self.scope.admits(&entry));
+                let dialect = &mut self.dialect;
+                if let Some(change) =
+                    change.and_then(|change| dialect.change(entry.revision, change))
+                {
+                    self.send(Event::Change(change)).await?;
                 }
                 self.sent = entry.revision;
             }
@@ -225,7 +234,7 @@ impl Following {
                 // No further than what was sent: a node cannot have enforced what it never had.
                 let revision = acknowledge
                     .revision
-                    .map(|revision| Revision::from(revision).min(self.sent));
+                    .map(|revision| self.dialect.counts(Revision::from(revision).min(self.sent)));
                 self.presence.heard(revision);
                 Ok(())
             }
@@ -311,7 +320,8 @@ impl Following {
                 .because("the database is behind what was already sent");
             return Err(Refused::Stream(behind));
         }
-        let wire = v1::VaultSnapshot::from(&snapshot);
+        let mut wire = v1::VaultSnapshot::from(&snapshot);
+        self.dialect.vault(&mut wire);
         let bytes = wire.encoded_len();
         if bytes > EVENT_BYTES_MAX {
             tracing::warn!(vault.id = %vault, bytes, "a vault is too large for the feed and is refused");
@@ -335,13 +345,14 @@ impl Following {
     }
 
     async fn send_tenant(&mut self, tenant: TenantId) -> Result<()> {
-        let state = snapshot::tenant(self.fleet.database(), tenant).await?;
+        let mut state = snapshot::tenant(self.fleet.database(), tenant).await?;
+        let revision = state.revision.map(Revision::from).unwrap_or_default();
+        self.dialect.tenant(revision, &mut state);
         let bytes = state.encoded_len();
         if bytes > EVENT_BYTES_MAX {
             tracing::warn!(tenant.id = %tenant, bytes, "a tenant is too large for the feed and is refused");
             return Err(Error::new(Code::ResourceExhausted));
         }
-        let revision = state.revision.map(Revision::from).unwrap_or_default();
         self.scope.serve(tenant, revision);
         self.send(Event::Tenant(state)).await
     }

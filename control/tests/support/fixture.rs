@@ -74,6 +74,8 @@ impl Fixture {
             user: None,
             labels: std::collections::BTreeMap::new(),
             parent: None,
+            ancestors: Vec::new(),
+            subjects_generation: 0,
             scope: vec![],
             source: None,
             iat: now,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::{CertificateParams, KeyPair};
+use rustls_pki_types::CertificateDer;
 use sortie_proto::id::{BootId, GatewayId, TenantId, VaultId};
 use sortie_proto::revision::Revision;
 use sortie_proto::wire::v1;
@@ -28,6 +29,9 @@ pub(crate) struct Gateway {
     identity: Option<Identity>,
     boot: BootId,
     id: [u8; 16],
+    capabilities: Vec<String>,
+    /// Its own, in DER.
+    certificate: Vec<u8>,
 }
 
 fn pem(der: &[u8]) -> String {
@@ -63,6 +67,7 @@ impl Gateway {
         let key = KeyPair::generate().unwrap();
         let answer = gateway.spend(request(&key)).await.unwrap();
         gateway.id = answer.gateway_id.as_slice().try_into().unwrap();
+        gateway.certificate.clone_from(&answer.certificate_chain[0]);
         let chain: String = answer
             .certificate_chain
             .iter()
@@ -86,6 +91,8 @@ impl Gateway {
             token: json["token"].as_str().unwrap().to_owned(),
             boot: BootId::generate(),
             id: [0; 16],
+            capabilities: vec![],
+            certificate: vec![],
             address,
             authority,
         }
@@ -140,6 +147,26 @@ impl Gateway {
             .push(rcgen::DnType::CommonName, self.id().to_string());
         let forged = params.self_signed(&key).unwrap();
         self.show(Some((pem(forged.der()), &key)));
+    }
+
+    /// Says of itself that it is more than the first version.
+    pub(crate) fn understands(&mut self, capabilities: &[&str]) {
+        self.capabilities = capabilities.iter().map(|&name| name.to_owned()).collect();
+    }
+
+    pub(crate) fn certificate(&self) -> CertificateDer<'_> {
+        CertificateDer::from_slice(&self.certificate)
+    }
+
+    /// The first message of a stream.
+    pub(crate) fn hello(&self, resume: Option<Revision>, tenants: &[TenantId]) -> Message {
+        Message::Hello(v1::Hello {
+            resume: resume.map(Into::into),
+            version: "0.0.0-test".to_owned(),
+            boot_id: self.boot.to_bytes(),
+            capabilities: self.capabilities.clone(),
+            tenants: tenants.iter().map(|tenant| tenant.to_bytes()).collect(),
+        })
     }
 
     pub(crate) fn id(&self) -> GatewayId {
@@ -208,15 +235,8 @@ impl Gateway {
         tenants: &[TenantId],
     ) -> Result<Following, Status> {
         let (requests, out) = mpsc::channel(16);
-        let hello = v1::Hello {
-            resume: resume.map(Into::into),
-            version: "0.0.0-test".to_owned(),
-            boot_id: self.boot.to_bytes(),
-            capabilities: vec![],
-            tenants: tenants.iter().map(|tenant| tenant.to_bytes()).collect(),
-        };
         let hello = v1::FollowRequest {
-            message: Some(Message::Hello(hello)),
+            message: Some(self.hello(resume, tenants)),
         };
         requests.send(hello).await.unwrap();
         let answer = FeedClient::new(self.channel.clone())
@@ -264,6 +284,17 @@ impl Following {
             .await
             .expect("nothing came");
         event.unwrap().expect("the stream ended").event.unwrap()
+    }
+
+    /// What became of a subscription: the code of its refusal, or nothing once the vault came.
+    pub(crate) async fn refusal(&mut self) -> Option<String> {
+        loop {
+            match self.next().await {
+                Event::VaultRefused(refused) => return Some(refused.code),
+                Event::Vault(_) => return None,
+                Event::Welcome(_) | Event::Tenant(_) | Event::Change(_) | Event::Echo(_) => {}
+            }
+        }
     }
 
     pub(crate) async fn status(&mut self) -> Code {

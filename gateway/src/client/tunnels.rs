@@ -5,7 +5,8 @@
 //! requests, event streams, relays. Pingora then sees a client that went away, and the journal's entries close as they
 //! always do.
 //!
-//! What is endless by its nature, a WebSocket, ends with the lease of its vault too ([`Lease`]).
+//! What is endless by its nature, a WebSocket, ends with the lease of its vault too ([`Lease`]). And a connection ends
+//! with each credential that requests on it were given.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -13,9 +14,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use sortie_proto::code::Code;
-use sortie_proto::id::SessionId;
+use sortie_proto::id::{CredentialId, SessionId, TenantId};
 use tokio::sync::Notify;
 
 use super::authenticate::Caller;
@@ -40,6 +42,8 @@ struct Live {
 pub struct Lease {
     /// Milliseconds: the least of the vaults that something endless on it belongs to.
     staleness: AtomicU64,
+    /// The credentials that were put into requests on it, each once, in the lowest version. A new list for each more.
+    used: ArcSwapOption<Vec<(CredentialId, u32)>>,
     /// Why it was cut, once it was.
     cut: OnceLock<Code>,
 }
@@ -48,6 +52,7 @@ impl Default for Lease {
     fn default() -> Self {
         Self {
             staleness: AtomicU64::new(u64::MAX),
+            used: ArcSwapOption::empty(),
             cut: OnceLock::new(),
         }
     }
@@ -58,6 +63,33 @@ impl Lease {
     pub fn bind(&self, staleness: Duration) {
         let millis = u64::try_from(staleness.as_millis()).unwrap_or(u64::MAX);
         let _before = self.staleness.fetch_min(millis, Ordering::Relaxed);
+    }
+
+    /// Notes that a request uses a credential; answers whether that is news.
+    pub fn uses(&self, (credential, version): (CredentialId, u32)) -> bool {
+        let is_noted = |used: &Vec<(CredentialId, u32)>| {
+            let mut used = used.iter();
+            used.any(|(id, least)| *id == credential && *least <= version)
+        };
+        if self.used.load().as_deref().is_some_and(is_noted) {
+            return false;
+        }
+        self.used.rcu(|used| {
+            let mut used = used.as_deref().cloned().unwrap_or_default();
+            match used.iter_mut().find(|(id, _)| *id == credential) {
+                Some((_, least)) => *least = version.min(*least),
+                None => used.push((credential, version)),
+            }
+            Some(Arc::new(used))
+        });
+        true
+    }
+
+    /// Whether a credential was revoked that was used on it.
+    fn uses_ended(&self, state: &State, tenant: TenantId) -> bool {
+        let used = self.used.load();
+        used.as_deref()
+            .is_some_and(|used| state.use_ended(tenant, used))
     }
 
     /// Whether it holds, or is none.
@@ -171,10 +203,15 @@ impl Tunnels {
     /// Cuts what no longer holds, at a time in seconds since the Unix epoch. Says how many.
     pub fn cut_ended(&self, state: &State, now: i64) -> usize {
         self.cut(|live| {
-            live.caller
-                .check(state, now)
-                .err()
-                .map(|error| error.code())
+            let tenant = live.caller.claims().tenant;
+            if let Err(error) = live.caller.check(state, now) {
+                Some(error.code())
+            } else if state.is_unclear(tenant) {
+                Some(Code::VaultUnavailable)
+            } else {
+                let ended = live.lease.uses_ended(state, tenant);
+                ended.then_some(Code::CredentialRevoked)
+            }
         })
     }
 
@@ -237,3 +274,6 @@ impl Drop for Registered {
         let _count = self.tunnels.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

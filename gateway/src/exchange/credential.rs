@@ -14,6 +14,7 @@ use moka::sync::Cache;
 use sortie_proto::code::Code;
 use sortie_proto::credential::{Credential, OpenedCredential};
 use sortie_proto::id::{CredentialId, VaultId};
+use sortie_proto::sealed::Sealed;
 use sortie_proto::secret::Secret;
 
 use super::redact::{Finder, Masks, Redactor};
@@ -54,6 +55,14 @@ pub struct Key {
     username: Option<Box<str>>,
 }
 
+impl Key {
+    /// The credential and its version.
+    #[must_use]
+    pub const fn version(&self) -> (CredentialId, u32) {
+        (self.credential, self.version)
+    }
+}
+
 /// The cache of opened credentials. Cheap to clone; clones share it.
 #[derive(Clone)]
 pub struct Credentials {
@@ -89,7 +98,7 @@ impl Credentials {
     /// Opens a credential of the permit's vault.
     ///
     /// # Errors
-    /// `credential_unusable` if it does not open with the vault's data keys.
+    /// `credential_revoked`; `credential_unusable` if it does not open with the vault's data keys.
     pub fn open(&self, permit: &Permit, credential: &Arc<Credential>) -> Result<Arc<Opened>> {
         self.open_as(permit, credential, None)
     }
@@ -97,7 +106,7 @@ impl Credentials {
     /// Opens a credential that is the password of a Basic pair, so that the pair is masked too.
     ///
     /// # Errors
-    /// `credential_unusable` if it does not open with the vault's data keys.
+    /// `credential_revoked`; `credential_unusable` if it does not open with the vault's data keys.
     pub fn open_pair(
         &self,
         permit: &Permit,
@@ -116,6 +125,8 @@ impl Credentials {
         if credential.vault != permit.vault().vault.id {
             return Err(Code::CredentialUnusable.into());
         }
+        // Asked before the cache, which may still have it open.
+        let sealed = credential.sealed.as_ref().ok_or(Code::CredentialRevoked)?;
         let key = Key {
             vault: credential.vault,
             credential: credential.id,
@@ -126,7 +137,7 @@ impl Credentials {
         if let Some(opened) = self.open.get(&key) {
             return Ok(opened);
         }
-        let opened = Arc::new(unseal(permit, credential, key.clone())?);
+        let opened = Arc::new(unseal(permit, (credential, sealed), key.clone())?);
         self.open.insert(key, Arc::clone(&opened));
         Ok(opened)
     }
@@ -163,15 +174,17 @@ impl Credentials {
     }
 }
 
-fn unseal(permit: &Permit, credential: &Credential, key: Key) -> Result<Opened> {
+fn unseal(
+    permit: &Permit,
+    (credential, sealed): (&Credential, &Sealed),
+    key: Key,
+) -> Result<Opened> {
     let data_key = permit
         .vault()
-        .data_key(credential.sealed.key)
+        .data_key(sealed.key)
         .ok_or(Code::CredentialUnusable)?;
     let plain = credential
-        .at_place(permit.tenant().id, |place| {
-            data_key.open(place, &credential.sealed)
-        })
+        .at_place(permit.tenant().id, |place| data_key.open(place, sealed))
         .map_err(|cause| Error::because(Code::CredentialUnusable, cause))?;
     let opened = OpenedCredential::from_plain(&plain)
         .map_err(|cause| Error::because(Code::CredentialUnusable, cause))?;

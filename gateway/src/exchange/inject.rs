@@ -54,7 +54,7 @@ pub struct Edits {
 /// Works out what a request gets.
 ///
 /// # Errors
-/// `credential_missing`, `destination_refused`, `placeholder_unresolved`, `cleartext_refused`, `credential_unusable`.
+/// `credential_missing`, `credential_revoked`, `destination_refused`, `placeholder_unresolved`, `cleartext_refused`, `credential_unusable`.
 pub fn prepare(
     permit: &Permit,
     credentials: &Credentials,

@@ -23,10 +23,11 @@ use crate::client::leaf::Leaves;
 use crate::clock;
 use crate::context::{Context, Exchange};
 use crate::decision::limit::Limits;
+use crate::decision::policy::Permit;
 use crate::decision::{matching, policy};
 use crate::error::{Error, Result};
 use crate::exchange::credential::Credentials;
-use crate::exchange::inject;
+use crate::exchange::inject::{self, Injection};
 use crate::exchange::peer::upgrade::Gate;
 use crate::exchange::peer::{self, Peers};
 use crate::journal::Journal;
@@ -127,7 +128,7 @@ impl Stages {
         let slot = self
             .limits
             .admit(caller.claims().session, permit.vault().vault.id)?;
-        let injection = inject::prepare(&permit, &self.credentials, target, request)?;
+        let injection = self.prepare(&inbound, &permit, request)?;
         let redact = permit.service().is_some_and(|service| service.redact);
         context.exchange = Some(Exchange {
             slot,
@@ -139,9 +140,31 @@ impl Stages {
         Ok(None)
     }
 
+    /// Works out what the request gets, and binds the connection to the credentials among it. A revocation that comes
+    /// meanwhile is seen here or by who cuts: the note comes before the question.
+    fn prepare(
+        &self,
+        inbound: &Inbound,
+        permit: &Permit,
+        request: &RequestHeader,
+    ) -> Result<Injection> {
+        let injection = inject::prepare(permit, &self.credentials, &inbound.target, request)?;
+        for opened in &injection.used {
+            let used = opened.key.version();
+            let tenant = inbound.caller.claims().tenant;
+            if inbound.lease.uses(used) && self.state.use_ended(tenant, &[used]) {
+                return Err(Code::CredentialRevoked.into());
+            }
+        }
+        Ok(injection)
+    }
+
     /// Resolves the host, and writes the record: behind this the request leaves.
     pub(super) async fn leave(&self, context: &mut Context) -> Result<Box<HttpPeer>> {
         let inbound = context.inbound()?.clone();
+        if let Some(code) = inbound.lease.cut() {
+            return Err(code.into());
+        }
         let exchange = context.exchange()?;
         let addresses = match context.addresses.as_slice() {
             [] => {

@@ -178,7 +178,12 @@ impl Next {
     fn put_credential(&mut self, credential: &Credential) {
         let all = &mut self.state.credentials;
         let held = all.values().find(|held| held.id == credential.id);
-        if held.is_none_or(|held| held.version < credential.version) {
+        // Within a version a credential is only ever revoked.
+        let newer = |held: &Arc<Credential>| {
+            let revoked = held.version == credential.version && credential.sealed.is_none();
+            held.version < credential.version || revoked
+        };
+        if held.is_none_or(newer) {
             all.retain(|_, held| held.id != credential.id);
             all.insert(credential.name.clone(), Arc::new(credential.clone()));
             self.state.pool = next_pool();

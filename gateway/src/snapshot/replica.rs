@@ -11,6 +11,7 @@ mod event;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use sortie_proto::capability;
 use sortie_proto::change::Change;
 use sortie_proto::code::Code;
 use sortie_proto::id::{SessionId, TenantId, VaultId};
@@ -125,7 +126,7 @@ impl Replica {
             resume: self.position.filter(|_| self.whole).map(Into::into),
             version: env!("CARGO_PKG_VERSION").into(),
             boot_id: boot.to_vec(),
-            capabilities: Vec::new(),
+            capabilities: capability::ALL.map(Into::into).to_vec(),
             tenants: tenants.into_iter().map(TenantId::to_bytes).collect(),
         }))
     }
@@ -311,6 +312,8 @@ impl Replica {
 
     fn poison_tenant(&mut self, id: TenantId) {
         self.drop_tenant(id);
+        // What was not understood may be a revocation: nothing that is open goes on.
+        self.state.set_unclear(id);
         self.poisoned.insert(id);
     }
 

@@ -1,4 +1,5 @@
-//! What refuses tokens that verify: sessions by id; agents, vaults and tenants by generation.
+//! What refuses tokens that verify: sessions by id; agents, vaults, tenants, users and parents by generation. And what
+//! ends the use of credentials: versions up to one.
 //!
 //! Read on every request, so a read takes no lock: a tenant's entries are a value that is swapped whole. **Invariant:**
 //! a generation only rises. An entry may be forgotten once the last token that it covers has ended; doing it later is
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use sortie_proto::agent::{Revocation, RevokedSubject};
-use sortie_proto::id::{AgentId, SessionId, TenantId, VaultId};
+use sortie_proto::id::{AgentId, CredentialId, SessionId, TenantId, VaultId};
 use sortie_proto::token::Claims;
 use tokio::sync::watch;
 
@@ -18,13 +19,19 @@ use tokio::sync::watch;
 /// kept too long refuses nothing more.
 const EXPIRY_SLACK: i64 = 600;
 
+/// A generation, and when it may be forgotten.
+type Below = (u64, i64);
+
 /// The live revocations of a tenant. Each entry carries when it may be forgotten.
 #[derive(Debug, Clone, Default)]
 struct Entries {
     sessions: HashMap<SessionId, i64>,
-    agents: HashMap<AgentId, (u64, i64)>,
-    vaults: HashMap<VaultId, (u64, i64)>,
-    tenant: (u64, i64),
+    agents: HashMap<AgentId, Below>,
+    vaults: HashMap<VaultId, Below>,
+    users: HashMap<String, Below>,
+    parents: HashMap<SessionId, Below>,
+    credentials: HashMap<CredentialId, (u32, i64)>,
+    tenant: Below,
 }
 
 /// All live revocations that this node knows.
@@ -144,56 +151,84 @@ impl Revocations {
             .get(&claims.tenant)
             .is_some_and(|entries| entries.cover(claims))
     }
+
+    /// Whether one of a tenant's credential versions must not be used any more.
+    pub(super) fn end_use(&self, tenant: TenantId, used: &[(CredentialId, u32)]) -> bool {
+        let tenants = self.tenants.pin();
+        tenants.get(&tenant).is_some_and(|entries| {
+            let ended = |(id, version): &(CredentialId, u32)| {
+                let found = entries.credentials.get(id);
+                found.is_some_and(|(last, _)| version <= last)
+            };
+            !entries.credentials.is_empty() && used.iter().any(ended)
+        })
+    }
 }
 
 impl Entries {
     fn add(&mut self, revocation: &Revocation) {
         let end = revocation.expires_at;
-        let raise = |held: &mut (u64, i64), generation: u64| {
+        let raise = |held: &mut Below, generation: u64| {
             *held = (held.0.max(generation), held.1.max(end));
         };
-        match revocation.subject {
+        match &revocation.subject {
             RevokedSubject::Session(id) => {
-                let held = self.sessions.entry(id).or_insert(end);
+                let held = self.sessions.entry(*id).or_insert(end);
                 *held = end.max(*held);
             }
             RevokedSubject::Agent(id, generation) => {
-                raise(self.agents.entry(id).or_default(), generation);
+                raise(self.agents.entry(*id).or_default(), *generation);
             }
             RevokedSubject::Vault(id, generation) => {
-                raise(self.vaults.entry(id).or_default(), generation);
+                raise(self.vaults.entry(*id).or_default(), *generation);
             }
-            RevokedSubject::Tenant(generation) => raise(&mut self.tenant, generation),
+            RevokedSubject::Tenant(generation) => raise(&mut self.tenant, *generation),
+            RevokedSubject::User(user, generation) => {
+                raise(self.users.entry(user.clone()).or_default(), *generation);
+            }
+            RevokedSubject::Parent(id, generation) => {
+                raise(self.parents.entry(*id).or_default(), *generation);
+            }
+            RevokedSubject::Credential(id, version) => {
+                let held = self.credentials.entry(*id).or_default();
+                *held = (held.0.max(*version), held.1.max(end));
+            }
         }
     }
 
     fn cover(&self, claims: &Claims) -> bool {
-        let vault_below = |id: VaultId, generation: u64| {
-            self.vaults
-                .get(&id)
-                .is_some_and(|(least, _)| generation < *least)
+        let below = |generation: u64, found: Option<&Below>| {
+            found.is_some_and(|(least, _)| generation < *least)
         };
-        claims.tenant_generation < self.tenant.0
+        let subjects = claims.subjects_generation;
+        below(claims.tenant_generation, Some(&self.tenant))
             || self.sessions.contains_key(&claims.session)
-            || self
-                .agents
-                .get(&claims.agent)
-                .is_some_and(|(least, _)| claims.agent_generation < *least)
-            || claims
-                .vaults
-                .iter()
-                .any(|vault| vault_below(vault.id, vault.generation))
+            || below(claims.agent_generation, self.agents.get(&claims.agent))
+            || (claims.vaults.iter())
+                .any(|vault| below(vault.generation, self.vaults.get(&vault.id)))
+            || (claims.user.as_ref()).is_some_and(|user| below(subjects, self.users.get(user)))
+            || (claims.lineage()).any(|session| below(subjects, self.parents.get(&session)))
     }
 
     fn any_ended(&self, now: i64) -> bool {
         self.sessions.values().any(|end| *end <= now)
-            || self.agents.values().any(|(_, end)| *end <= now)
-            || self.vaults.values().any(|(_, end)| *end <= now)
+            || any_ended(&self.agents, now)
+            || any_ended(&self.vaults, now)
+            || any_ended(&self.users, now)
+            || any_ended(&self.parents, now)
+            || any_ended(&self.credentials, now)
     }
 
     fn forget_ended(&mut self, now: i64) {
         self.sessions.retain(|_, end| *end > now);
         self.agents.retain(|_, (_, end)| *end > now);
         self.vaults.retain(|_, (_, end)| *end > now);
+        self.users.retain(|_, (_, end)| *end > now);
+        self.parents.retain(|_, (_, end)| *end > now);
+        self.credentials.retain(|_, (_, end)| *end > now);
     }
+}
+
+fn any_ended<K, N>(held: &HashMap<K, (N, i64)>, now: i64) -> bool {
+    held.values().any(|(_, end)| *end <= now)
 }

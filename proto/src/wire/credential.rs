@@ -3,7 +3,7 @@
 use prost::Message;
 
 use super::service::{port, surface_to_wire, surfaces};
-use super::{Invalid, Result, required, v1, vault_id};
+use super::{Invalid, Result, v1, vault_id};
 use crate::credential::{Credential, Destination, OpenedCredential};
 use crate::host::{HostPattern, PathPattern};
 use crate::id::CredentialId;
@@ -17,7 +17,7 @@ impl From<&Credential> for v1::Credential {
             name: credential.name.clone(),
             placeholder: credential.placeholder.clone(),
             version: credential.version,
-            sealed: Some((&credential.sealed).into()),
+            sealed: credential.sealed.as_ref().map(Into::into),
         }
     }
 }
@@ -32,7 +32,7 @@ impl TryFrom<v1::Credential> for Credential {
             name: wire.name,
             placeholder: wire.placeholder,
             version: wire.version,
-            sealed: required(wire.sealed, "credential.sealed")?.try_into()?,
+            sealed: wire.sealed.map(TryInto::try_into).transpose()?,
         })
     }
 }

@@ -1,18 +1,25 @@
-//! What the request path checks sessions against: revocations, and the keys that sign tokens.
+//! What the request path checks sessions and credentials against: revocations, and the keys that sign tokens.
 
 use super::{Invalid, Result, agent_id, required, v1, vault_id};
 use crate::agent::{Revocation, RevokedSubject};
-use crate::id::TenantId;
+use crate::id::{CredentialId, SessionId, TenantId};
 use crate::token::VerifyingKey;
 
 impl From<&Revocation> for v1::Revocation {
     fn from(revocation: &Revocation) -> Self {
         use v1::revocation::Subject;
-        let (subject, generation) = match revocation.subject {
+        let (subject, generation) = match &revocation.subject {
             RevokedSubject::Session(id) => (Subject::SessionId(id.to_bytes()), 0),
-            RevokedSubject::Agent(id, generation) => (Subject::AgentId(id.to_bytes()), generation),
-            RevokedSubject::Vault(id, generation) => (Subject::VaultId(id.to_bytes()), generation),
-            RevokedSubject::Tenant(generation) => (Subject::WholeTenant(true), generation),
+            RevokedSubject::Agent(id, generation) => (Subject::AgentId(id.to_bytes()), *generation),
+            RevokedSubject::Vault(id, generation) => (Subject::VaultId(id.to_bytes()), *generation),
+            RevokedSubject::Tenant(generation) => (Subject::WholeTenant(true), *generation),
+            RevokedSubject::User(user, generation) => (Subject::User(user.clone()), *generation),
+            RevokedSubject::Parent(id, generation) => {
+                (Subject::ParentSessionId(id.to_bytes()), *generation)
+            }
+            RevokedSubject::Credential(id, version) => {
+                (Subject::CredentialId(id.to_bytes()), (*version).into())
+            }
         };
         Self {
             tenant_id: revocation.tenant.to_bytes(),
@@ -29,15 +36,18 @@ impl TryFrom<v1::Revocation> for Revocation {
     fn try_from(wire: v1::Revocation) -> Result<Self> {
         use v1::revocation::Subject;
         let subject = match required(wire.subject, "revocation.subject")? {
-            Subject::SessionId(id) => RevokedSubject::Session(
-                crate::id::SessionId::from_bytes(&id).or(Err(Invalid("session_id")))?,
-            ),
+            Subject::SessionId(id) => RevokedSubject::Session(session_id(&id)?),
             Subject::AgentId(id) => RevokedSubject::Agent(agent_id(&id)?, wire.generation),
             Subject::VaultId(id) => RevokedSubject::Vault(vault_id(&id)?, wire.generation),
             Subject::WholeTenant(_) => RevokedSubject::Tenant(wire.generation),
-            Subject::User(_) | Subject::ParentSessionId(_) => {
-                return Err(Invalid("revocation.subject"));
+            Subject::User(user) => RevokedSubject::User(user, wire.generation),
+            Subject::ParentSessionId(id) => {
+                RevokedSubject::Parent(session_id(&id)?, wire.generation)
             }
+            Subject::CredentialId(id) => RevokedSubject::Credential(
+                CredentialId::from_bytes(&id).or(Err(Invalid("credential_id")))?,
+                u32::try_from(wire.generation).or(Err(Invalid("revocation.generation")))?,
+            ),
         };
         Ok(Self {
             tenant: TenantId::from_bytes(&wire.tenant_id)
@@ -46,6 +56,10 @@ impl TryFrom<v1::Revocation> for Revocation {
             expires_at: wire.expires_at,
         })
     }
+}
+
+fn session_id(bytes: &[u8]) -> Result<SessionId> {
+    SessionId::from_bytes(bytes).or(Err(Invalid("session_id")))
 }
 
 impl From<&VerifyingKey> for v1::SigningKey {

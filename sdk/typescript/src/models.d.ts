@@ -115,6 +115,8 @@ export interface CredentialView {
   placeholder: string;
   updated_at: string;
   version: number;
+  /** Set: it is not used until it is put again. */
+  revoked_at?: string;
 }
 
 export interface Deleted {
@@ -255,6 +257,8 @@ export interface MintSession {
   /** Asks for the variables and files of the agent's side; `{}` takes every default. */
   environment?: EnvironmentSpec | null;
   labels?: Record<string, string>;
+  /** The session that it comes from: it has that one's user, and is revoked with what came from it. */
+  parent?: string;
   /** Services that must be usable now; if one is not, nothing is minted. */
   require?: string[];
   /** Narrows what the session may use; empty: all that its vaults hold. */
@@ -356,6 +360,16 @@ export interface Revoke {
   wait_seconds?: number;
 }
 
+/** Whose sessions: exactly one of `user` and `parent`. */
+export interface RevokeSessions {
+  /** All sessions that came from this one, and from those; not this one itself. */
+  parent?: string;
+  /** All sessions for this person. */
+  user?: string;
+  /** Waits so many seconds, at most 20, until gateways enforce it. 0 does not wait. */
+  wait_seconds?: number;
+}
+
 /** The revision at which gateways refuse what was revoked. */
 export interface Revoked {
   revision: string;
@@ -393,6 +407,8 @@ export interface SessionSpec {
   /** An admin names it; an agent mints for itself. */
   agent?: string;
   labels?: Record<string, string>;
+  /** The session that it comes from: it has that one's user, and is revoked with what came from it. */
+  parent?: string;
   /** Services that must be usable now; if one is not, nothing is minted. */
   require?: string[];
   /** Narrows what the session may use; empty: all that its vaults hold. */

@@ -32,6 +32,7 @@ import type {
   PutGrant,
   RenewSession,
   Revoke,
+  RevokeSessions,
   Revoked,
   ServiceSpec,
   ServiceView,
@@ -86,6 +87,8 @@ export class Operations {
   revokeSession(session: string, body?: Revoke): Promise<Revoked>;
   /** Mints many sessions: all of them, or none. */
   mintSessions(body: MintSessions): Promise<MintSessionsResponse>;
+  /** Refuses the tokens of all sessions of a user, or of all that came from a session, that were minted until now. */
+  revokeSessions(body: RevokeSessions): Promise<Revoked>;
   /** Lists the vaults of a tenant. */
   listVaults(query?: { page_size?: number; page_token?: string }): Promise<ListVaultsResponse>;
   /** Makes a vault. */
@@ -104,6 +107,8 @@ export class Operations {
   putCredential(vault: string, credential: string, body: PutCredential): Promise<CredentialView>;
   /** Deletes a credential with all its versions. */
   deleteCredential(vault: string, credential: string): Promise<Deleted>;
+  /** Ends the use of a credential: its versions so far are erased, and what needs it is refused until it is put again. */
+  revokeCredential(vault: string, credential: string, body?: Revoke): Promise<Revoked>;
   /** Gives an agent a role on a vault. */
   putGrant(vault: string, agent: string, body: PutGrant): Promise<GrantView>;
   /** Takes an agent's role on a vault. */
@@ -118,4 +123,6 @@ export class Operations {
   deleteService(vault: string, service: string): Promise<Deleted>;
   /** Refuses every token of a vault that is out. Answers the revision at which gateways do. */
   revokeVault(vault: string, body?: Revoke): Promise<Revoked>;
+  /** Refuses every token of a tenant that is out. Answers the revision at which gateways do. */
+  revokeTenant(body?: Revoke): Promise<Revoked>;
 }

@@ -117,6 +117,11 @@ export class Operations {
     return this.#transport.call("POST", `/v1/tenants/${this.#tenant}/sessions:batchMint`, { body, repeatable: true });
   }
 
+  /** Refuses the tokens of all sessions of a user, or of all that came from a session, that were minted until now. */
+  revokeSessions(body) {
+    return this.#transport.call("POST", `/v1/tenants/${this.#tenant}/sessions:revoke`, { body, repeatable: true });
+  }
+
   /** Lists the vaults of a tenant. */
   listVaults(query) {
     return this.#transport.call("GET", `/v1/tenants/${this.#tenant}/vaults`, { query, repeatable: true });
@@ -162,6 +167,11 @@ export class Operations {
     return this.#transport.call("DELETE", `/v1/tenants/${this.#tenant}/vaults/${part(vault)}/credentials/${part(credential)}`, { repeatable: true });
   }
 
+  /** Ends the use of a credential: its versions so far are erased, and what needs it is refused until it is put again. */
+  revokeCredential(vault, credential, body) {
+    return this.#transport.call("POST", `/v1/tenants/${this.#tenant}/vaults/${part(vault)}/credentials/${part(credential)}:revoke`, { body, repeatable: false });
+  }
+
   /** Gives an agent a role on a vault. */
   putGrant(vault, agent, body) {
     return this.#transport.call("PUT", `/v1/tenants/${this.#tenant}/vaults/${part(vault)}/grants/${part(agent)}`, { body, repeatable: true });
@@ -195,5 +205,10 @@ export class Operations {
   /** Refuses every token of a vault that is out. Answers the revision at which gateways do. */
   revokeVault(vault, body) {
     return this.#transport.call("POST", `/v1/tenants/${this.#tenant}/vaults/${part(vault)}:revoke`, { body, repeatable: true });
+  }
+
+  /** Refuses every token of a tenant that is out. Answers the revision at which gateways do. */
+  revokeTenant(body) {
+    return this.#transport.call("POST", `/v1/tenants/${this.#tenant}:revoke`, { body, repeatable: true });
   }
 }

@@ -19,6 +19,8 @@ fn token(exp: i64) -> (Secret, Claims) {
         user: None,
         labels: std::collections::BTreeMap::new(),
         parent: None,
+        ancestors: Vec::new(),
+        subjects_generation: 0,
         scope: Vec::new(),
         source: None,
         iat: 0,

@@ -14,7 +14,8 @@ use crate::access::{self, Actor, Audit, Describe, Keys, Manage, Read, ReadAgent,
 use crate::api::State;
 use crate::api::rest::CALL_MAX;
 use crate::command::{
-    agents, api_keys, audit, credentials, gateways, grants, services, sessions, tenants, vaults,
+    agents, api_keys, audit, credentials, gateways, grants, revoke, services, sessions, tenants,
+    vaults,
 };
 use crate::error::{Error, Result};
 
@@ -109,6 +110,7 @@ calls! {
     create_join_token(CreateJoinTokenRequest) -> JoinTokenView, operate => gateways::create_join(cx, by, request);
     list_gateways(ListGatewaysRequest) -> ListGatewaysResponse, operate => gateways::list(cx, by, request);
     get_authority(GetAuthorityRequest) -> AuthorityView, Describe => tenants::authority(cx, by);
+    revoke_tenant(RevokeTenantRequest) -> Revoked, Manage => revoke::tenant(cx, by, request);
     create_api_key(CreateApiKeyRequest) -> CreateApiKeyResponse, Keys => api_keys::create(cx, by, request);
     list_api_keys(ListApiKeysRequest) -> ListApiKeysResponse, Keys => api_keys::list(cx, by, request);
     delete_api_key(DeleteApiKeyRequest) -> Deleted, Keys => api_keys::delete(cx, by, &request.api_key);
@@ -122,6 +124,7 @@ calls! {
     get_credential(GetCredentialRequest) -> CredentialView, Read => credentials::get(cx, by, request);
     list_credentials(ListCredentialsRequest) -> ListCredentialsResponse, Read => credentials::list(cx, by, request);
     delete_credential(DeleteCredentialRequest) -> Deleted, Manage => credentials::delete(cx, by, request);
+    revoke_credential(RevokeCredentialRequest) -> Revoked, Manage => credentials::revoke(cx, by, request);
     put_service(PutServiceRequest) -> ServiceView, Manage => services::put(cx, by, request);
     get_service(GetServiceRequest) -> ServiceView, Read => services::get(cx, by, request);
     list_services(ListServicesRequest) -> ListServicesResponse, Read => services::list(cx, by, request);
@@ -138,5 +141,6 @@ calls! {
     renew_session(RenewSessionRequest) -> MintedSession, Sessions => sessions::renew(cx, by, request);
     list_sessions(ListSessionsRequest) -> ListSessionsResponse, Sessions => sessions::list(cx, by, request);
     revoke_session(RevokeSessionRequest) -> Revoked, Sessions => sessions::revoke(cx, by, request);
+    revoke_sessions(RevokeSessionsRequest) -> Revoked, Sessions => revoke::sessions(cx, by, request);
     list_audit(ListAuditRequest) -> ListAuditResponse, Audit => audit::list(cx, by, request);
 }

@@ -2,17 +2,18 @@
 
 use std::fmt;
 
-use axum::extract::State as Shared;
+use axum::extract::{Request, State as Shared};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, Visitor};
+use sortie_proto::code::Code;
 use sortie_proto::wire::v1;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::extract::{Caller, PageQuery};
-use super::{Answer, Json, Path, Query};
+use super::extract::{Caller, PageQuery, Revoke, optional};
+use super::{Answer, Json, Path, Query, split_verb};
 use crate::access::{Manage, Read};
 use crate::api::State;
 use crate::api::problem::Problem;
@@ -159,4 +160,43 @@ pub(super) async fn delete(
         credential,
     };
     Ok(Json(credentials::delete(&state, &by, request).await?))
+}
+
+/// Ends the use of a credential: its versions so far are erased, and what needs it is refused until it is put again.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/vaults/{vault}/credentials/{credential}:revoke",
+    operation_id = "RevokeCredential", tag = "credentials", request_body = Option<Revoke>,
+    responses((status = 200, body = v1::Revoked)))]
+pub(super) async fn revoke(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path((tenant, vault, credential)): Path<(String, String, String)>,
+    Json(body): Json<Revoke>,
+) -> Answer<v1::Revoked> {
+    let by = caller.may::<Manage>(&tenant).await?;
+    let request = v1::RevokeCredentialRequest {
+        tenant,
+        vault,
+        credential,
+        wait_seconds: body.wait_seconds,
+    };
+    let revoked = Box::pin(credentials::revoke(&state, &by, request)).await?;
+    Ok(Json(revoked))
+}
+
+/// `…/{credential}:revoke`
+pub(super) async fn verb(
+    state: Shared<State>,
+    caller: Caller,
+    Path((tenant, vault, segment)): Path<(String, String, String)>,
+    request: Request,
+) -> Answer<v1::Revoked> {
+    match split_verb(&segment) {
+        Some((credential, "revoke")) => {
+            let body = optional(&state.0, request).await?;
+            let path = Path((tenant, vault, credential.to_owned()));
+            Box::pin(revoke(state, caller, path, body)).await
+        }
+        Some(_) => Err(Code::NotFound.into()),
+        None => Err(Code::MethodNotAllowed.into()),
+    }
 }

@@ -14,7 +14,7 @@ use super::{Answer, Created, Json, Path, Query, created, split_verb};
 use crate::access::Sessions;
 use crate::api::State;
 use crate::api::problem::Problem;
-use crate::command::sessions;
+use crate::command::{self, sessions};
 
 /// A session that is asked for, and what its agent's side needs.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -35,6 +35,8 @@ pub(super) struct MintSession {
     services: Vec<String>,
     /// Services that must be usable now; if one is not, nothing is minted.
     require: Vec<String>,
+    /// The session that it comes from: it has that one's user, and is revoked with what came from it.
+    parent: String,
     /// Asks for the variables and files of the agent's side; `{}` takes every default.
     environment: Option<v1::EnvironmentSpec>,
 }
@@ -53,6 +55,18 @@ pub(super) struct MintSessions {
 pub(super) struct RenewSession {
     /// 60 to 604,800; 3,600 if it is not given.
     ttl_seconds: u32,
+}
+
+/// Whose sessions: exactly one of `user` and `parent`.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RevokeSessions {
+    /// All sessions for this person.
+    user: String,
+    /// All sessions that came from this one, and from those; not this one itself.
+    parent: String,
+    /// Waits so many seconds, at most 20, until gateways enforce it. 0 does not wait.
+    wait_seconds: u32,
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -89,6 +103,7 @@ pub(super) async fn mint(
         source_cidr: body.source_cidr,
         services: body.services,
         require: body.require,
+        parent: body.parent,
     };
     let request = v1::MintSessionRequest {
         tenant,
@@ -169,6 +184,25 @@ pub(super) async fn revoke(
         wait_seconds: body.wait_seconds,
     };
     Ok(Json(sessions::revoke(&state, &by, request).await?))
+}
+
+/// Refuses the tokens of all sessions of a user, or of all that came from a session, that were minted until now.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/sessions:revoke", operation_id = "RevokeSessions",
+    tag = "sessions", request_body = RevokeSessions, responses((status = 200, body = v1::Revoked)))]
+pub(super) async fn revoke_many(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(tenant): Path<String>,
+    Json(body): Json<RevokeSessions>,
+) -> Answer<v1::Revoked> {
+    let by = caller.may::<Sessions>(&tenant).await?;
+    let request = v1::RevokeSessionsRequest {
+        tenant,
+        user: body.user,
+        parent: body.parent,
+        wait_seconds: body.wait_seconds,
+    };
+    Ok(Json(command::revoke::sessions(&state, &by, request).await?))
 }
 
 /// `…/{session}:renew` and `…/{session}:revoke`. Without a body a renewal has the default length, and a revocation does

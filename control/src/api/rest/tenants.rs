@@ -1,18 +1,19 @@
 //! `/v1/tenants`
 
-use axum::extract::State as Shared;
+use axum::extract::{Request, State as Shared};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use sortie_proto::code::Code;
 use sortie_proto::wire::v1;
 use utoipa::ToSchema;
 
-use super::extract::{Caller, PageQuery};
-use super::{Answer, Created, Json, Path, Query, created};
-use crate::access::Describe;
+use super::extract::{Caller, PageQuery, Revoke, optional};
+use super::{Answer, Created, Json, Path, Query, created, split_verb};
+use crate::access::{Describe, Manage};
 use crate::api::State;
 use crate::api::problem::Problem;
-use crate::command::tenants;
+use crate::command::{self, tenants};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -118,4 +119,38 @@ pub(super) async fn authority(
     } else {
         Json(view).into_response()
     })
+}
+
+/// Refuses every token of a tenant that is out. Answers the revision at which gateways do.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}:revoke", operation_id = "RevokeTenant", tag = "tenants",
+    request_body = Option<Revoke>, responses((status = 200, body = v1::Revoked)))]
+pub(super) async fn revoke(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(tenant): Path<String>,
+    Json(body): Json<Revoke>,
+) -> Answer<v1::Revoked> {
+    let by = caller.may::<Manage>(&tenant).await?;
+    let request = v1::RevokeTenantRequest {
+        tenant,
+        wait_seconds: body.wait_seconds,
+    };
+    Ok(Json(command::revoke::tenant(&state, &by, request).await?))
+}
+
+/// `…/{tenant}:revoke`
+pub(super) async fn verb(
+    state: Shared<State>,
+    caller: Caller,
+    Path(segment): Path<String>,
+    request: Request,
+) -> Answer<v1::Revoked> {
+    match split_verb(&segment) {
+        Some((tenant, "revoke")) => {
+            let body = optional(&state.0, request).await?;
+            Box::pin(revoke(state, caller, Path(tenant.to_owned()), body)).await
+        }
+        Some(_) => Err(Code::NotFound.into()),
+        None => Err(Code::MethodNotAllowed.into()),
+    }
 }

@@ -36,6 +36,8 @@ fn claims() -> Claims {
         user: None,
         labels: BTreeMap::new(),
         parent: None,
+        ancestors: Vec::new(),
+        subjects_generation: 0,
         scope: Vec::new(),
         source: None,
         iat: 0,

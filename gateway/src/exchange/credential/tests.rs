@@ -66,6 +66,29 @@ fn a_credential_that_was_moved_or_whose_key_is_gone_does_not_open() {
 }
 
 #[test]
+fn a_revoked_credential_does_not_open_though_the_cache_still_has_it() {
+    let tenant = fixture::tenant();
+    let mut vault = fixture::vault(&tenant, vec![]);
+    let destination = fixture::destination("a.test");
+    fixture::credential(&mut vault, "KEY", "a-long-value", destination);
+    let credential = Arc::clone(&vault.credentials["KEY"]);
+    let permit = Permit::for_test(Arc::new(tenant), Arc::new(vault), None);
+    let cache = credentials();
+    let opened = cache.open(&permit, &credential).unwrap();
+    assert_eq!(opened.key.version(), (credential.id, 1));
+    let revoked = Arc::new(Credential {
+        sealed: None,
+        ..(*credential).clone()
+    });
+    for refused in [
+        cache.open(&permit, &revoked),
+        cache.open_pair(&permit, &revoked, "user"),
+    ] {
+        assert_eq!(refused.unwrap_err().code(), Code::CredentialRevoked);
+    }
+}
+
+#[test]
 fn what_finds_several_credentials_is_made_once_and_bounded() {
     let tenant = fixture::tenant();
     let mut vault = fixture::vault(&tenant, vec![]);

@@ -99,6 +99,7 @@ impl Replica {
         match decoded {
             Ok((tenant, revocations)) => {
                 self.poisoned.remove(&id);
+                self.state.set_clear(id);
                 // First what forbids, then what allows.
                 self.state.revoke(revocations);
                 self.state.put_tenant(tenant);

@@ -91,11 +91,11 @@ fn credential(n: u8, version: u64) -> Credential {
         name: format!("C{n}"),
         placeholder: format!("__C{n}__"),
         version: u32::try_from(version).unwrap(),
-        sealed: Sealed {
+        sealed: Some(Sealed {
             key: SealingKey::generate().reference(),
             nonce: [0; 12],
             ciphertext: vec![1],
-        },
+        }),
     }
 }
 
@@ -164,9 +164,11 @@ fn claims() -> Claims {
             name: "main".into(),
             generation: 1,
         }],
-        user: None,
+        user: Some("ada".into()),
         labels: BTreeMap::new(),
-        parent: None,
+        parent: Some(SessionId::from(Uuid::from_u128(9))),
+        ancestors: vec![SessionId::from(Uuid::from_u128(10))],
+        subjects_generation: 1,
         scope: Vec::new(),
         source: None,
         iat: NOW,
@@ -300,6 +302,7 @@ fn a_revocation_that_is_not_understood_takes_its_tenant_away_for_good() {
     };
     replica.event(event(Event::Change(change)), NOW).unwrap();
     assert!(state.vault(vault_id()).is_none() && state.tenant(tenant_id()).is_none());
+    assert!(state.is_unclear(tenant_id()), "what is open is cut");
     let mut answered = want(&mut replica, ticket(1, NOW + 600));
     replica.event(snapshot_of(vault_id(), 12), NOW).unwrap();
     assert_eq!(
@@ -310,6 +313,14 @@ fn a_revocation_that_is_not_understood_takes_its_tenant_away_for_good() {
         .event(changed(13, Object::Tenant(tenant())), NOW)
         .unwrap();
     assert!(state.tenant(tenant_id()).is_none());
+    // All of the tenant, and nothing of it is unknown any more.
+    let whole = v1::TenantState {
+        revision: Some(at(14).into()),
+        tenant: Some((&tenant()).into()),
+        revocations: Vec::new(),
+    };
+    replica.event(event(Event::Tenant(whole)), NOW).unwrap();
+    assert!(!state.is_unclear(tenant_id()) && state.tenant(tenant_id()).is_some());
 }
 
 #[test]
@@ -513,12 +524,16 @@ fn a_deleted_vault_is_forgotten() {
 }
 
 #[test]
-fn a_token_is_refused_by_its_session_its_agent_its_vault_its_tenant_and_a_later_epoch() {
+fn a_token_is_refused_by_each_of_its_subjects_and_a_later_epoch() {
+    let ancestor = SessionId::from(Uuid::from_u128(10));
     let subjects = [
         RevokedSubject::Session(claims().session),
         RevokedSubject::Agent(claims().agent, 2),
         RevokedSubject::Vault(vault_id(), 2),
         RevokedSubject::Tenant(2),
+        RevokedSubject::User("ada".into(), 2),
+        RevokedSubject::Parent(SessionId::from(Uuid::from_u128(9)), 2),
+        RevokedSubject::Parent(ancestor, 2),
     ];
     for subject in subjects {
         let (state, mut replica) = with_vault(NOW + 600);
@@ -551,6 +566,76 @@ fn a_token_is_refused_by_its_session_its_agent_its_vault_its_tenant_and_a_later_
         epoch: 2,
         ..claims()
     }));
+}
+
+#[test]
+fn a_subject_that_is_another_or_was_revoked_before_refuses_nothing() {
+    let (state, _) = with_vault(NOW + 600);
+    let revoke = |subject: RevokedSubject| {
+        state.revoke([Revocation {
+            tenant: tenant_id(),
+            subject,
+            expires_at: NOW + 600,
+        }]);
+    };
+    for subject in [
+        RevokedSubject::User("grace".into(), 9),
+        RevokedSubject::Parent(claims().session, 9),
+        // What the token carries is not below it: it was minted behind the revocation.
+        RevokedSubject::User("ada".into(), 1),
+        RevokedSubject::Parent(SessionId::from(Uuid::from_u128(9)), 1),
+    ] {
+        revoke(subject.clone());
+        assert!(!state.revoked(&claims()), "{subject:?}");
+    }
+    // Without a user and a parent there is nothing to compare.
+    revoke(RevokedSubject::User("ada".into(), 2));
+    let nobody = Claims {
+        user: None,
+        parent: None,
+        ancestors: Vec::new(),
+        subjects_generation: 0,
+        ..claims()
+    };
+    assert!(state.revoked(&claims()) && !state.revoked(&nobody));
+}
+
+#[test]
+fn the_use_of_a_credential_ends_with_the_version_that_was_revoked() {
+    let (state, mut replica) = with_vault(NOW + 600);
+    let id = credential(1, 1).id;
+    let put = Object::Credential(credential(1, 2));
+    replica.event(changed(11, put), NOW).unwrap();
+    assert!(!state.use_ended(tenant_id(), &[(id, 2)]));
+    let revoked = Credential {
+        sealed: None,
+        ..credential(1, 2)
+    };
+    let object = Object::Credential(revoked);
+    replica.event(changed(12, object), NOW).unwrap();
+    let of = |state: &State| state.vault(vault_id()).unwrap().credentials["C1"].clone();
+    assert!(of(&state).sealed.is_none());
+    let woken = state.revocations();
+    let revocation = Revocation {
+        tenant: tenant_id(),
+        subject: RevokedSubject::Credential(id, 2),
+        expires_at: NOW + 600,
+    };
+    replica
+        .event(changed(13, Object::Revocation(revocation)), NOW)
+        .unwrap();
+    assert!(woken.has_changed().unwrap());
+    for (version, ended) in [(1, true), (2, true), (3, false)] {
+        assert_eq!(state.use_ended(tenant_id(), &[(id, version)]), ended);
+    }
+    assert!(!state.revoked(&claims()), "no session is covered");
+    // The version that was revoked does not come back; the next one does.
+    let late = Object::Credential(credential(1, 2));
+    replica.event(changed(14, late), NOW).unwrap();
+    assert!(of(&state).sealed.is_none());
+    let next = Object::Credential(credential(1, 3));
+    replica.event(changed(15, next), NOW).unwrap();
+    assert!(of(&state).sealed.is_some());
 }
 
 #[test]

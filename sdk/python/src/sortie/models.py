@@ -335,6 +335,8 @@ class CredentialView:
     placeholder: str
     updated_at: str
     version: int
+    #: Set: it is not used until it is put again.
+    revoked_at: str = ""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "CredentialView":
@@ -347,6 +349,7 @@ class CredentialView:
             placeholder=data["placeholder"],
             updated_at=data["updated_at"],
             version=data["version"],
+            revoked_at=data.get("revoked_at", ""),
         )
 
     def to_json(self) -> Dict[str, Any]:
@@ -764,6 +767,8 @@ class MintSession:
     #: Asks for the variables and files of the agent's side; `{}` takes every default.
     environment: Optional[EnvironmentSpec] = None
     labels: Dict[str, str] = field(default_factory=dict)
+    #: The session that it comes from: it has that one's user, and is revoked with what came from it.
+    parent: str = ""
     #: Services that must be usable now; if one is not, nothing is minted.
     require: List[str] = field(default_factory=list)
     #: Narrows what the session may use; empty: all that its vaults hold.
@@ -784,6 +789,7 @@ class MintSession:
             agent=data.get("agent", ""),
             environment=_one(EnvironmentSpec, data.get("environment")),
             labels=dict(data.get("labels") or {}),
+            parent=data.get("parent", ""),
             require=list(data.get("require") or []),
             services=list(data.get("services") or []),
             source_cidr=data.get("source_cidr", ""),
@@ -1031,6 +1037,31 @@ class Revoke:
 
 
 @dataclass(frozen=True)
+class RevokeSessions:
+    """Whose sessions: exactly one of `user` and `parent`."""
+
+    #: All sessions that came from this one, and from those; not this one itself.
+    parent: str = ""
+    #: All sessions for this person.
+    user: str = ""
+    #: Waits so many seconds, at most 20, until gateways enforce it. 0 does not wait.
+    wait_seconds: int = 0
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "RevokeSessions":
+        """Reads the JSON form. What is not known is left out: a newer control may say more."""
+        return cls(
+            parent=data.get("parent", ""),
+            user=data.get("user", ""),
+            wait_seconds=data.get("wait_seconds", 0),
+        )
+
+    def to_json(self) -> Dict[str, Any]:
+        """The JSON form, without what says nothing."""
+        return _object(self)
+
+
+@dataclass(frozen=True)
 class Revoked:
     """The revision at which gateways refuse what was revoked."""
 
@@ -1123,6 +1154,8 @@ class SessionSpec:
     #: An admin names it; an agent mints for itself.
     agent: str = ""
     labels: Dict[str, str] = field(default_factory=dict)
+    #: The session that it comes from: it has that one's user, and is revoked with what came from it.
+    parent: str = ""
     #: Services that must be usable now; if one is not, nothing is minted.
     require: List[str] = field(default_factory=list)
     #: Narrows what the session may use; empty: all that its vaults hold.
@@ -1140,6 +1173,7 @@ class SessionSpec:
         return cls(
             agent=data.get("agent", ""),
             labels=dict(data.get("labels") or {}),
+            parent=data.get("parent", ""),
             require=list(data.get("require") or []),
             services=list(data.get("services") or []),
             source_cidr=data.get("source_cidr", ""),

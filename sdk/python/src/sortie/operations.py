@@ -225,6 +225,16 @@ class Operations:
         )
         return models.MintSessionsResponse.from_json(data)
 
+    def revoke_sessions(self, body: models.RevokeSessions) -> models.Revoked:
+        """Refuses the tokens of all sessions of a user, or of all that came from a session, that were minted until now."""
+        data = self._transport.call(
+            "POST",
+            f"/v1/tenants/{self._tenant}/sessions:revoke",
+            body=body.to_json(),
+            repeatable=True,
+        )
+        return models.Revoked.from_json(data)
+
     def list_vaults(self, *, page_size: Optional[int] = None, page_token: Optional[str] = None) -> models.ListVaultsResponse:
         """Lists the vaults of a tenant."""
         data = self._transport.call(
@@ -311,6 +321,16 @@ class Operations:
         )
         return models.Deleted.from_json(data)
 
+    def revoke_credential(self, vault: str, credential: str, body: Optional[models.Revoke] = None) -> models.Revoked:
+        """Ends the use of a credential: its versions so far are erased, and what needs it is refused until it is put again."""
+        data = self._transport.call(
+            "POST",
+            f"/v1/tenants/{self._tenant}/vaults/{_part(vault)}/credentials/{_part(credential)}:revoke",
+            body=body.to_json() if body else None,
+            repeatable=False,
+        )
+        return models.Revoked.from_json(data)
+
     def put_grant(self, vault: str, agent: str, body: models.PutGrant) -> models.GrantView:
         """Gives an agent a role on a vault."""
         data = self._transport.call(
@@ -373,6 +393,16 @@ class Operations:
         data = self._transport.call(
             "POST",
             f"/v1/tenants/{self._tenant}/vaults/{_part(vault)}:revoke",
+            body=body.to_json() if body else None,
+            repeatable=True,
+        )
+        return models.Revoked.from_json(data)
+
+    def revoke_tenant(self, body: Optional[models.Revoke] = None) -> models.Revoked:
+        """Refuses every token of a tenant that is out. Answers the revision at which gateways do."""
+        data = self._transport.call(
+            "POST",
+            f"/v1/tenants/{self._tenant}:revoke",
             body=body.to_json() if body else None,
             repeatable=True,
         )

@@ -1,0 +1,26 @@
+-- Revocation of users, of what came from a session, of tenants and of credentials. Only adds: the version before keeps
+-- running against it.
+
+-- Rises with each revocation of a user or of what came from a session. The row is locked until the revocation commits,
+-- so that a token which carries the new number was minted behind it.
+ALTER TABLE tenants ADD COLUMN subjects_generation bigint NOT NULL DEFAULT 0 CHECK (subjects_generation >= 0);
+-- A tenant's admins revoke; all else of the row is the operators'.
+GRANT UPDATE (generation, subjects_generation, version) ON tenants TO sortie_app;
+
+ALTER TABLE sessions
+    -- What its tokens carry.
+    ADD COLUMN subjects_generation bigint NOT NULL DEFAULT 0,
+    -- The sessions that its parent came from, the nearest first.
+    ADD COLUMN ancestors uuid[] NOT NULL DEFAULT '{}';
+
+-- A user's entry has an id of no meaning: the text is what it is looked up by.
+ALTER TABLE revocations
+    ADD COLUMN user_name text,
+    DROP CONSTRAINT revocations_kind_check,
+    ADD CONSTRAINT revocations_kind_check
+        CHECK (kind IN ('session', 'agent', 'vault', 'tenant', 'user', 'parent', 'credential')),
+    ADD CONSTRAINT revocations_user_check CHECK ((kind = 'user') = (user_name IS NOT NULL));
+CREATE UNIQUE INDEX revocations_by_user ON revocations (tenant_id, user_name) WHERE kind = 'user';
+
+-- What is revoked is erased: its ciphertext is empty until there is a new version.
+ALTER TABLE credentials ADD COLUMN revoked_at timestamptz;

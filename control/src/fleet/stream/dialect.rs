@@ -1,0 +1,106 @@
+//! What a gateway understands of what it is sent.
+//!
+//! **Invariant.** A gateway is never handed a restriction that it would ignore. One of an earlier version gets, in place
+//! of a revoked credential, that it is gone; a revocation of a user or a parent as it is, which has it refuse all of the
+//! tenant. Neither ends what is open there, so from such a revision on its word does not count: it stays behind, and who
+//! waits for it reads that it is missing.
+
+use sortie_proto::capability;
+use sortie_proto::revision::Revision;
+use sortie_proto::wire::v1;
+use sortie_proto::wire::v1::change::Object;
+use sortie_proto::wire::v1::revocation::Subject;
+
+/// A gateway's version of the feed, and how far its word counts.
+#[derive(Debug)]
+pub(super) struct Dialect {
+    /// It enforces revocations of users, parents and credentials.
+    subjects: bool,
+    /// The first revision that it cannot enforce.
+    beyond: Option<Revision>,
+}
+
+impl Dialect {
+    pub(super) fn of(hello: &v1::Hello) -> Self {
+        Self {
+            subjects: capability::has(&hello.capabilities, capability::SUBJECTS),
+            beyond: None,
+        }
+    }
+
+    /// The last revision of those up to this one that the gateway can have enforced.
+    pub(super) fn counts(&self, acknowledged: Revision) -> Revision {
+        let last = self.beyond.map(|first| Revision {
+            n: first.n.saturating_sub(1),
+            ..first
+        });
+        last.map_or(acknowledged, |last| acknowledged.min(last))
+    }
+
+    /// A change as the gateway is told it; `None` for one that another says in its place.
+    pub(super) fn change(&mut self, revision: Revision, change: &v1::Change) -> Option<v1::Change> {
+        if self.subjects {
+            return Some(change.clone());
+        }
+        match &change.object {
+            Some(Object::Credential(credential)) if credential.sealed.is_none() => {
+                Some(v1::Change {
+                    object: Some(Object::Tombstone(gone(credential))),
+                    ..change.clone()
+                })
+            }
+            Some(Object::Revocation(revocation)) => {
+                self.pass(revision, revocation).then(|| change.clone())
+            }
+            _ => Some(change.clone()),
+        }
+    }
+
+    /// A tenant's state as the gateway is told it.
+    pub(super) fn tenant(&mut self, revision: Revision, state: &mut v1::TenantState) {
+        if !self.subjects {
+            state
+                .revocations
+                .retain(|revocation| self.pass(revision, revocation));
+        }
+    }
+
+    /// A vault as the gateway is told it.
+    pub(super) fn vault(&self, snapshot: &mut v1::VaultSnapshot) {
+        if !self.subjects {
+            let credentials = &mut snapshot.credentials;
+            credentials.retain(|credential| credential.sealed.is_some());
+        }
+    }
+
+    /// Whether a gateway without the capability is sent a revocation. One that it cannot enforce is noted.
+    fn pass(&mut self, revision: Revision, revocation: &v1::Revocation) -> bool {
+        let (known, sent) = match revocation.subject {
+            Some(Subject::CredentialId(_)) => (false, false),
+            Some(Subject::User(_) | Subject::ParentSessionId(_)) => (false, true),
+            Some(
+                Subject::SessionId(_)
+                | Subject::AgentId(_)
+                | Subject::VaultId(_)
+                | Subject::WholeTenant(_),
+            )
+            | None => (true, true),
+        };
+        if !known {
+            self.beyond.get_or_insert(revision);
+        }
+        sent
+    }
+}
+
+fn gone(credential: &v1::Credential) -> v1::Tombstone {
+    v1::Tombstone {
+        kind: v1::ObjectKind::Credential.into(),
+        id: credential.id.clone(),
+        vault_id: credential.vault_id.clone(),
+        tenant_id: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,16 @@
+//! What the two ends of the feed tell each other that they understand, beyond what its first version could do.
+//!
+//! They are exchanged in `Hello` and `Welcome`. Who does not name one is not sent what it stands for, or is known not to
+//! act on it.
+
+/// A gateway enforces revocations of users, of parent sessions and of credentials, open connections included.
+pub const SUBJECTS: &str = "revocation-subjects";
+
+/// What this version names, on either side.
+pub const ALL: [&str; 1] = [SUBJECTS];
+
+/// Whether one is among what the other side named.
+#[must_use]
+pub fn has(named: &[String], capability: &str) -> bool {
+    named.iter().any(|one| one == capability)
+}
