@@ -52,7 +52,7 @@ const SPECS: [&str; 6] = [
 ];
 
 /// Fields that JSON leaves out when they say nothing.
-const OPTIONAL: [&str; 53] = [
+const OPTIONAL: [&str; 55] = [
     "Deleted.revision",
     "ListTenantsResponse.next_page_token",
     "ListGatewaysResponse.next_page_token",
@@ -65,6 +65,8 @@ const OPTIONAL: [&str; 53] = [
     "ListAuditResponse.next_page_token",
     "GatewayView.acknowledged",
     "GatewayView.last_seen_at",
+    "GatewayView.reported_at",
+    "GatewayView.locked_at",
     "CredentialView.revoked_at",
     "GrantView.expires_at",
     "DestinationSpec.port",

@@ -31,8 +31,8 @@ HIDDEN = {
 # Calls by POST that may be repeated when it is not known whether the first one was done. The others make something that
 # a second call would refuse, and whose key is shown once.
 REPEATABLE = {
-    "CreateJoinToken", "MintSession", "MintSessions", "RenewSession", "RevokeAgent",
-    "RevokeSession", "RevokeSessions", "RevokeTenant", "RevokeVault",
+    "CreateJoinToken", "LockGateway", "MintSession", "MintSessions", "RenewSession", "RevokeAgent",
+    "RevokeSession", "RevokeSessions", "RevokeTenant", "RevokeVault", "UnlockGateway",
 }
 
 

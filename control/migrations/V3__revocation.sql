@@ -1,5 +1,5 @@
--- Revocation of users, of what came from a session, of tenants and of credentials. Only adds: the version before keeps
--- running against it.
+-- Revocation of users, of what came from a session, of tenants and of credentials; and what gateways report. Only
+-- adds: the version before keeps running against it.
 
 -- Rises with each revocation of a user or of what came from a session. The row is locked until the revocation commits,
 -- so that a token which carries the new number was minted behind it.
@@ -24,3 +24,11 @@ CREATE UNIQUE INDEX revocations_by_user ON revocations (tenant_id, user_name) WH
 
 -- What is revoked is erased: its ciphertext is empty until there is a new version.
 ALTER TABLE credentials ADD COLUMN revoked_at timestamptz;
+
+-- What a gateway last reported; nothing is decided by it.
+ALTER TABLE gateways
+    ADD COLUMN sessions integer NOT NULL DEFAULT 0,
+    ADD COLUMN connections integer NOT NULL DEFAULT 0,
+    ADD COLUMN vaults integer NOT NULL DEFAULT 0,
+    ADD COLUMN lease_age_millis bigint NOT NULL DEFAULT 0,
+    ADD COLUMN reported_at timestamptz;

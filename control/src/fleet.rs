@@ -77,6 +77,8 @@ pub struct Connected {
     pub acknowledged: Revision,
     /// When it last said anything.
     pub last_seen: Timestamp,
+    /// What it last reported on this stream.
+    pub report: Option<gateways::Report>,
 }
 
 /// What a fleet is made of.
@@ -196,6 +198,14 @@ impl Fleet {
         }
     }
 
+    /// Tells all replicas, once the transaction commits, that gateways were shut out or let in again.
+    ///
+    /// # Errors
+    /// As the database's.
+    pub async fn locks_changed(&self, tx: &Transaction) -> Result<()> {
+        Signals::lock(tx).await
+    }
+
     /// Writes what streams said to the database, and learns which gateways are shut out.
     async fn reconcile(&self) -> Result<()> {
         let seen = self.connected();
@@ -211,8 +221,12 @@ impl Fleet {
 async fn reconcile(fleet: Fleet) {
     let mut tick = interval(RECONCILE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut locks = fleet.0.signals.locks();
     loop {
-        tick.tick().await;
+        tokio::select! {
+            _ = tick.tick() => {}
+            Ok(()) = locks.changed() => {}
+        }
         if let Err(error) = fleet.reconcile().await {
             error.log("writing down what gateways said");
         }
@@ -227,6 +241,12 @@ struct Presence {
 }
 
 impl Presence {
+    fn reported(&self, report: gateways::Report) {
+        if let Some(connected) = self.fleet.0.connected.lock().get_mut(&self.stream) {
+            connected.report = Some(report);
+        }
+    }
+
     fn heard(&self, acknowledged: Option<Revision>) {
         if let Some(connected) = self.fleet.0.connected.lock().get_mut(&self.stream) {
             connected.last_seen = Timestamp::now();
@@ -255,6 +275,7 @@ fn said<'a>(connected: impl IntoIterator<Item = &'a Connected>) -> Vec<gateways:
         version: &one.version,
         acknowledged: one.acknowledged,
         ago: now.duration_since(one.last_seen).unsigned_abs(),
+        report: one.report,
     };
     latest.into_values().map(line).collect()
 }

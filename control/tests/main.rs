@@ -18,6 +18,7 @@ mod feed;
 mod fleet;
 mod enforce;
 mod revoke;
+mod gateways;
 mod journal;
 mod limits;
 mod private;

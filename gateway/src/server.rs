@@ -266,7 +266,10 @@ fn cut(tunnels: Arc<Tunnels>, state: State, metrics: Metrics) -> impl Future<Out
                     state.was_cut(version);
                     count
                 }
-                _ = tick.tick() => tunnels.cut_expired(&state, clock::seconds()),
+                _ = tick.tick() => {
+                    state.note_open(tunnels.sessions(), tunnels.open());
+                    tunnels.cut_expired(&state, clock::seconds())
+                }
             };
             if count > 0 {
                 metrics.cut.inc_by(count as u64);

@@ -15,7 +15,7 @@ pub mod whereabouts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -88,12 +88,20 @@ pub struct State(Arc<Inner>);
 struct Inner {
     vaults: papaya::HashMap<VaultId, Arc<Held>>,
     tenants: papaya::HashMap<TenantId, Arc<Tenant>>,
-    /// Tenants of which something was not understood: what is open is cut.
+    /// Tenants of which something was not understood, or which may not be served any more: what is open is cut.
     unclear: papaya::HashSet<TenantId>,
     keys: ArcSwap<VerifyingKeys>,
     revocations: Revocations,
     lease: Lease,
     epoch: AtomicU64,
+    open: Open,
+}
+
+/// What is open on this node, for control to show. Written once a second.
+#[derive(Debug, Default)]
+struct Open {
+    sessions: AtomicUsize,
+    connections: AtomicUsize,
 }
 
 /// A vault in memory.
@@ -130,6 +138,7 @@ impl State {
             revocations: Revocations::new(),
             lease: Lease::new(clock),
             epoch: AtomicU64::new(0),
+            open: Open::default(),
         }))
     }
 
@@ -192,6 +201,13 @@ impl State {
     #[must_use]
     pub fn is_unclear(&self, tenant: TenantId) -> bool {
         self.0.unclear.pin().contains(&tenant)
+    }
+
+    /// Takes down what is open on this node.
+    pub fn note_open(&self, sessions: usize, connections: usize) {
+        self.0.open.sessions.store(sessions, Ordering::Relaxed);
+        let open = &self.0.open.connections;
+        open.store(connections, Ordering::Relaxed);
     }
 
     /// Wakes with every revocation, to cut live tunnels. Who subscribes says [`was_cut`](Self::was_cut) each time: until
@@ -295,6 +311,16 @@ impl State {
 
     pub(crate) fn set_clear(&self, id: TenantId) {
         self.0.unclear.pin().remove(&id);
+    }
+
+    /// Sessions and connections that are open, and vaults in memory.
+    pub(crate) fn open(&self) -> (usize, usize, usize) {
+        let Open {
+            sessions,
+            connections,
+        } = &self.0.open;
+        let read = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        (read(sessions), read(connections), self.0.vaults.len())
     }
 
     pub(crate) fn tenants(&self) -> Vec<TenantId> {

@@ -5,9 +5,11 @@
 
 /// A gateway enforces revocations of users, of parent sessions and of credentials, open connections included.
 pub const SUBJECTS: &str = "revocation-subjects";
+/// Control takes a gateway's `Report`.
+pub const REPORT: &str = "report";
 
 /// What this version names, on either side.
-pub const ALL: [&str; 1] = [SUBJECTS];
+pub const ALL: [&str; 2] = [SUBJECTS, REPORT];
 
 /// Whether one is among what the other side named.
 #[must_use]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Limit;
 use super::watch::{self, Watch};
+use super::{Limit, Sure};
 use crate::args;
 use crate::config::{self, Context};
 use crate::error::Result;
@@ -17,11 +17,15 @@ Example:
   sortie gateway join edge-1 --valid 15m
   sortie gateway list";
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 10] = [
     ("NAME", "/name"),
     ("ID", "/id"),
-    ("CONNECTED", "/connected"),
+    ("HEALTH", "/health"),
     ("REVISION", "/acknowledged"),
+    ("BEHIND", "/behind"),
+    ("LAG MS", "/lag_millis"),
+    ("SESSIONS", "/sessions"),
+    ("OPEN", "/connections"),
     ("VERSION", "/version"),
     ("SEEN", "/last_seen_at"),
 ];
@@ -36,6 +40,20 @@ pub(crate) enum Act {
         watch: Watch,
         #[command(flatten)]
         limit: Limit,
+    },
+    /// Shut a gateway out: it gets nothing more, drops what it holds, and its certificate is not renewed
+    #[command(after_help = "Example:\n  sortie gateway lock edge-1 --yes")]
+    Lock {
+        /// Its id, or a name that only one has
+        gateway: String,
+        #[command(flatten)]
+        sure: Sure,
+    },
+    /// Let a gateway in again that was locked
+    #[command(after_help = "Example:\n  sortie gateway unlock edge-1")]
+    Unlock {
+        /// Its id, or a name that only one has
+        gateway: String,
     },
     /// Print a join string: a gateway enrols with it, once
     #[command(after_help = "Examples:\n  sortie gateway join edge-1 --valid 15m\n  \
@@ -63,6 +81,11 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             };
             watch::list(&watch, &COLUMNS, context, ask).await
         }
+        Act::Lock { gateway, sure } => {
+            sure.ask(&format!("shut gateway `{gateway}` out"))?;
+            verb(&gateway, ":lock", context).await
+        }
+        Act::Unlock { gateway } => verb(&gateway, ":unlock", context).await,
         Act::Join {
             name,
             valid,
@@ -86,4 +109,13 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
                 .done(&made, &format!("the join string is in {}", path.display()))
         }
     }
+}
+
+async fn verb(gateway: &str, verb: &str, context: &Context) -> Result<()> {
+    let client = &context.client;
+    let found = client
+        .post(&["gateways", gateway], verb, &json!({}))
+        .await?;
+    let sentence = format!("{gateway} is {}", cell(&found, "/health"));
+    context.out.done(&found, &sentence)
 }

@@ -1,5 +1,5 @@
-//! Two controls and two gateways on one database: what is minted at one holds everywhere at once, what is revoked at
-//! one ends everywhere, whatever it is.
+//! Two controls and two gateways on one database: what is minted at one holds everywhere at once, what is revoked at one
+//! ends everywhere, whatever it is, and operators see both.
 
 use std::process::Stdio;
 
@@ -44,6 +44,19 @@ impl Fleet {
     async fn curl(&self, session: &Minted, port: u16, arguments: &[&str]) -> Finished {
         let proxy = proxy(session, port);
         self.cluster.curl_through(&proxy, arguments).await
+    }
+
+    /// Runs `sortie` as an operator.
+    async fn operate(&self, arguments: &[&str]) -> Finished {
+        let api = self.cluster.api.base().to_owned();
+        let key = self.cluster.path().join("control/operator.key");
+        let key = key.display().to_string();
+        let env = [
+            ("SORTIE_API_URL", api.as_str()),
+            ("SORTIE_API_KEY_FILE", &key),
+        ];
+        let program = env!("CARGO_BIN_EXE_sortie");
+        self.cluster.run(program, arguments, &env).await
     }
 
     async fn finish(mut self) {
@@ -239,5 +252,78 @@ async fn a_revocation_of_any_kind_cuts_what_is_open_on_every_gateway() {
         })
         .await;
     }
+    Box::pin(fleet.finish()).await;
+}
+
+async fn listed(fleet: &Fleet) -> Vec<Value> {
+    let told = fleet.operate(&["gateway", "list", "--output", "json"]);
+    let told: Value = serde_json::from_str(&told.await.ok()).unwrap();
+    told.as_array().unwrap().clone()
+}
+
+fn named<'a>(gateways: &'a [Value], name: &str) -> &'a Value {
+    let found = gateways.iter().find(|one| one["name"] == name);
+    found.unwrap_or_else(|| panic!("no {name} in {gateways:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_the_fleet_and_lock_a_gateway_out_of_it() {
+    let fleet = Box::pin(Fleet::start()).await;
+    let url = fleet.cluster.url("/bytes/8");
+    let session = fleet.cluster.session().await;
+    let mut open = Vec::new();
+    for port in fleet.proxies() {
+        open.push(Open::at(&fleet, &session, port, "listed").await);
+    }
+    // The second follows the other control.
+    let gateways = poll("reports of both", || async {
+        let gateways = listed(&fleet).await;
+        let all = gateways
+            .iter()
+            .all(|one| one["health"] == "live" && one["connections"] == 3 && one["behind"] == 0);
+        (gateways.len() == 2 && all).then_some(gateways)
+    })
+    .await;
+    for name in ["gw1", "gw2"] {
+        let one = named(&gateways, name);
+        assert_eq!(one["sessions"], 1, "{one}");
+        assert_eq!(one["vaults"], 1, "{one}");
+        assert_eq!(one["connected"], true, "{one}");
+        assert_eq!(one["version"], env!("CARGO_PKG_VERSION"), "{one}");
+    }
+
+    fleet
+        .operate(&["gateway", "lock", "gw2", "--yes"])
+        .await
+        .ok();
+    let locked = open.pop().unwrap();
+    locked.ends("a lock", true).await;
+    poll("the locked gateway to refuse", || async {
+        let port = fleet.gateway.proxy;
+        let refused = fleet.curl(&session, port, &["-f", "-m", "5", &url]).await;
+        (refused.code != 0).then_some(())
+    })
+    .await;
+    open[0].goes_on("a lock");
+    let gateways = listed(&fleet).await;
+    assert_eq!(named(&gateways, "gw2")["health"], "locked");
+    assert_eq!(named(&gateways, "gw1")["health"], "live");
+
+    fleet.operate(&["gateway", "unlock", "gw2"]).await.ok();
+    poll("the gateway to serve again", || async {
+        let port = fleet.gateway.proxy;
+        let answer = fleet.curl(&session, port, &["-f", "-m", "5", &url]).await;
+        (answer.code == 0).then_some(())
+    })
+    .await;
+    // Without a word for ten seconds it is away.
+    drop(open);
+    let mut fleet = fleet;
+    fleet.gateway.process.kill().await;
+    poll("the dead gateway to be away", || async {
+        let gateways = listed(&fleet).await;
+        (named(&gateways, "gw2")["health"] == "away").then_some(())
+    })
+    .await;
     Box::pin(fleet.finish()).await;
 }

@@ -52,6 +52,8 @@ fn created<T>(answer: Result<T, crate::error::Error>) -> Created<T> {
 #[derive(utoipa::OpenApi)]
 #[openapi(paths(
     tenants::revoke,
+    gateways::lock,
+    gateways::unlock,
     vaults::revoke,
     credentials::revoke,
     agents::revoke,
@@ -90,6 +92,7 @@ pub(super) fn routes() -> (Router<State>, OpenApi) {
         .split_for_parts();
     let router = router
         .route("/v1/tenants/{tenant}", post(tenants::verb))
+        .route("/v1/gateways/{gateway}", post(gateways::verb))
         .route(
             "/v1/tenants/{tenant}/vaults/{vault}/credentials/{credential}",
             post(credentials::verb),

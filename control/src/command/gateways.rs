@@ -4,14 +4,21 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
+use sortie_proto::code::Code;
+use sortie_proto::id::GatewayId;
 use sortie_proto::wire::v1;
 
 use super::fields::{self, Problems};
 use super::page::Page;
-use super::{Context, Draft, record, reveal};
+use super::{Context, Draft, not_found, record, reveal};
 use crate::access::Operator;
-use crate::database::gateways as rows;
+use crate::database::{Reference, gateways as rows};
 use crate::error::{Error, Result};
+
+/// After so long without a word a gateway counts as away. It beats each second, which is written down every other one.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// A gateway that has not enforced what is older than this is late, and one whose leases are.
+const LAG_MAX: Duration = Duration::from_secs(10);
 
 /// How long a join string is good for that does not say.
 const VALID_DEFAULT: u32 = 60 * 60;
@@ -71,18 +78,102 @@ pub async fn list(
     let mut gateways = rows::list(&tx, page.after.map(Into::into), page.limit()).await?;
     tx.commit().await?;
     let next_page_token = page.cut(&mut gateways, |gateway| gateway.id.uuid());
-    let connected = cx.fleet.connected();
-    let view = |gateway: rows::Gateway| v1::GatewayView {
+    Ok(v1::ListGatewaysResponse {
+        gateways: gateways.into_iter().map(|row| view(cx, row)).collect(),
+        next_page_token,
+    })
+}
+
+fn view(cx: &Context, gateway: rows::Gateway) -> v1::GatewayView {
+    let follows_this = || {
+        let connected = cx.fleet.connected();
+        connected.iter().any(|one| one.gateway == gateway.id)
+    };
+    let heard = gateway.silent.is_some_and(|silent| silent <= SILENCE_MAX);
+    let connected = gateway.locked_at.is_none() && (heard || follows_this());
+    let (report, reported_at) = gateway.reported.unzip();
+    let report = report.unwrap_or_default();
+    let lease_age = Duration::from_millis(report.lease_age_millis);
+    let health = match (gateway.locked_at, connected) {
+        (Some(_), _) => "locked",
+        (None, false) => "away",
+        (None, true) if gateway.lag.max(lease_age) > LAG_MAX => "late",
+        (None, true) => "live",
+    };
+    v1::GatewayView {
         id: gateway.id.to_string(),
         name: gateway.name,
         version: gateway.version,
-        connected: connected.iter().any(|one| one.gateway == gateway.id),
+        connected,
         acknowledged: gateway.acknowledged.to_string(),
         last_seen_at: fields::show(gateway.last_seen_at),
         created_at: gateway.created_at.to_string(),
+        health: health.to_owned(),
+        behind: gateway.behind,
+        lag_millis: u64::try_from(gateway.lag.as_millis()).unwrap_or(u64::MAX),
+        sessions: report.sessions,
+        connections: report.connections,
+        vaults: report.vaults,
+        reported_at: fields::show(reported_at),
+        locked_at: fields::show(gateway.locked_at),
+    }
+}
+
+/// Shuts a gateway out: it gets nothing more, its certificate is not renewed, and its leases end. One that hears of it
+/// drops what it holds and ends what is open.
+///
+/// # Errors
+/// `not_found`, `failed_precondition` for a name that several have, or as the database's.
+pub async fn lock(
+    cx: &Context,
+    by: &Operator,
+    request: v1::LockGatewayRequest,
+) -> Result<v1::GatewayView> {
+    set_locked(cx, by, &request.gateway, true).await
+}
+
+/// Lets a gateway in again that was shut out.
+///
+/// # Errors
+/// As [`lock`].
+pub async fn unlock(
+    cx: &Context,
+    by: &Operator,
+    request: v1::UnlockGatewayRequest,
+) -> Result<v1::GatewayView> {
+    set_locked(cx, by, &request.gateway, false).await
+}
+
+async fn set_locked(
+    cx: &Context,
+    by: &Operator,
+    gateway: &str,
+    locked: bool,
+) -> Result<v1::GatewayView> {
+    let tx = cx.database.system().await?;
+    let named = rows::named(&tx, Reference::read(gateway, GatewayId::uuid)).await?;
+    let id = match named.as_slice() {
+        [] => return Err(not_found()),
+        [id] => *id,
+        _ => {
+            let why = "Several gateways have that name. Give the id.";
+            return Err(Error::new(Code::FailedPrecondition).because(why));
+        }
     };
-    Ok(v1::ListGatewaysResponse {
-        gateways: gateways.into_iter().map(view).collect(),
-        next_page_token,
-    })
+    rows::set_locked(&tx, id, locked).await?;
+    cx.fleet.locks_changed(&tx).await?;
+    let row = rows::get(&tx, id).await?.ok_or_else(not_found)?;
+    let draft = Draft {
+        action: if locked {
+            "gateway.lock"
+        } else {
+            "gateway.unlock"
+        },
+        subject: row.name.clone(),
+        detail: json!({ "gateway": id }),
+        ..Draft::default()
+    };
+    record(&tx, None, by.actor(), draft).await?;
+    tx.commit().await?;
+    Ok(view(cx, row))
 }

@@ -1,13 +1,16 @@
-//! Gateways: join tokens, enrolment, what each has acknowledged, and which vaults it holds.
+//! Gateways: join tokens, enrolment, what each has acknowledged and reported, and which vaults it holds.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use sortie_proto::id::{ActId, GatewayId, SessionId, TenantId, VaultId};
 use sortie_proto::revision::Revision;
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use crate::database::Transaction;
+use super::column::{small, unsigned};
+use super::{Reference, Transaction};
 use crate::error::{Error, Result};
 
 /// A gateway, as it stands in the table.
@@ -23,16 +26,53 @@ pub struct Gateway {
     pub acknowledged: Revision,
     /// When a replica last had a stream of it.
     pub last_seen_at: Option<Timestamp>,
-    /// Whether it is shut out.
-    pub locked: bool,
+    /// How long ago that was, by the database's clock.
+    pub silent: Option<Duration>,
+    /// Since when it is shut out.
+    pub locked_at: Option<Timestamp>,
     /// When it enrolled.
     pub created_at: Timestamp,
+    /// How many revisions there are that it has not acknowledged.
+    pub behind: u64,
+    /// How long ago the first of them was made that is still kept.
+    pub lag: Duration,
+    /// What it last reported, and when.
+    pub reported: Option<(Report, Timestamp)>,
 }
 
-const COLUMNS: &str = "id, name, version, acknowledged_epoch, acknowledged_n, last_seen_at, locked_at IS NOT NULL, created_at";
+/// What a gateway reports of itself. Serialized for `seen`: the fields are the columns.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Report {
+    /// Sessions with something open.
+    pub sessions: u32,
+    /// Their connections and tunnels.
+    pub connections: u32,
+    /// Vaults in memory.
+    pub vaults: u32,
+    /// How long ago the moment is that control last confirmed.
+    pub lease_age_millis: u64,
+}
+
+/// A gateway beside the head of the order.
+const COLUMNS: &str = "g.id, g.name, g.version, g.acknowledged_epoch, g.acknowledged_n, g.last_seen_at, g.locked_at, \
+     g.created_at, extract(epoch FROM now() - g.last_seen_at)::float8 AS silent, \
+     greatest(0, c.head_n - mine.n) AS behind, coalesce(extract(epoch FROM now() - (SELECT l.at FROM changes l \
+     WHERE l.epoch = c.epoch AND l.n > mine.n ORDER BY l.n LIMIT 1)), 0)::float8 AS lag, \
+     g.sessions, g.connections, g.vaults, g.lease_age_millis, g.reported_at \
+     FROM gateways g CROSS JOIN cluster c CROSS JOIN LATERAL \
+     (SELECT CASE WHEN g.acknowledged_epoch = c.epoch THEN g.acknowledged_n ELSE 0 END AS n) mine";
 
 fn gateway(row: &tokio_postgres::Row) -> Result<Gateway> {
     let number = |at: usize| u64::try_from(row.try_get::<_, i64>(at)?).map_err(Error::internal);
+    // The clock of the database may step back.
+    let seconds = |past: f64| Duration::try_from_secs_f64(past).unwrap_or_default();
+    let report = Report {
+        sessions: small(row, "sessions")?,
+        connections: small(row, "connections")?,
+        vaults: small(row, "vaults")?,
+        lease_age_millis: unsigned(row, "lease_age_millis")?,
+    };
+    let reported_at: Option<Timestamp> = row.try_get("reported_at")?;
     Ok(Gateway {
         id: row.try_get::<_, Uuid>(0)?.into(),
         name: row.try_get(1)?,
@@ -42,8 +82,12 @@ fn gateway(row: &tokio_postgres::Row) -> Result<Gateway> {
             n: number(4)?,
         },
         last_seen_at: row.try_get(5)?,
-        locked: row.try_get(6)?,
+        silent: row.try_get::<_, Option<f64>>("silent")?.map(seconds),
+        locked_at: row.try_get(6)?,
         created_at: row.try_get(7)?,
+        behind: unsigned(row, "behind")?,
+        lag: seconds(row.try_get("lag")?),
+        reported: reported_at.map(|at| (report, at)),
     })
 }
 
@@ -52,7 +96,7 @@ fn gateway(row: &tokio_postgres::Row) -> Result<Gateway> {
 /// # Errors
 /// As the database's.
 pub async fn get(tx: &Transaction, id: GatewayId) -> Result<Option<Gateway>> {
-    let sql = format!("/* gateways.get */ SELECT {COLUMNS} FROM gateways WHERE id = $1");
+    let sql = format!("/* gateways.get */ SELECT {COLUMNS} WHERE g.id = $1");
     let row = tx.query_opt(&sql, &[&id.uuid()]).await?;
     row.as_ref().map(gateway).transpose()
 }
@@ -63,7 +107,7 @@ pub async fn get(tx: &Transaction, id: GatewayId) -> Result<Option<Gateway>> {
 /// As the database's.
 pub async fn list(tx: &Transaction, after: Option<GatewayId>, limit: i64) -> Result<Vec<Gateway>> {
     let sql = format!(
-        "/* gateways.list */ SELECT {COLUMNS} FROM gateways WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2"
+        "/* gateways.list */ SELECT {COLUMNS} WHERE $1::uuid IS NULL OR g.id > $1 ORDER BY g.id LIMIT $2"
     );
     let after = after.map(GatewayId::uuid);
     tx.query(&sql, &[&after, &limit])
@@ -85,6 +129,36 @@ pub async fn is_locked(tx: &Transaction, id: GatewayId) -> Result<bool> {
         )
         .await?;
     Ok(open.is_none())
+}
+
+/// The gateways of an id or a name, which several may have, locked.
+///
+/// # Errors
+/// As the database's.
+pub async fn named(tx: &Transaction, gateway: Reference<'_>) -> Result<Vec<GatewayId>> {
+    let rows = tx
+        .query(
+            "/* gateways.named */ SELECT id FROM gateways WHERE id = $1 OR name = $2 ORDER BY id FOR NO KEY UPDATE",
+            &[&gateway.id, &gateway.name],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok(row.try_get::<_, Uuid>(0)?.into()))
+        .collect()
+}
+
+/// Shuts a gateway out, or lets it in again. The first time counts.
+///
+/// # Errors
+/// As the database's.
+pub async fn set_locked(tx: &Transaction, gateway: GatewayId, locked: bool) -> Result<()> {
+    tx.execute(
+        "/* gateways.set_locked */ UPDATE gateways SET locked_at = CASE WHEN $2 THEN coalesce(locked_at, now()) END \
+         WHERE id = $1",
+        &[&gateway.uuid(), &locked],
+    )
+    .await?;
+    Ok(())
 }
 
 /// The gateways that are shut out.
@@ -160,6 +234,8 @@ pub struct Said<'a> {
     pub acknowledged: Revision,
     /// How long ago it last said anything.
     pub ago: Duration,
+    /// What it last reported on this stream.
+    pub report: Option<Report>,
 }
 
 /// Records what gateways said on their streams, each named once. An acknowledgement never goes back within an epoch.
@@ -176,6 +252,9 @@ pub async fn seen(tx: &Transaction, said: &[Said<'_>]) -> Result<()> {
     let revisions = said.iter().map(|said| said.acknowledged);
     let epochs = revisions.clone().map(|revision| signed(revision.epoch));
     let epochs: Vec<i64> = epochs.collect::<Result<_>>()?;
+    // Nothing of a gateway that has not reported yet is written over.
+    let reports: Vec<Option<Json<Report>>> =
+        said.iter().map(|said| said.report.map(Json)).collect();
     let numbers: Vec<i64> = revisions
         .map(|revision| signed(revision.n))
         .collect::<Result<_>>()?;
@@ -184,9 +263,14 @@ pub async fn seen(tx: &Transaction, said: &[Said<'_>]) -> Result<()> {
          UPDATE gateways g SET version = s.version, \
          last_seen_at = greatest(g.last_seen_at, now() - make_interval(secs => s.ago)), \
          acknowledged_n = CASE WHEN g.acknowledged_epoch = s.epoch THEN greatest(g.acknowledged_n, s.n) ELSE s.n END, \
-         acknowledged_epoch = s.epoch FROM mine JOIN unnest($1::uuid[], $2::text[], $3::float8[], $4::int8[], $5::int8[]) \
-         AS s (id, version, ago, epoch, n) USING (id) WHERE g.id = s.id",
-        &[&ids, &versions, &ago, &epochs, &numbers],
+         acknowledged_epoch = s.epoch, sessions = coalesce((s.report->>'sessions')::int, g.sessions), \
+         connections = coalesce((s.report->>'connections')::int, g.connections), \
+         vaults = coalesce((s.report->>'vaults')::int, g.vaults), \
+         lease_age_millis = coalesce((s.report->>'lease_age_millis')::int8, g.lease_age_millis), \
+         reported_at = CASE WHEN s.report IS NULL THEN g.reported_at ELSE now() END \
+         FROM mine JOIN unnest($1::uuid[], $2::text[], $3::float8[], $4::int8[], $5::int8[], $6::jsonb[]) \
+         AS s (id, version, ago, epoch, n, report) USING (id) WHERE g.id = s.id",
+        &[&ids, &versions, &ago, &epochs, &numbers, &reports],
     )
     .await?;
     Ok(())

@@ -1,8 +1,8 @@
 //! What replicas tell each other over `NOTIFY`, beside that there are changes: that somebody waits for a revision to be
-//! enforced, and that gateways have acknowledged one.
+//! enforced, that gateways have acknowledged one, and that gateways were shut out.
 //!
 //! A signal only wakes. One that is lost delays what it would have hastened: who waits looks for itself too, and what
-//! gateways said is written down on a period.
+//! gateways said is written down on a period, in which locks are read too.
 
 use sortie_proto::revision::Revision;
 use tokio::sync::{broadcast, watch};
@@ -15,8 +15,11 @@ const WANTED: &str = "sortie_wanted";
 /// Acknowledgements were written down.
 const TOLD: &str = "sortie_told";
 
+/// Gateways were shut out, or let in again.
+const LOCKED: &str = "sortie_locked";
+
 /// The channels to listen on.
-pub(super) const CHANNELS: [&str; 2] = [WANTED, TOLD];
+pub(super) const CHANNELS: [&str; 3] = [WANTED, TOLD, LOCKED];
 
 /// How many waits may be made before those that follow them must have looked; older ones are lost.
 const WANTED_MAX: usize = 1_024;
@@ -26,6 +29,7 @@ const WANTED_MAX: usize = 1_024;
 pub struct Signals {
     wanted: broadcast::Sender<Revision>,
     told: watch::Sender<()>,
+    locked: watch::Sender<()>,
 }
 
 impl Default for Signals {
@@ -33,6 +37,7 @@ impl Default for Signals {
         Self {
             wanted: broadcast::Sender::new(WANTED_MAX),
             told: watch::Sender::new(()),
+            locked: watch::Sender::new(()),
         }
     }
 }
@@ -66,6 +71,20 @@ impl Signals {
         notify(tx, TOLD, "").await
     }
 
+    /// Changes when gateways were shut out or let in again, by anybody.
+    #[must_use]
+    pub fn locks(&self) -> watch::Receiver<()> {
+        self.locked.subscribe()
+    }
+
+    /// Tells all replicas, once the transaction commits, that gateways were shut out or let in again.
+    ///
+    /// # Errors
+    /// As the database's.
+    pub async fn lock(tx: &Transaction) -> Result<()> {
+        notify(tx, LOCKED, "").await
+    }
+
     /// Takes what came on one of the [`CHANNELS`]; answers whether it did.
     pub(super) fn take(&self, channel: &str, payload: &str) -> bool {
         match channel {
@@ -78,6 +97,10 @@ impl Signals {
             }
             TOLD => {
                 self.told.send_replace(());
+                true
+            }
+            LOCKED => {
+                self.locked.send_replace(());
                 true
             }
             _ => false,

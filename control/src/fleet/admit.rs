@@ -47,7 +47,7 @@ pub async fn admit(
     let tx = database.system().await?;
     let row = gateways::get(&tx, id).await?.ok_or_else(refused)?;
     tx.commit().await?;
-    if row.locked {
+    if row.locked_at.is_some() {
         return Err(Error::new(Code::PermissionDenied).because("this gateway is shut out"));
     }
     Ok(Gateway { id, name: row.name })

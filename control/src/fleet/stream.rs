@@ -25,7 +25,7 @@ use tokio::time::{interval, timeout};
 use tonic::Status;
 
 use self::dialect::Dialect;
-use self::hello::{printable, refuse_if_behind, write_down};
+use self::hello::{printable, readable, refuse_if_behind, write_down};
 use self::refused::{Refused, is_about_the_token};
 use super::admit::Gateway;
 use super::lease::Nonces;
@@ -155,6 +155,7 @@ impl Following {
             version,
             acknowledged,
             last_seen: Timestamp::now(),
+            report: None,
         });
         let mut following = Self {
             sent: resumed.unwrap_or(last),
@@ -236,6 +237,10 @@ impl Following {
                     .revision
                     .map(|revision| self.dialect.counts(Revision::from(revision).min(self.sent)));
                 self.presence.heard(revision);
+                Ok(())
+            }
+            Some(Message::Report(report)) => {
+                self.presence.reported(readable(&report));
                 Ok(())
             }
             Some(Message::Beat(beat)) => {

@@ -200,6 +200,12 @@ impl Tunnels {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// How many sessions have something open.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
     /// Cuts what no longer holds, at a time in seconds since the Unix epoch. Says how many.
     pub fn cut_ended(&self, state: &State, now: i64) -> usize {
         self.cut(|live| {

@@ -71,6 +71,13 @@ enum Error {
     Broken(#[from] Broken),
 }
 
+impl Error {
+    /// Whether an operator has locked this node. Control says that of a call or a stream in no other case.
+    fn is_lock(&self) -> bool {
+        matches!(self, Self::Call(status) if status.code() == tonic::Code::PermissionDenied)
+    }
+}
+
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
         Self::Call(Box::new(status))
@@ -202,6 +209,10 @@ impl Follow {
                 Ok(Left::Shutdown) => return,
                 Ok(Left::Renew) => Duration::ZERO,
                 Err(error) => {
+                    if error.is_lock() {
+                        tracing::error!("control has shut this node out: it serves nothing");
+                        self.replica.shut_out();
+                    }
                     let error: &dyn StdError = &error;
                     tracing::warn!(error, "control is not being followed");
                     self.identity.whereabouts().turn();

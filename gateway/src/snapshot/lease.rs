@@ -2,8 +2,8 @@
 //!
 //! A beat carries a nonce; control echoes it once all that a database beat behind it could see has been sent. The lease
 //! runs from the moment at which *this node sent* the nonce, on a clock that counts while the machine sleeps: neither a
-//! delayed echo nor a suspended machine makes it longer. **Invariant:** the confirmed moment only moves forward, and
-//! before the first echo no lease holds.
+//! delayed echo nor a suspended machine makes it longer. **Invariant:** the confirmed moment only moves forward, but
+//! for the end of all leases, and before the first echo no lease holds.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -84,6 +84,12 @@ impl Lease {
     /// Forgets the beats of a connection that has ended: their echoes cannot come any more.
     pub fn disconnected(&self) {
         self.sent.lock().waiting.clear();
+    }
+
+    /// Ends it: it holds again with the next echo of a beat that is sent from now on.
+    pub fn end(&self) {
+        self.disconnected();
+        self.confirmed.store(0, Ordering::Release);
     }
 
     /// How long ago the confirmed moment is; `None` before the first.

@@ -33,6 +33,8 @@ const IDLE_TICKS: u32 = 15 * 60;
 const ANSWER_TICKS: u32 = 30;
 /// The ticks between looks at what has ended.
 const EXPIRE_TICKS: u32 = 60;
+/// The ticks between reports of what is open.
+const REPORT_TICKS: u32 = 5;
 /// How long before a release ends it is prolonged, in seconds.
 const PROLONG: i64 = 120;
 
@@ -73,6 +75,8 @@ pub(super) struct Replica {
     position: Option<Revision>,
     acknowledged: Option<Revision>,
     welcomed: bool,
+    /// Whether control takes reports.
+    reports: bool,
     /// Whether all that a stream begins with has come: until then this node is behind its position.
     whole: bool,
     /// Tenants that were forgotten for a stream that sends them again, until it has.
@@ -107,6 +111,7 @@ impl Replica {
             position: None,
             acknowledged: None,
             welcomed: false,
+            reports: false,
             whole: false,
             awaited: HashSet::new(),
             keys: Vec::new(),
@@ -171,6 +176,39 @@ impl Replica {
         }
     }
 
+    /// Tells control now and then what is open here.
+    fn report(&mut self) {
+        if !self.welcomed || !self.reports {
+            return;
+        }
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let (sessions, connections, vaults) = self.state.open();
+        let age = self.state.lease().age().unwrap_or_default();
+        self.send(Message::Report(v1::Report {
+            sessions: count(sessions),
+            connections: count(connections),
+            vaults: count(vaults),
+            lease_age_millis: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+        }));
+    }
+
+    /// This node was shut out: it keeps nothing, serves nothing and ends what is open. Should it be let in again, it
+    /// starts afresh.
+    pub(super) fn shut_out(&mut self) {
+        let vaults: Vec<_> = self.vaults.keys().copied().collect();
+        for id in vaults {
+            self.drop_vault(id, Code::VaultUnavailable);
+        }
+        for id in self.state.tenants() {
+            self.state.drop_tenant(id);
+            self.state.set_unclear(id);
+            self.awaited.insert(id);
+        }
+        // What it has seen it still knows: a database that is behind that stays suspect.
+        self.whole = false;
+        self.state.lease().end();
+    }
+
     /// Says how far this node has come, if that is news. Nothing, while tenants' revocations are still to come: they
     /// are part of what the welcome's revision stands for.
     pub(super) fn acknowledge(&mut self) {
@@ -213,6 +251,9 @@ impl Replica {
         let ids: Vec<_> = self.vaults.keys().copied().collect();
         for id in ids {
             self.tick_vault(id, now);
+        }
+        if self.ticks.is_multiple_of(REPORT_TICKS) {
+            self.report();
         }
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(EXPIRE_TICKS) {

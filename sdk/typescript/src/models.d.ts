@@ -174,13 +174,28 @@ export interface FieldProblem {
 }
 
 export interface GatewayView {
+  /** Revisions that it has not acknowledged. */
+  behind: number;
+  /** To any replica, as far as is known: it was heard of in the last ten seconds. */
   connected: boolean;
+  /** Of those sessions, tunnels included. */
+  connections: number;
   created_at: string;
+  /** Live, late, away or locked. */
+  health: string;
   id: string;
+  /** How long ago the first of them was made. */
+  lag_millis: number;
   name: string;
+  /** That have something open on it, as it reported. */
+  sessions: number;
+  /** In its memory. */
+  vaults: number;
   version: string;
   acknowledged?: string;
   last_seen_at?: string;
+  locked_at?: string;
+  reported_at?: string;
 }
 
 export interface GrantView {

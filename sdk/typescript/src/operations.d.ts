@@ -13,6 +13,7 @@ import type {
   CreateVault,
   CredentialView,
   Deleted,
+  GatewayView,
   GrantView,
   JoinTokenView,
   ListAgentsResponse,
@@ -47,6 +48,10 @@ export class Operations {
   private constructor();
   /** Lists the gateways of the cluster. */
   listGateways(query?: { page_size?: number; page_token?: string }): Promise<ListGatewaysResponse>;
+  /** Shuts a gateway out: it gets nothing more, and its certificate is not renewed. */
+  lockGateway(gateway: string): Promise<GatewayView>;
+  /** Lets a gateway in again that was shut out. */
+  unlockGateway(gateway: string): Promise<GatewayView>;
   /** Makes a join string, good for one gateway. */
   createJoinToken(body: CreateJoin): Promise<JoinTokenView>;
   /** Lists the tenants of the cluster. */

@@ -17,6 +17,16 @@ export class Operations {
     return this.#transport.call("GET", "/v1/gateways", { query, repeatable: true });
   }
 
+  /** Shuts a gateway out: it gets nothing more, and its certificate is not renewed. */
+  lockGateway(gateway) {
+    return this.#transport.call("POST", `/v1/gateways/${part(gateway)}:lock`, { repeatable: true });
+  }
+
+  /** Lets a gateway in again that was shut out. */
+  unlockGateway(gateway) {
+    return this.#transport.call("POST", `/v1/gateways/${part(gateway)}:unlock`, { repeatable: true });
+  }
+
   /** Makes a join string, good for one gateway. */
   createJoinToken(body) {
     return this.#transport.call("POST", "/v1/gateways:join", { body, repeatable: true });

@@ -109,6 +109,8 @@ calls! {
     update_tenant(UpdateTenantRequest) -> TenantView, operate => tenants::update(cx, by, request);
     create_join_token(CreateJoinTokenRequest) -> JoinTokenView, operate => gateways::create_join(cx, by, request);
     list_gateways(ListGatewaysRequest) -> ListGatewaysResponse, operate => gateways::list(cx, by, request);
+    lock_gateway(LockGatewayRequest) -> GatewayView, operate => gateways::lock(cx, by, request);
+    unlock_gateway(UnlockGatewayRequest) -> GatewayView, operate => gateways::unlock(cx, by, request);
     get_authority(GetAuthorityRequest) -> AuthorityView, Describe => tenants::authority(cx, by);
     revoke_tenant(RevokeTenantRequest) -> Revoked, Manage => revoke::tenant(cx, by, request);
     create_api_key(CreateApiKeyRequest) -> CreateApiKeyResponse, Keys => api_keys::create(cx, by, request);

@@ -17,6 +17,7 @@ fn connected(gateway: GatewayId, acknowledged: u64) -> Connected {
         version: String::new(),
         acknowledged: at(acknowledged),
         last_seen: Timestamp::UNIX_EPOCH,
+        report: None,
     }
 }
 

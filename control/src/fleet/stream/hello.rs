@@ -1,4 +1,5 @@
-//! What a gateway's first message tells: that it is there, what it runs, and how far it has seen.
+//! What a gateway tells of itself: with its first message that it is there, what it runs, and how far it has seen; and
+//! now and then what is open on it.
 //!
 //! **Invariant.** None of it counts as an acknowledgement.
 
@@ -6,6 +7,7 @@ use std::time::Duration;
 
 use sortie_proto::code::Code;
 use sortie_proto::revision::Revision;
+use sortie_proto::wire::v1;
 
 use super::Gateway;
 use crate::database::{Transaction, gateways};
@@ -33,6 +35,7 @@ pub(super) async fn write_down(
         version,
         acknowledged,
         ago: Duration::ZERO,
+        report: None,
     };
     gateways::seen(tx, &[said]).await?;
     Ok(acknowledged)
@@ -44,6 +47,17 @@ pub(super) fn printable(text: &str) -> String {
         .filter(|c| !c.is_control())
         .take(VERSION_MAX)
         .collect()
+}
+
+/// What a gateway reports, within what the table holds: a node that says nonsense must not keep others' words from it.
+pub(super) fn readable(report: &v1::Report) -> gateways::Report {
+    const COUNT_MAX: u32 = i32::MAX.cast_unsigned();
+    gateways::Report {
+        sessions: report.sessions.min(COUNT_MAX),
+        connections: report.connections.min(COUNT_MAX),
+        vaults: report.vaults.min(COUNT_MAX),
+        lease_age_millis: report.lease_age_millis.min(i64::MAX.cast_unsigned()),
+    }
 }
 
 /// A gateway that has seen more than the database holds is a witness of a restored backup: no lease is extended.

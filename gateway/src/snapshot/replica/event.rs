@@ -3,6 +3,7 @@
 //! What cannot be understood is narrowed down by its ids: to a vault, which is asked for again; to a tenant, which is
 //! not served until all of it comes again; or to the whole stream.
 
+use sortie_proto::capability;
 use sortie_proto::change::{Change, Object, Snapshot, Tombstone};
 use sortie_proto::code::Code;
 use sortie_proto::id::{TenantId, VaultId};
@@ -57,6 +58,7 @@ impl Replica {
             self.whole = false;
             self.position = Some(revision);
         }
+        self.reports = capability::has(&welcome.capabilities, capability::REPORT);
         self.position = self.position.or(Some(revision));
         self.state.set_epoch(revision.epoch);
         self.keys.clear();

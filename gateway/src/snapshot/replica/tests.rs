@@ -324,6 +324,57 @@ fn a_revocation_that_is_not_understood_takes_its_tenant_away_for_good() {
 }
 
 #[test]
+fn a_node_that_is_shut_out_keeps_nothing_and_starts_afresh() {
+    let (state, mut replica) = with_vault(NOW + 600);
+    let nonce = state.lease().beat();
+    replica
+        .event(
+            event(Event::Echo(v1::Echo {
+                nonce,
+                revision: Some(at(10).into()),
+            })),
+            NOW,
+        )
+        .unwrap();
+    let staleness = std::time::Duration::from_secs(900);
+    assert!(state.lease_holds(staleness));
+    let woken = state.revocations();
+    replica.disconnected();
+    replica.shut_out();
+    assert!(state.vault(vault_id()).is_none() && state.tenant(tenant_id()).is_none());
+    assert!(!state.lease_holds(staleness));
+    assert!(state.is_unclear(tenant_id()) && woken.has_changed().unwrap());
+    // Let in again it asks for the tenant, from the start.
+    assert_eq!(resumes(&replica), (None, vec![tenant_id().to_bytes()]));
+}
+
+#[test]
+fn control_is_told_what_is_open_if_it_says_that_it_takes_it() {
+    let reports = |replica: &mut Replica| {
+        for _ in 0..REPORT_TICKS {
+            replica.tick(NOW);
+        }
+        let messages = replica.take_outgoing().into_iter();
+        let reports = messages.filter_map(|request| match request.message {
+            Some(Message::Report(report)) => Some((report.sessions, report.connections)),
+            _ => None,
+        });
+        reports.collect::<Vec<_>>()
+    };
+    let (state, mut replica) = with_vault(NOW + 600);
+    state.note_open(2, 5);
+    assert_eq!(reports(&mut replica), []);
+    replica.disconnected();
+    let welcome = v1::Welcome {
+        revision: Some(at(10).into()),
+        capabilities: vec![capability::REPORT.into()],
+        ..v1::Welcome::default()
+    };
+    replica.event(event(Event::Welcome(welcome)), NOW).unwrap();
+    assert_eq!(reports(&mut replica), [(2, 5)]);
+}
+
+#[test]
 fn control_that_is_behind_is_not_followed() {
     let (state, mut replica) = with_vault(NOW + 600);
     replica

@@ -504,25 +504,48 @@ class FieldProblem:
 
 @dataclass(frozen=True)
 class GatewayView:
+    #: Revisions that it has not acknowledged.
+    behind: int
+    #: To any replica, as far as is known: it was heard of in the last ten seconds.
     connected: bool
+    #: Of those sessions, tunnels included.
+    connections: int
     created_at: str
+    #: Live, late, away or locked.
+    health: str
     id: str
+    #: How long ago the first of them was made.
+    lag_millis: int
     name: str
+    #: That have something open on it, as it reported.
+    sessions: int
+    #: In its memory.
+    vaults: int
     version: str
     acknowledged: str = ""
     last_seen_at: str = ""
+    locked_at: str = ""
+    reported_at: str = ""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "GatewayView":
         """Reads the JSON form. What is not known is left out: a newer control may say more."""
         return cls(
+            behind=data["behind"],
             connected=data["connected"],
+            connections=data["connections"],
             created_at=data["created_at"],
+            health=data["health"],
             id=data["id"],
+            lag_millis=data["lag_millis"],
             name=data["name"],
+            sessions=data["sessions"],
+            vaults=data["vaults"],
             version=data["version"],
             acknowledged=data.get("acknowledged", ""),
             last_seen_at=data.get("last_seen_at", ""),
+            locked_at=data.get("locked_at", ""),
+            reported_at=data.get("reported_at", ""),
         )
 
     def to_json(self) -> Dict[str, Any]:

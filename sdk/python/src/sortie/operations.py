@@ -30,6 +30,24 @@ class Operations:
         )
         return models.ListGatewaysResponse.from_json(data)
 
+    def lock_gateway(self, gateway: str) -> models.GatewayView:
+        """Shuts a gateway out: it gets nothing more, and its certificate is not renewed."""
+        data = self._transport.call(
+            "POST",
+            f"/v1/gateways/{_part(gateway)}:lock",
+            repeatable=True,
+        )
+        return models.GatewayView.from_json(data)
+
+    def unlock_gateway(self, gateway: str) -> models.GatewayView:
+        """Lets a gateway in again that was shut out."""
+        data = self._transport.call(
+            "POST",
+            f"/v1/gateways/{_part(gateway)}:unlock",
+            repeatable=True,
+        )
+        return models.GatewayView.from_json(data)
+
     def create_join_token(self, body: models.CreateJoin) -> models.JoinTokenView:
         """Makes a join string, good for one gateway."""
         data = self._transport.call(
