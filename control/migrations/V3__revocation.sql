@@ -1,5 +1,5 @@
--- Revocation of users, of what came from a session, of tenants and of credentials; and what gateways report. Only
--- adds: the version before keeps running against it.
+-- Revocation of users, of what came from a session, of tenants and of credentials; what gateways report; and for how long
+-- a vault's longer staleness may still hold. Only adds: the version before keeps running against it.
 
 -- Rises with each revocation of a user or of what came from a session. The row is locked until the revocation commits,
 -- so that a token which carries the new number was minted behind it.
@@ -32,3 +32,8 @@ ALTER TABLE gateways
     ADD COLUMN vaults integer NOT NULL DEFAULT 0,
     ADD COLUMN lease_age_millis bigint NOT NULL DEFAULT 0,
     ADD COLUMN reported_at timestamptz;
+
+-- A gateway that has not heard of a shorter staleness serves for the longer one.
+ALTER TABLE vaults
+    ADD COLUMN staleness_before_seconds integer NOT NULL DEFAULT 0,
+    ADD COLUMN staleness_before_until timestamptz;

@@ -181,6 +181,35 @@ async fn a_gateway_that_has_just_come_back_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_a_staleness_was_lowered_the_older_one_is_reckoned_with() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("away").await;
+    drop(hold(&fixture, &mut gateway).await);
+    until_nobody_follows(&fixture).await;
+    let vault = "/v1/tenants/-/vaults/v";
+    for seconds in [30, 900, 60] {
+        let body = json!({ "staleness_seconds": seconds });
+        fixture.owner.patch(vault, body).await.expect(200);
+    }
+    let path = "/v1/tenants/-/agents/runner:revoke";
+    let wait = json!({ "wait_seconds": 1 });
+    let answer = fixture.owner.post(path, wait.clone()).await.expect(200);
+    let missing = &answer["enforcement"]["missing"][0];
+    let fenced: jiff::Timestamp = missing["fenced_at"].as_str().unwrap().parse().unwrap();
+    let now = jiff::Timestamp::now();
+    assert!(fenced > now + Duration::from_secs(800), "{answer}");
+    assert!(fenced <= now + Duration::from_secs(910), "{answer}");
+    // Once no lease of that time can hold, it counts no more.
+    let over = "UPDATE vaults SET staleness_before_until = now() - interval '1 second'";
+    fixture.alter(over).await;
+    let answer = fixture.owner.post(path, wait).await.expect(200);
+    let missing = &answer["enforcement"]["missing"][0];
+    let fenced: jiff::Timestamp = missing["fenced_at"].as_str().unwrap().parse().unwrap();
+    assert!(fenced <= now + Duration::from_secs(80), "{answer}");
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn so_many_may_wait_at_once_and_the_next_is_answered_without_its_gateways() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("silent").await;

@@ -10,6 +10,7 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::column::{small, unsigned};
+use super::vaults::STALENESS_BEFORE;
 use super::{Reference, Transaction};
 use crate::error::{Error, Result};
 
@@ -293,7 +294,7 @@ const LINGER_SECONDS: i64 = (1 + 7) * 86_400;
 
 /// The gateways that may serve a tenant, or one vault of it, or have something of it open: each was released one
 /// against a token that is still good or ended no longer ago than a week and a day, and was heard of no longer ago than
-/// that vault's staleness.
+/// that vault's staleness, or a longer one that it may still go by.
 ///
 /// A lease runs from the moment at which the gateway sent what control echoed, which is before control heard of it. What
 /// was heard may not be written yet: ten seconds are five periods of the replica that heard it.
@@ -305,16 +306,17 @@ pub async fn holders(
     tenant: TenantId,
     vault: Option<VaultId>,
 ) -> Result<Vec<Holder>> {
-    let rows = tx
-        .query(
-            "/* gateways.holders */ SELECT g.id, g.name, h.fenced_at FROM gateways g JOIN LATERAL ( \
+    let sql = format!(
+        "/* gateways.holders */ SELECT g.id, g.name, h.fenced_at FROM gateways g JOIN LATERAL ( \
              SELECT max(coalesce(g.last_seen_at, g.created_at) \
-             + make_interval(secs => 10 + coalesce(v.staleness_seconds, 86400))) AS fenced_at \
-             FROM vault_releases r LEFT JOIN vaults v ON v.id = r.vault_id WHERE r.gateway_id = g.id \
+             + make_interval(secs => 10 + greatest(coalesce(v.staleness_seconds, 86400), {STALENESS_BEFORE}))) \
+             AS fenced_at FROM vault_releases r LEFT JOIN vaults v ON v.id = r.vault_id WHERE r.gateway_id = g.id \
              AND r.tenant_id = $1 AND ($2::uuid IS NULL OR r.vault_id = $2) \
-             AND r.expires_at > extract(epoch FROM now()) - $3::int8) h ON h.fenced_at > now() ORDER BY g.id",
-            &[&tenant.uuid(), &vault.map(VaultId::uuid), &LINGER_SECONDS],
-        )
+             AND r.expires_at > extract(epoch FROM now()) - $3::int8) h ON h.fenced_at > now() ORDER BY g.id"
+    );
+    let vault = vault.map(VaultId::uuid);
+    let rows = tx
+        .query(&sql, &[&tenant.uuid(), &vault, &LINGER_SECONDS])
         .await?;
     rows.iter()
         .map(|row| {

@@ -137,7 +137,14 @@ pub async fn list(
     .collect()
 }
 
+/// The staleness that a gateway may still go by which has not heard of the shorter one since.
+pub(super) const STALENESS_BEFORE: &str =
+    "(CASE WHEN staleness_before_until > now() THEN staleness_before_seconds ELSE 0 END)";
+
 /// Changes what is named and raises the version.
+///
+/// The longer staleness in place of which a shorter one comes is kept for as long as a gateway may go by it: one that was
+/// away at the time had its last lease before, or within the minute in which a slow stream is cut.
 ///
 /// # Errors
 /// As the database's.
@@ -148,10 +155,16 @@ pub async fn update(
     update: VaultUpdate,
 ) -> Result<Option<VaultRow>> {
     let staleness = update.staleness_seconds.map(small_signed).transpose()?;
-    tx.query_opt(
+    let longest = format!("greatest(staleness_seconds, {STALENESS_BEFORE})");
+    let sql = format!(
         "/* vaults.update */ UPDATE vaults SET enabled = coalesce($4, enabled), mode = coalesce($5, mode), \
          staleness_seconds = coalesce($6, staleness_seconds), durable = coalesce($7, durable), \
-         version = version + 1 WHERE tenant_id = $1 AND (id = $2 OR name = $3) RETURNING *",
+         staleness_before_seconds = CASE WHEN $6 < staleness_seconds THEN {longest} ELSE staleness_before_seconds END, \
+         staleness_before_until = CASE WHEN $6 < staleness_seconds THEN now() + make_interval(secs => {longest} + 60) \
+         ELSE staleness_before_until END, version = version + 1 WHERE tenant_id = $1 AND (id = $2 OR name = $3) RETURNING *"
+    );
+    tx.query_opt(
+        &sql,
         &[
             &tenant.uuid(),
             &vault.id,
