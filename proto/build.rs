@@ -7,7 +7,7 @@ const JSON: &str = "#[derive(serde::Serialize, serde::Deserialize)] \
     #[cfg_attr(feature = \"openapi\", derive(utoipa::ToSchema))]";
 
 /// Messages that control answers with.
-const ANSWERS: [&str; 31] = [
+const ANSWERS: [&str; 33] = [
     "Deleted",
     "Revoked",
     "Enforcement",
@@ -18,6 +18,8 @@ const ANSWERS: [&str; 31] = [
     "JoinTokenView",
     "GatewayView",
     "ListGatewaysResponse",
+    "JournalAlarm",
+    "ListJournalAlarmsResponse",
     "AuthorityView",
     "CreateApiKeyResponse",
     "ApiKeyView",
@@ -52,10 +54,11 @@ const SPECS: [&str; 6] = [
 ];
 
 /// Fields that JSON leaves out when they say nothing.
-const OPTIONAL: [&str; 55] = [
+const OPTIONAL: [&str; 56] = [
     "Deleted.revision",
     "ListTenantsResponse.next_page_token",
     "ListGatewaysResponse.next_page_token",
+    "ListJournalAlarmsResponse.next_page_token",
     "ListApiKeysResponse.next_page_token",
     "ListVaultsResponse.next_page_token",
     "ListCredentialsResponse.next_page_token",

@@ -16,6 +16,7 @@ pub mod sessions;
 pub mod revoke;
 pub mod api_keys;
 pub mod gateways;
+pub mod alarms;
 pub mod audit;
 mod environment;
 mod fields;

@@ -25,6 +25,8 @@ pub struct Metrics {
     pub releases: IntCounterVec,
     /// `sortie_control_journal_records_total{kind}`: records ingested: use, completion, quarantined.
     pub records: IntCounterVec,
+    /// `sortie_control_journal_alarms_total{kind}`: records that are missing, or not those that were written.
+    pub alarms: IntCounterVec,
 }
 
 impl Metrics {
@@ -85,6 +87,11 @@ impl Metrics {
             records: vector(
                 "sortie_control_journal_records_total",
                 "Journal records ingested, by kind.",
+                "kind",
+            ),
+            alarms: vector(
+                "sortie_control_journal_alarms_total",
+                "Alarms about records that are missing, or are not those that a gateway wrote, by kind.",
                 "kind",
             ),
             streams,

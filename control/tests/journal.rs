@@ -1,6 +1,8 @@
 //! From gateways' journals to the audit log.
 
+use prost::Message;
 use sortie_control::database::journal::{self, Filter};
+use sortie_proto::chain::Head;
 use sortie_proto::id::TenantId;
 use sortie_proto::wire::v1;
 use sortie_proto::wire::v1::record::Event;
@@ -160,5 +162,123 @@ async fn what_a_gateway_says_of_times_and_of_anothers_requests_is_bounded() {
     let listed = journal::list(&tx, &filter).await.unwrap();
     assert_eq!(listed[0].1.status, 200);
     drop(tx);
+    fixture.stop().await;
+}
+
+/// A batch of a node that keeps a chain, marked at its end.
+fn chained(
+    gateway: &crate::support::Gateway,
+    head: &mut Option<Head>,
+    first: u64,
+    records: &[v1::Record],
+) -> v1::LaneBatch {
+    let payloads: Vec<_> = records.iter().map(Message::encode_to_vec).collect();
+    let start = head.unwrap_or_else(|| Head::of_lane(gateway.boot(), 0));
+    let end = payloads
+        .iter()
+        .fold(start, |head, payload| head.then(payload));
+    *head = Some(end);
+    v1::LaneBatch {
+        first_sequence: first,
+        mark: Some(v1::Mark {
+            sequence: first + records.len() as u64 - 1,
+            head: end.as_bytes().to_vec(),
+        }),
+        payloads,
+        ..v1::LaneBatch::default()
+    }
+}
+
+/// T25: who deletes or rewrites a node's records before they are shipped is seen, and stops nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn t25_a_gap_an_edit_a_loss_and_a_fork_are_alarms_and_the_rest_is_kept() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("gw1").await;
+    fixture.release_to(&gateway).await;
+    let records: Vec<_> = (1..=9).map(|n| use_record(&fixture, n)).collect();
+    let mut head = None;
+    let whole = chained(&gateway, &mut head, 1, &records[..2]);
+    assert_eq!(gateway.ship_batch(whole).await.unwrap(), 2);
+    assert_eq!(fixture.count("journal_alarms").await, 0);
+
+    // An edit: the mark is the writer's, the record is somebody else's.
+    let mut edited = chained(&gateway, &mut head, 3, &records[2..4]);
+    edited.payloads[0] = records[8].encode_to_vec();
+    assert_eq!(gateway.ship_batch(edited.clone()).await.unwrap(), 4);
+    // A record that is not even whole.
+    let mut damaged = chained(&gateway, &mut head, 5, &records[4..6]);
+    damaged.payloads[0] = b"scrap".to_vec();
+    damaged.damaged = vec![5];
+    assert_eq!(gateway.ship_batch(damaged).await.unwrap(), 6);
+    // The same again, as after an answer that was lost.
+    assert_eq!(gateway.ship_batch(edited).await.unwrap(), 6);
+    // A gap.
+    let mut behind = chained(&gateway, &mut head, 8, &records[7..8]);
+    behind.after_gap = true;
+    assert_eq!(gateway.ship_batch(behind).await.unwrap(), 8);
+    // A fork: the node says that its lane ends before what control has.
+    let ask = v1::LaneBatch {
+        first_sequence: 9,
+        mark: Some(v1::Mark {
+            sequence: 7,
+            head: vec![0; 32],
+        }),
+        ..v1::LaneBatch::default()
+    };
+    assert_eq!(gateway.ship_batch(ask).await.unwrap(), 8);
+    // A loss: more was announced than the dead boot left, and what it left ends in scrap.
+    let mut last = chained(&gateway, &mut head, 9, &records[8..]);
+    last.mark = Some(v1::Mark {
+        sequence: 20,
+        head: vec![7; 32],
+    });
+    assert_eq!(gateway.ship_batch(last).await.unwrap(), 9);
+    for _ in 0..2 {
+        let end = v1::ShipRequest {
+            ended: true,
+            torn_lanes: vec![0],
+            ..v1::ShipRequest::default()
+        };
+        gateway.ship_all(end).await.unwrap();
+    }
+
+    let listed = fixture
+        .operator()
+        .get("/v1/alarms?gateway=gw1")
+        .await
+        .expect(200);
+    let listed: Vec<_> = listed["alarms"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .map(|alarm| {
+            let number = |field: &str| alarm[field].as_u64().unwrap();
+            let kind = alarm["kind"].as_str().unwrap().to_owned();
+            (kind, number("first_sequence"), number("last_sequence"))
+        })
+        .collect();
+    let wanted = [
+        ("edited", 3, 4),
+        ("edited", 5, 6),
+        ("gap", 7, 7),
+        ("fork", 8, 8),
+        ("lost", 10, 20),
+        ("torn", 10, 10),
+    ];
+    assert_eq!(
+        listed,
+        wanted.map(|(kind, first, last)| (kind.to_owned(), first, last))
+    );
+    assert_eq!(fixture.acts("journal.alarm").await, 6);
+    // Seven of nine, one of them forged; the eighth was scrap and is kept aside; the ninth never came.
+    assert_eq!(fixture.count("audit_uses").await, 7);
+    assert_eq!(fixture.count("quarantine").await, 1);
+    let other = fixture
+        .operator()
+        .get("/v1/alarms?gateway=gw2")
+        .await
+        .expect(200);
+    assert_eq!(other["alarms"].as_array().unwrap().len(), 0);
     fixture.stop().await;
 }

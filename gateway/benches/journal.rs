@@ -37,6 +37,7 @@ fn append(bencher: Bencher<'_, '_>) {
         bytes_max: 4 * 1024 * 1024 * 1024,
         sync_interval: Duration::from_millis(50),
         completions_max: 4096,
+        tunnels_unrecorded: true,
     };
     let journal = Journal::open(config, BootId::generate(), &prometheus::Registry::new())
         .expect("the folder is empty");

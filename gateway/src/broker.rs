@@ -84,7 +84,7 @@ impl Broker {
             let decision = entry.decision();
             let permit = policy::decide(&stages.state, caller, found, decision, clock::seconds())?;
             let addresses = stages.peers.resolve(&permit, target).await?;
-            entry.leave(&permit, None)?;
+            entry.pass(&permit).await?;
             let connecting = TcpStream::connect(addresses.as_slice());
             match tokio::time::timeout(CONNECT_DEADLINE, connecting).await {
                 Ok(Ok(stream)) => {

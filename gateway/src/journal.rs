@@ -5,9 +5,10 @@
 //! ```
 //!
 //! [`append`](Journal::append) is one `pwrite` into the calling thread's own lane. A thread of the journal's own drains
-//! completions and syncs what was written; [`ship`] sends it to control and removes what control has acknowledged, and
-//! does the same for what dead boots left. **Invariants:** the sequences of a lane have no gaps; nothing is removed
-//! before it is acknowledged; at the bound a use is refused, never dropped.
+//! completions and syncs what was written, once a period and for whoever waits in [`durable`](Journal::durable); [`ship`]
+//! sends it to control and removes what control has acknowledged, and does the same for what dead boots left.
+//! **Invariants:** the sequences of a lane have no gaps; nothing is removed before it is acknowledged; at the bound a use
+//! is refused, never dropped.
 //!
 //! It does not decide what is recorded, and it never reads a record to change it.
 
@@ -17,6 +18,8 @@ mod queue;
 mod segment;
 mod lane;
 mod folder;
+mod commit;
+mod sync;
 mod source;
 pub mod ship;
 pub mod transport;
@@ -25,17 +28,19 @@ use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use prost::Message;
 use sortie_proto::code::Code;
 use sortie_proto::id::BootId;
 use sortie_proto::wire::v1;
 use tokio::sync::Notify;
 
+use self::commit::Commits;
+pub use self::commit::Pending;
 use self::folder::Folder;
 use self::lane::{Kind, Lane, Place, Refused, Room};
 use self::metrics::Metrics;
@@ -65,6 +70,8 @@ pub struct Config {
     pub sync_interval: Duration,
     /// The most completions that wait for their record; beyond it each is appended by itself.
     pub completions_max: usize,
+    /// Whether a tunnel that is passed on untouched goes on when it cannot be recorded.
+    pub tunnels_unrecorded: bool,
 }
 
 /// The journal could not be opened.
@@ -113,8 +120,10 @@ struct Inner {
     appended: AtomicU64,
     acknowledged: AtomicU64,
     progress: Notify,
-    stop: Mutex<bool>,
-    wake: Condvar,
+    commits: Commits,
+    stop: AtomicBool,
+    #[cfg(test)]
+    disk: tests::Disk,
 }
 
 /// The thread that drains and syncs, stopped and joined with the last handle.
@@ -153,15 +162,17 @@ impl Journal {
             .sum::<io::Result<u64>>()
             .map_err(unusable)?;
         let inner = Arc::new(Inner {
-            lanes: lane::lanes(config.bytes_max, config.segment_bytes),
+            lanes: lane::lanes(config.bytes_max, config.segment_bytes, boot),
             room: Room::new(config.bytes_max, used),
             queue: Queue::new(config.completions_max),
             metrics: Metrics::register(registry).map_err(Error::Metrics)?,
             appended: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             progress: Notify::new(),
-            stop: Mutex::new(false),
-            wake: Condvar::new(),
+            commits: Commits::new(),
+            stop: AtomicBool::new(false),
+            #[cfg(test)]
+            disk: tests::Disk::default(),
             folder,
             config,
         });
@@ -181,23 +192,44 @@ impl Journal {
         })
     }
 
-    /// Appends the record of a use. On return it survives the death of the process; if `durable`, of the machine.
+    /// Appends the record of a use. On return it survives the death of the process. With `durable` it is to survive that
+    /// of the machine too: the answer is what to wait for, with [`durable`](Self::durable).
     ///
     /// # Errors
     /// `journal_full` when there is no room or the disk refuses.
-    pub fn append(&self, record: &v1::Use, durable: bool) -> Result<()> {
+    pub fn append(&self, record: &v1::Use, durable: bool) -> Result<Option<Pending>> {
         let inner = &self.writer.inner;
-        let file = inner
+        let before = durable.then(|| inner.commits.before());
+        inner
             .append_framed(Kind::Use, 1, |buffer| frame(buffer, USE_TAG, record))
             .inspect_err(|_| inner.metrics.refused.inc())
             .map_err(|refused| StageError::because(Code::JournalFull, refused))?;
-        if durable {
-            segment::sync(&file).map_err(|error| {
-                inner.metrics.sync_failures.inc();
-                StageError::because(Code::JournalFull, error)
-            })?;
+        let pending = before.map(|before| inner.commits.pending(before));
+        if pending.is_some() {
+            self.writer.wake();
         }
-        Ok(())
+        Ok(pending)
+    }
+
+    /// Waits until an appended record is on the disk. No thread waits with it, and one sync serves all who do.
+    ///
+    /// # Errors
+    /// `journal_full` when the disk refuses, or takes longer than five seconds.
+    pub async fn durable(&self, pending: Pending) -> Result<()> {
+        let inner = &self.writer.inner;
+        inner.commits.wait(pending).await.map_err(|error| {
+            inner.metrics.refused.inc();
+            StageError::because(Code::JournalFull, error)
+        })
+    }
+
+    /// Whether a tunnel that is passed on untouched may go on without its record; it is counted.
+    pub(super) fn passes_unrecorded(&self) -> bool {
+        let inner = &self.writer.inner;
+        if inner.config.tunnels_unrecorded {
+            inner.metrics.unrecorded.inc();
+        }
+        inner.config.tunnels_unrecorded
     }
 
     /// Queues the record of a completion. When the queue is full it is appended at once.
@@ -205,9 +237,7 @@ impl Journal {
         let inner = &self.writer.inner;
         match inner.queue.push(record) {
             Pushed::Queued => {}
-            Pushed::HalfFull => {
-                inner.wake.notify_one();
-            }
+            Pushed::HalfFull => self.writer.wake(),
             Pushed::Full(record) => inner.complete_now(&record),
         }
     }
@@ -256,7 +286,7 @@ impl Inner {
         kind: Kind,
         records: u64,
         encode: impl FnOnce(&mut Vec<u8>),
-    ) -> std::result::Result<Arc<std::fs::File>, Refused> {
+    ) -> std::result::Result<(), Refused> {
         thread_local! {
             static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
@@ -264,11 +294,11 @@ impl Inner {
             buffer.clear();
             encode(buffer);
             let lane = lane::of_this_thread(&self.lanes).ok_or(Refused::Full)?;
-            let file = lane.append(&self.place(), kind, buffer, records)?;
+            lane.append(&self.place(), kind, buffer, records)?;
             // After the lane has it: `flushed` must never wait for a record that is not there.
             self.appended.fetch_add(records, Ordering::Release);
             self.metrics.records.inc_by(records);
-            Ok(file)
+            Ok(())
         })
     }
 
@@ -314,17 +344,15 @@ impl Inner {
     /// The journal's thread: drains and syncs until it is told to stop.
     fn keep(&self) {
         loop {
-            let stopped = {
-                let mut stop = self.stop.lock();
-                if !*stop {
-                    self.wake.wait_for(&mut stop, self.config.sync_interval);
-                }
-                *stop
-            };
+            // Who unparks the thread before it parks is not overlooked: the next parking ends at once.
+            if !self.stop.load(Ordering::Acquire) {
+                std::thread::park_timeout(self.config.sync_interval);
+            }
+            let stopped = self.stop.load(Ordering::Acquire);
             self.drain();
-            if let Err(error) = lane::sync_all(&self.lanes) {
+            if let Err(error) = self.commits.round(|| self.sync()) {
                 self.metrics.sync_failures.inc();
-                tracing::error!(%error, "the journal could not be synced to disk");
+                tracing::error!(%error, "the journal could not be synced to disk: durable uses are refused");
             }
             self.metrics
                 .bytes
@@ -333,6 +361,16 @@ impl Inner {
                 return;
             }
         }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let synced = sync::all(&self.lanes, &self.folder)?;
+        if !synced.spans.is_empty() {
+            self.metrics.syncs.inc();
+        }
+        #[cfg(test)]
+        self.disk.synced(&synced.spans);
+        Ok(())
     }
 }
 
@@ -343,10 +381,18 @@ fn frame(buffer: &mut Vec<u8>, tag: u32, record: &impl Message) {
     });
 }
 
+impl WriterThread {
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
 impl Drop for WriterThread {
     fn drop(&mut self) {
-        *self.inner.stop.lock() = true;
-        self.inner.wake.notify_all();
+        self.inner.stop.store(true, Ordering::Release);
+        self.wake();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

@@ -34,6 +34,7 @@ pub mod token;
 pub mod key;
 pub mod change;
 pub mod capability;
+pub mod chain;
 pub mod code;
 pub mod environment;
 pub mod wire;

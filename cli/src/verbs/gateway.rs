@@ -15,7 +15,8 @@ use crate::output::{Column, cell};
 pub(super) const EXAMPLE: &str = "\
 Example:
   sortie gateway join edge-1 --valid 15m
-  sortie gateway list";
+  sortie gateway list
+  sortie gateway alarms edge-1";
 
 const COLUMNS: [Column; 10] = [
     ("NAME", "/name"),
@@ -28,6 +29,15 @@ const COLUMNS: [Column; 10] = [
     ("OPEN", "/connections"),
     ("VERSION", "/version"),
     ("SEEN", "/last_seen_at"),
+];
+
+const ALARM_COLUMNS: [Column; 6] = [
+    ("RAISED", "/raised_at"),
+    ("GATEWAY", "/gateway"),
+    ("KIND", "/kind"),
+    ("LANE", "/lane"),
+    ("FIRST", "/first_sequence"),
+    ("LAST", "/last_sequence"),
 ];
 
 /// What can be done with gateways.
@@ -54,6 +64,18 @@ pub(crate) enum Act {
     Unlock {
         /// Its id, or a name that only one has
         gateway: String,
+    },
+    /// List records that are missing from the audit log, or are not those that a gateway wrote
+    #[command(
+        after_help = "Examples:\n  sortie gateway alarms\n  sortie gateway alarms edge-1 --watch"
+    )]
+    Alarms {
+        /// Of this gateway only: its name or id
+        gateway: Option<String>,
+        #[command(flatten)]
+        watch: Watch,
+        #[command(flatten)]
+        limit: Limit,
     },
     /// Print a join string: a gateway enrols with it, once
     #[command(after_help = "Examples:\n  sortie gateway join edge-1 --valid 15m\n  \
@@ -86,6 +108,20 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             verb(&gateway, ":lock", context).await
         }
         Act::Unlock { gateway } => verb(&gateway, ":unlock", context).await,
+        Act::Alarms {
+            gateway,
+            watch,
+            limit,
+        } => {
+            let client = &context.client;
+            let query: Vec<_> = gateway.map(|name| ("gateway", name)).into_iter().collect();
+            let ask = async || {
+                client
+                    .list(&["alarms"], "alarms", &query, limit.limit)
+                    .await
+            };
+            watch::list(&watch, &ALARM_COLUMNS, context, ask).await
+        }
         Act::Join {
             name,
             valid,

@@ -4,6 +4,7 @@
 //! are routed by `verb`, and described under the path that callers use.
 
 mod agents;
+mod alarms;
 mod api_keys;
 mod audit;
 mod credentials;
@@ -70,6 +71,7 @@ pub(super) fn routes() -> (Router<State>, OpenApi) {
         .routes(routes!(tenants::authority))
         .routes(routes!(gateways::create_join))
         .routes(routes!(gateways::list))
+        .routes(routes!(alarms::list))
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::delete))
         .routes(routes!(vaults::create, vaults::list))

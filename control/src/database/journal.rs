@@ -1,7 +1,9 @@
-//! The journal's tables: cursors, uses, completions, quarantine; and the audit log as it is read.
+//! The journal's tables: cursors, alarms, uses, completions, quarantine; and the audit log as it is read.
 //!
 //! Deciding which records are well-formed is the caller's part; nothing here refuses one.
 
+pub mod alarms;
+pub mod cursors;
 pub mod write;
 
 use std::collections::HashSet;
@@ -23,49 +25,6 @@ pub struct Boot {
     pub id: BootId,
 }
 
-/// A lane of a boot of a gateway.
-#[derive(Debug, Clone, Copy)]
-pub struct Lane {
-    /// Whose.
-    pub boot: Boot,
-    /// Which segment writer.
-    pub lane: i32,
-}
-
-/// Locks a lane's cursor until the transaction ends; answers up to where it is committed.
-///
-/// # Errors
-/// As the database's.
-pub async fn lock_cursor(tx: &Transaction, lane: Lane) -> Result<i64> {
-    let row = tx
-        .query_one(
-            "/* journal.lock */ INSERT INTO journal_cursors (gateway_id, boot_id, lane) VALUES ($1, $2, $3) \
-             ON CONFLICT (gateway_id, boot_id, lane) DO UPDATE SET updated_at = now() RETURNING sequence",
-            &[&lane.boot.gateway.uuid(), &lane.boot.id.uuid(), &lane.lane],
-        )
-        .await?;
-    Ok(row.try_get(0)?)
-}
-
-/// Moves a locked cursor.
-///
-/// # Errors
-/// As the database's.
-pub async fn move_cursor(tx: &Transaction, lane: Lane, sequence: i64) -> Result<()> {
-    tx.execute(
-        "/* journal.move */ UPDATE journal_cursors SET sequence = $4 \
-         WHERE gateway_id = $1 AND boot_id = $2 AND lane = $3",
-        &[
-            &lane.boot.gateway.uuid(),
-            &lane.boot.id.uuid(),
-            &lane.lane,
-            &sequence,
-        ],
-    )
-    .await?;
-    Ok(())
-}
-
 /// Which of these tenants a gateway ever had a vault of.
 ///
 /// # Errors
@@ -83,26 +42,6 @@ pub async fn served(
         )
         .await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
-}
-
-/// Keeps a record that means nothing.
-///
-/// # Errors
-/// As the database's.
-pub async fn quarantine(
-    tx: &Transaction,
-    lane: Lane,
-    sequence: i64,
-    reason: &str,
-    body: &[u8],
-) -> Result<()> {
-    tx.execute(
-        "/* quarantine.insert */ INSERT INTO quarantine (gateway_id, boot_id, lane, sequence, reason, body) \
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-        &[&lane.boot.gateway.uuid(), &lane.boot.id.uuid(), &lane.lane, &sequence, &reason, &body],
-    )
-    .await?;
-    Ok(())
 }
 
 /// Which entries of the audit log to list. The newest come first.

@@ -206,19 +206,40 @@ impl Gateway {
         first: u64,
         records: Vec<v1::Record>,
     ) -> Result<u64, Status> {
+        let batch = v1::LaneBatch {
+            lane,
+            first_sequence: first,
+            records,
+            ..v1::LaneBatch::default()
+        };
+        self.ship_batch(batch).await
+    }
+
+    /// Ships a batch; answers the lane's cursor.
+    pub(crate) async fn ship_batch(&mut self, batch: v1::LaneBatch) -> Result<u64, Status> {
+        let answer = self.ship_all(v1::ShipRequest {
+            lanes: vec![batch],
+            ..v1::ShipRequest::default()
+        });
+        Ok(answer.await?.cursors[0].sequence)
+    }
+
+    /// Ships in the name of its boot.
+    pub(crate) async fn ship_all(
+        &mut self,
+        request: v1::ShipRequest,
+    ) -> Result<v1::ShipResponse, Status> {
         let request = v1::ShipRequest {
             boot_id: self.boot.to_bytes(),
-            lanes: vec![v1::LaneBatch {
-                lane,
-                first_sequence: first,
-                records,
-            }],
+            ..request
         };
-        let answer = JournalClient::new(self.channel.clone())
-            .ship(request)
-            .await?
-            .into_inner();
-        Ok(answer.cursors[0].sequence)
+        let mut client = JournalClient::new(self.channel.clone());
+        Ok(client.ship(request).await?.into_inner())
+    }
+
+    /// Its boot.
+    pub(crate) fn boot(&self) -> BootId {
+        self.boot
     }
 
     pub(crate) async fn follow(

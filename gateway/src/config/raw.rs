@@ -102,6 +102,9 @@ struct Journal {
     sync_interval_ms: u64,
     /// The most completions that wait; beyond it they are appended at once.
     completions_max: usize,
+    /// Whether tunnels that are passed on untouched (`intercept: never`) go on while nothing can be recorded. No credential
+    /// of ours leaves in them. A durable vault's never do.
+    tunnels_unrecorded: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -170,6 +173,7 @@ impl Default for Journal {
             bytes_max: 4 * 1024 * 1024 * 1024,
             sync_interval_ms: 50,
             completions_max: 65_536,
+            tunnels_unrecorded: true,
         }
     }
 }
@@ -366,6 +370,7 @@ impl Journal {
             bytes_max: self.bytes_max,
             sync_interval: Duration::from_millis(self.sync_interval_ms),
             completions_max: self.completions_max,
+            tunnels_unrecorded: self.tunnels_unrecorded,
         }
     }
 }

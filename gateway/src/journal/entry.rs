@@ -19,7 +19,7 @@ use crate::clock;
 use crate::decision::policy::Permit;
 use crate::error::Result;
 use crate::exchange::inject::Injection;
-use crate::journal::Journal;
+use crate::journal::{Journal, Pending};
 
 /// The longest path that is recorded, in bytes; the rest is cut off.
 const PATH_BYTES_MAX: usize = 1024;
@@ -31,6 +31,8 @@ pub struct Entry {
     decision: DecisionId,
     started: Instant,
     record: Option<v1::Use>,
+    /// The record, written, while it is not known to be durable.
+    pending: Option<Pending>,
     completion: v1::Completion,
     /// Whether the end was told; an entry that is dropped untold says that the request broke off.
     told: bool,
@@ -82,6 +84,7 @@ impl Entry {
                 ..v1::Completion::default()
             },
             record: Some(record),
+            pending: None,
             told: false,
             lease: None,
         }
@@ -98,11 +101,41 @@ impl Entry {
         self.lease = Some(lease);
     }
 
-    /// Writes the use of a request that will leave. Writing it again, on a retry, does nothing.
+    /// Writes the use of a request that will leave, and waits until it is on the disk if the vault asks for that.
+    /// Writing it again, on a retry, does nothing.
     ///
     /// # Errors
     /// `journal_full`: the request must not leave.
-    pub fn leave(&mut self, permit: &Permit, injection: Option<&Injection>) -> Result<()> {
+    pub async fn leave(&mut self, permit: &Permit, injection: Option<&Injection>) -> Result<()> {
+        self.write(permit, injection)?;
+        if let Some(pending) = self.pending {
+            // Boxed: few vaults are durable, and its place would be in the future of every request.
+            Box::pin(self.journal.durable(pending)).await?;
+            self.pending = None;
+        }
+        Ok(())
+    }
+
+    /// Writes the use of a tunnel that is passed on untouched. No credential leaves in it: where it cannot be recorded it
+    /// goes on all the same, if the configuration says so and the vault is not durable.
+    ///
+    /// # Errors
+    /// `journal_full`: the tunnel must not be opened.
+    pub async fn pass(&mut self, permit: &Permit) -> Result<()> {
+        match self.leave(permit, None).await {
+            Err(error)
+                if error.code() == Code::JournalFull
+                    && !permit.vault().vault.durable
+                    && self.journal.passes_unrecorded() =>
+            {
+                self.record = None;
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn write(&mut self, permit: &Permit, injection: Option<&Injection>) -> Result<()> {
         let Some(record) = &mut self.record else {
             return Ok(());
         };
@@ -125,7 +158,7 @@ impl Entry {
                 version: used.version,
             })
             .collect();
-        self.journal.append(record, vault.durable)?;
+        self.pending = self.journal.append(record, vault.durable)?;
         self.record = None;
         Ok(())
     }
@@ -139,7 +172,7 @@ impl Entry {
             return Ok(());
         };
         record.set_outcome(Outcome::Answered);
-        self.journal.append(record, false)?;
+        self.pending = self.journal.append(record, false)?;
         self.record = None;
         Ok(())
     }

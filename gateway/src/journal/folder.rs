@@ -18,7 +18,7 @@ pub(super) struct Folder {
     pub(super) boot: BootId,
     /// Where it is.
     pub(super) path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -31,11 +31,8 @@ impl Folder {
         lock.try_lock().map_err(io::Error::from)?;
         let path = parent.join(boot.to_string());
         std::fs::rename(&nameless, &path)?;
-        Ok(Self {
-            boot,
-            path,
-            _lock: lock,
-        })
+        sync(&File::open(parent)?)?;
+        Ok(Self { boot, path, lock })
     }
 
     /// Locks the folders that dead boots left, in the order in which the boots started.
@@ -49,17 +46,18 @@ impl Folder {
             };
             let lock = File::open(&path)?;
             match lock.try_lock() {
-                Ok(()) => adopted.push(Self {
-                    boot,
-                    path,
-                    _lock: lock,
-                }),
+                Ok(()) => adopted.push(Self { boot, path, lock }),
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(error),
             }
         }
         adopted.sort_by_key(|folder| folder.boot);
         Ok(adopted)
+    }
+
+    /// Writes to the disk which files are in it: a file that was synced can still lack its name.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        sync(&self.lock)
     }
 
     /// Removes the folder and all that is in it.
@@ -70,6 +68,14 @@ impl Folder {
     /// Moves it out of the way, for a person to look at: it holds records that cannot be shipped.
     pub(super) fn set_aside(self) -> io::Result<()> {
         std::fs::rename(&self.path, self.path.with_extension("damaged"))
+    }
+}
+
+/// Some network file systems sync no folders: there a name is durable once it is given.
+fn sync(folder: &File) -> io::Result<()> {
+    match folder.sync_all() {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        outcome => outcome,
     }
 }
 

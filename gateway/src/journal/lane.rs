@@ -5,17 +5,19 @@
 //! making the next): a second thread on the same lane must not come between the choice of the offset and the write,
 //! or the lane would have a hole that ends it for every reader.
 //!
-//! **Invariant:** a segment is removed only when all its records are acknowledged and it is not written any more.
+//! A lane keeps the head of its chain in memory: what a reader later finds in the files can be held against it.
+//!
+//! **Invariant:** a segment is removed only when all its records are acknowledged and it is not written any more; one
+//! that could not be synced is never written again.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use sortie_proto::chain::Head;
 use sortie_proto::id::BootId;
 
 use super::segment::{self, HEADER_LEN, Header, Segment, Span};
@@ -69,7 +71,7 @@ impl Room {
 
     fn take(&self, bytes: u64, kind: Kind) -> Result<(), Refused> {
         let max = match kind {
-            Kind::Use => self.max.saturating_sub(self.max / 10),
+            Kind::Use => self.max_of_uses(),
             Kind::Completion => self.max,
         };
         let mut retry = self.retry.lock();
@@ -83,6 +85,15 @@ impl Room {
             })
             .map(drop)
             .or(Err(Refused::Full))
+    }
+
+    const fn max_of_uses(&self) -> u64 {
+        self.max.saturating_sub(self.max / 10)
+    }
+
+    /// Whether a segment of this size would be refused to a use.
+    pub(super) fn is_full(&self, segment_bytes: u64) -> bool {
+        self.used().saturating_add(segment_bytes) > self.max_of_uses()
     }
 
     /// Gives bytes back.
@@ -125,19 +136,49 @@ pub(super) struct Lane {
 struct Writer {
     current: Option<Segment>,
     sealed: VecDeque<Span>,
-    unsynced: Vec<Arc<File>>,
+    unsynced: Vec<Span>,
     dirty: bool,
+    /// Whether a file was made since the last sync.
+    made: bool,
     next: u64,
+    head: Head,
+}
+
+/// What is complete in a lane, at one moment.
+#[derive(Debug)]
+pub(super) struct View {
+    /// The segments, in order.
+    pub(super) spans: Vec<Span>,
+    /// The end of them.
+    pub(super) mark: Mark,
+}
+
+/// A place in a lane, and the head of the chain there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// The sequence of the last record before it.
+    pub(super) sequence: u64,
+    /// The head behind that record.
+    pub(super) head: Head,
+}
+
+/// What was written to a lane since the last sync.
+#[derive(Debug, Default)]
+pub(super) struct Unsynced {
+    /// The segments.
+    pub(super) spans: Vec<Span>,
+    /// Whether one of them is new: its name is to be synced too.
+    pub(super) made: bool,
 }
 
 /// How many lanes a journal of this size has: at least two segments for each, or one lane.
-pub(super) fn lanes(bytes_max: u64, segment_bytes: u64) -> Vec<Lane> {
+pub(super) fn lanes(bytes_max: u64, segment_bytes: u64, boot: BootId) -> Vec<Lane> {
     let count = bytes_max
         .checked_div(segment_bytes.saturating_mul(2))
         .unwrap_or(1)
         .clamp(1, LANES_MAX);
     (0..u32::try_from(count).unwrap_or(1))
-        .map(Lane::new)
+        .map(|number| Lane::new(number, boot))
         .collect()
 }
 
@@ -156,7 +197,7 @@ pub(super) fn of_this_thread(lanes: &[Lane]) -> Option<&Lane> {
 }
 
 impl Lane {
-    const fn new(number: u32) -> Self {
+    fn new(number: u32, boot: BootId) -> Self {
         Self {
             number,
             writer: Mutex::new(Writer {
@@ -164,7 +205,9 @@ impl Lane {
                 sealed: VecDeque::new(),
                 unsynced: Vec::new(),
                 dirty: false,
+                made: false,
                 next: 1,
+                head: Head::of_lane(boot, number),
             }),
         }
     }
@@ -174,21 +217,22 @@ impl Lane {
         self.number
     }
 
-    /// Appends framed records. Returns the file, for a caller that waits until it is synced.
+    /// Appends framed records.
     pub(super) fn append(
         &self,
         place: &Place<'_>,
         kind: Kind,
         framed: &[u8],
         records: u64,
-    ) -> Result<Arc<File>, Refused> {
+    ) -> Result<(), Refused> {
         let mut writer = self.writer.lock();
         let segment = writer.room_for(framed.len(), kind, self.number, place)?;
         segment.append(framed, records).map_err(Refused::Disk)?;
-        let (file, next) = (segment.file(), segment.next());
-        writer.next = next;
+        writer.next = segment.next();
+        writer.head =
+            segment::payloads(framed).fold(writer.head, |head, payload| head.then(payload));
         writer.dirty = true;
-        Ok(file)
+        Ok(())
     }
 
     /// The sequence that the next record will have.
@@ -197,21 +241,44 @@ impl Lane {
         self.writer.lock().next
     }
 
-    /// What is complete, in order.
-    pub(super) fn spans(&self) -> Vec<Span> {
+    /// What is complete.
+    pub(super) fn view(&self) -> View {
         let writer = self.writer.lock();
         let current = writer.current.as_ref().map(Segment::span);
-        writer.sealed.iter().cloned().chain(current).collect()
+        View {
+            spans: writer.sealed.iter().cloned().chain(current).collect(),
+            mark: Mark {
+                sequence: writer.next.saturating_sub(1),
+                head: writer.head,
+            },
+        }
     }
 
-    /// The files that were written since the last call.
-    pub(super) fn take_unsynced(&self) -> Vec<Arc<File>> {
+    /// What was written since the last call.
+    pub(super) fn take_unsynced(&self) -> Unsynced {
         let mut writer = self.writer.lock();
-        let mut files = std::mem::take(&mut writer.unsynced);
+        let mut spans = std::mem::take(&mut writer.unsynced);
         if std::mem::take(&mut writer.dirty) {
-            files.extend(writer.current.as_ref().map(Segment::file));
+            spans.extend(writer.current.as_ref().map(Segment::span));
         }
-        files
+        let made = std::mem::take(&mut writer.made);
+        Unsynced { spans, made }
+    }
+
+    /// Takes down that the folder could not be synced: the next round tries again.
+    pub(super) fn name_unsynced(&self) {
+        self.writer.lock().made = true;
+    }
+
+    /// Writes to this segment no more.
+    pub(super) fn seal(&self, span: &Span) {
+        let mut writer = self.writer.lock();
+        if let Some(segment) = writer
+            .current
+            .take_if(|segment| segment.first() == span.first)
+        {
+            writer.sealed.push_back(segment.span());
+        }
     }
 
     /// Removes the segments whose records are all acknowledged.
@@ -251,10 +318,11 @@ impl Writer {
         if let Some(full) = self.current.take_if(|segment| !segment.fits(bytes)) {
             // Sealed even if no new one can be made: only so can its room come back.
             self.sealed.push_back(full.span());
-            self.unsynced.push(full.file());
+            self.unsynced.push(full.span());
         }
         if self.current.is_none() {
             self.current = Some(Self::make(self.next, kind, lane, place)?);
+            self.made = true;
         }
         self.current.as_mut().ok_or(Refused::Full)
     }
@@ -272,14 +340,4 @@ impl Writer {
             Refused::Disk(error)
         })
     }
-}
-
-/// Syncs what was written to any lane since the last call.
-pub(super) fn sync_all(lanes: &[Lane]) -> io::Result<()> {
-    let mut outcome = Ok(());
-    for file in lanes.iter().flat_map(Lane::take_unsynced) {
-        let synced = segment::sync(&file);
-        outcome = outcome.and(synced);
-    }
-    outcome
 }

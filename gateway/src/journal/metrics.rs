@@ -8,11 +8,14 @@ pub(super) struct Metrics {
     pub(super) bytes: IntGauge,
     pub(super) records: IntCounter,
     pub(super) refused: IntCounter,
+    pub(super) unrecorded: IntCounter,
     pub(super) lost: IntCounter,
+    pub(super) syncs: IntCounter,
     pub(super) sync_failures: IntCounter,
     pub(super) unshipped: IntGauge,
     pub(super) lag: Gauge,
     pub(super) damaged: IntCounter,
+    pub(super) torn: IntCounter,
 }
 
 impl Metrics {
@@ -43,9 +46,17 @@ impl Metrics {
                 "sortie_gateway_journal_refused_total",
                 "Uses refused because they could not be recorded.",
             )?,
+            unrecorded: counter(
+                "sortie_gateway_journal_unrecorded_tunnels_total",
+                "Tunnels passed on untouched that could not be recorded.",
+            )?,
             lost: counter(
                 "sortie_gateway_journal_completions_lost_total",
                 "Completions that found neither room in the queue nor in the journal.",
+            )?,
+            syncs: counter(
+                "sortie_gateway_journal_syncs_total",
+                "Syncs to disk, each of all that was written since the one before.",
             )?,
             sync_failures: counter(
                 "sortie_gateway_journal_sync_failures_total",
@@ -56,6 +67,10 @@ impl Metrics {
                 "Records of this boot that control has not acknowledged.",
             )?,
             lag,
+            torn: counter(
+                "sortie_gateway_journal_torn_boots_total",
+                "Dead boots whose records ended in bytes that are none: the last of them are lost.",
+            )?,
             damaged: counter(
                 "sortie_gateway_journal_damaged_folders_total",
                 "Folders of dead boots set aside because records in them cannot be read.",

@@ -9,7 +9,7 @@
 //! Numbers are little-endian. A file belongs to one lane of one boot; its first record has the sequence in the header
 //! and each further one the next. **Invariant:** what stands before the write position is never written again, so a
 //! reader that stays below it needs no lock. The kernel holds what one `pwrite` took, so a record survives the death of
-//! the process the moment [`Segment::append`] returns; it survives power loss after [`sync`](Segment::sync).
+//! the process the moment [`Segment::append`] returns; it survives power loss once it is synced.
 //!
 //! It does not bound how many files there are, and it never reuses one: the space behind the last record is zero
 //! because the file system says so, not because somebody cleared it.
@@ -119,8 +119,26 @@ pub(super) struct Span {
     pub(super) path: PathBuf,
     /// The sequence of its first record.
     pub(super) first: u64,
-    /// Where complete records end, in bytes; `None` where only the records themselves tell.
-    pub(super) end: Option<u64>,
+    /// What its writer knows; `None` where only the records themselves tell.
+    pub(super) written: Option<Written>,
+}
+
+/// What the writer of a segment knows about it.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    /// The file, open: whoever removes its name takes nothing from a reader.
+    pub(super) file: Arc<File>,
+    /// Where complete records end, in bytes.
+    pub(super) end: u64,
+    /// The sequence behind the last of them.
+    pub(super) next: u64,
+}
+
+impl Span {
+    /// Where complete records end, in bytes, if the writer is there to tell.
+    pub(super) fn end(&self) -> Option<u64> {
+        self.written.as_ref().map(|written| written.end)
+    }
 }
 
 impl Segment {
@@ -170,9 +188,9 @@ impl Segment {
         Ok(())
     }
 
-    /// The file, to be synced without holding the lane.
-    pub(super) fn file(&self) -> Arc<File> {
-        Arc::clone(&self.file)
+    /// The sequence of its first record.
+    pub(super) const fn first(&self) -> u64 {
+        self.first
     }
 
     /// The sequence that the next record will have.
@@ -185,14 +203,25 @@ impl Segment {
         Span {
             path: self.path.clone(),
             first: self.first,
-            end: Some(self.end),
+            written: Some(Written {
+                file: Arc::clone(&self.file),
+                end: self.end,
+                next: self.next,
+            }),
         }
     }
 }
 
-/// Writes a segment's data to the disk. Its length was set when it was made, so `fdatasync` is enough.
-pub(super) fn sync(file: &File) -> io::Result<()> {
-    file.sync_data()
+/// The payloads of framed records.
+pub(super) fn payloads(mut framed: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = framed.split_first_chunk()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let payload = rest.split_at_checked(4)?.1;
+        let (payload, rest) = payload.split_at_checked(length)?;
+        framed = rest;
+        Some(payload)
+    })
 }
 
 #[cfg(target_os = "linux")]
@@ -218,6 +247,8 @@ fn allocate(file: &File, capacity: u64) -> io::Result<()> {
 pub(super) enum Read {
     /// A record's payload.
     Record(Vec<u8>),
+    /// The bytes in the place of a record, which are not those that were written: the one behind it can be read.
+    Damaged(Vec<u8>),
     /// The end of the complete records.
     End,
     /// Bytes that are no record: the tail was torn, or the file was altered.
@@ -227,7 +258,7 @@ pub(super) enum Read {
 /// Reads a segment's records in order.
 #[derive(Debug)]
 pub(super) struct Reader {
-    file: File,
+    file: Arc<File>,
     header: Header,
     next: u64,
     offset: u64,
@@ -240,8 +271,20 @@ pub(super) struct Reader {
 impl Reader {
     /// Opens a segment. `None` if its header is not that of a segment: a file that was being made when its process
     /// died.
+    #[cfg(test)]
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
-        let file = File::open(path)?;
+        Self::over(File::open(path)?.into())
+    }
+
+    /// Opens what a span tells of.
+    pub(super) fn of(span: &Span) -> io::Result<Option<Self>> {
+        match &span.written {
+            Some(written) => Self::over(Arc::clone(&written.file)),
+            None => Self::over(File::open(&span.path)?.into()),
+        }
+    }
+
+    fn over(file: Arc<File>) -> io::Result<Option<Self>> {
         let length = file.metadata()?.len();
         let mut bytes = [0; HEADER_LEN];
         match file.read_exact_at(&mut bytes, 0) {
@@ -269,8 +312,15 @@ impl Reader {
         self.next
     }
 
+    /// Reads on from where a record with this sequence stands.
+    pub(super) const fn skip_to(&mut self, offset: u64, next: u64) {
+        self.offset = offset;
+        self.next = next;
+    }
+
     /// Reads the next record. `end` is where complete records end, if the caller knows.
     pub(super) fn read(&mut self, end: Option<u64>) -> io::Result<Read> {
+        let written = end;
         let end = end.map_or(self.length, |end| end.min(self.length));
         let Some(left) = end
             .checked_sub(self.offset)
@@ -280,7 +330,7 @@ impl Reader {
         };
         let (length, check) = frame_head(self.bytes(self.offset, FRAME_LEN, end)?)?;
         if length == 0 {
-            return Ok(Read::End);
+            return self.end(end);
         }
         if u64::from(length) > left {
             return Ok(Read::Torn);
@@ -288,12 +338,47 @@ impl Reader {
         let start = self.offset.saturating_add(FRAME_LEN_U64);
         let size = usize::try_from(length).or(Err(io::ErrorKind::InvalidData))?;
         let payload = self.bytes(start, size, end)?.to_vec();
-        if crc32c::crc32c(&payload) != check {
+        let behind = start.saturating_add(u64::from(length));
+        let is_whole = crc32c::crc32c(&payload) == check;
+        // Its length is right if a record follows, or the end that its writer knows.
+        if !is_whole && written != Some(behind) && !self.is_record(behind, end)? {
             return Ok(Read::Torn);
         }
-        self.offset = start.saturating_add(u64::from(length));
+        self.offset = behind;
         self.next = self.next.saturating_add(1);
-        Ok(Read::Record(payload))
+        Ok(if is_whole {
+            Read::Record(payload)
+        } else {
+            Read::Damaged(payload)
+        })
+    }
+
+    /// What it means that no record follows: the space behind the last one is zero.
+    fn end(&mut self, end: u64) -> io::Result<Read> {
+        let mut at = self.offset;
+        while at < end {
+            let size = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
+            let bytes = self.bytes(at, size.min(AHEAD_BYTES), end)?;
+            if bytes.iter().any(|byte| *byte != 0) {
+                return Ok(Read::Torn);
+            }
+            at = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        }
+        Ok(Read::End)
+    }
+
+    /// Whether a whole record stands at `offset`.
+    fn is_record(&mut self, offset: u64, end: u64) -> io::Result<bool> {
+        let start = offset.saturating_add(FRAME_LEN_U64);
+        let Some(left) = end.checked_sub(start) else {
+            return Ok(false);
+        };
+        let (length, check) = frame_head(self.bytes(offset, FRAME_LEN, end)?)?;
+        if length == 0 || u64::from(length) > left {
+            return Ok(false);
+        }
+        let size = usize::try_from(length).or(Err(io::ErrorKind::InvalidData))?;
+        Ok(crc32c::crc32c(self.bytes(start, size, end)?) == check)
     }
 
     /// `size` bytes from `offset` on, which end before `end`. Reads ahead: a record is a few hundred bytes, and a call
@@ -351,7 +436,7 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<(u32, Span)>> {
             let span = Span {
                 path,
                 first,
-                end: None,
+                written: None,
             };
             found.push((lane, span));
         }

@@ -5,7 +5,8 @@
 //! is harmless and no position is kept on disk. After any failure control is asked again before more is sent. Reading
 //! is from the page cache and at most a batch, so it is done in place.
 //!
-//! It does not judge records, and it gives none up: a record that cannot be read is set aside with its folder.
+//! It does not judge records. One that cannot be read holds up none behind it: control is told which it is, and raises
+//! the alarm; in a dead boot's folder it is set aside for a person to look at.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,13 +21,15 @@ use sortie_proto::wire::v1;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::source::{self, Budget, Dead, LaneSource, Stop};
+use super::source::{self, Budget, Dead, LaneSource};
 use super::{Inner, Journal};
 
 /// How long after an empty round the next one comes.
 const PERIOD: Duration = Duration::from_millis(100);
 /// The bounds of the wait after a failure; the wait itself is random below a limit that doubles.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(20));
+/// The longest wait while uses are refused because the journal is full: only control's answer makes room.
+const FULL_WAIT: Duration = Duration::from_secs(1);
 /// The most marks that the lag is measured by: two minutes of rounds.
 const MARKS_MAX: usize = 1_200;
 
@@ -46,8 +49,6 @@ enum Error {
     Control(#[source] Box<tonic::Status>),
     #[error("control answered, but lane {0} is no further")]
     Stuck(u32),
-    #[error("control asks for records of lane {0} that were acknowledged and removed")]
-    Gone(u32),
 }
 
 impl From<io::Error> for Error {
@@ -63,6 +64,8 @@ pub struct Shipper {
     transport: Arc<dyn Transport>,
     lanes: Vec<LaneSource>,
     dead: Vec<Dead>,
+    /// Whether control takes records byte for byte; what it last said.
+    takes_payloads: bool,
     /// When so many records had been appended.
     marks: VecDeque<(Instant, u64)>,
 }
@@ -80,9 +83,10 @@ impl Shipper {
             lanes: inner
                 .lanes
                 .iter()
-                .map(|lane| LaneSource::fresh(lane.number()))
+                .map(|lane| LaneSource::new(lane.number()))
                 .collect(),
             dead: dead.collect::<io::Result<_>>()?,
+            takes_payloads: false,
             marks: VecDeque::new(),
             inner,
             transport,
@@ -106,7 +110,11 @@ impl Shipper {
                     self.forget();
                     let wait = rand::rng().random_range(PERIOD..=limit);
                     limit = limit.saturating_mul(2).min(BACKOFF.1);
-                    wait
+                    if self.inner.room.is_full(self.inner.config.segment_bytes) {
+                        wait.min(FULL_WAIT)
+                    } else {
+                        wait
+                    }
                 }
             };
             tokio::select! {
@@ -135,10 +143,7 @@ impl Shipper {
             let Some(writer) = self.inner.lane(lane.lane()) else {
                 continue;
             };
-            batches.extend(lane.batch(&writer.spans(), &mut budget)?);
-            if lane.stop() == Stop::Gap {
-                return Err(Error::Gone(lane.lane()));
-            }
+            batches.extend(lane.batch(&writer.view(), &mut budget)?);
         }
         let cursors = self.send(self.inner.folder.boot, batches).await?;
         for cursor in cursors {
@@ -160,15 +165,21 @@ impl Shipper {
             let mut budget = Budget::whole();
             let mut batches = Vec::new();
             for (lane, spans) in &mut dead.lanes {
-                batches.extend(lane.batch(spans, &mut budget)?);
+                batches.extend(lane.batch_of(spans, &mut budget)?);
             }
+            let boot = dead.boot();
             if batches.is_empty() && dead.is_done() {
+                let torn = dead.torn();
+                if !torn.is_empty() {
+                    self.inner.metrics.torn.inc();
+                    tracing::error!(boot.id = %boot, lanes = ?torn, "a dead boot's records end in bytes that are none: what stood there is lost");
+                }
+                self.tell_end(boot, torn).await?;
                 let dead = self.dead.remove(index);
                 self.bury(dead)?;
                 continue;
             }
             more = true;
-            let boot = dead.boot();
             let cursors = self.send(boot, batches).await?;
             let lanes = self.dead.get_mut(index).map(|dead| &mut dead.lanes);
             for (lane, _) in lanes.into_iter().flatten() {
@@ -194,8 +205,22 @@ impl Shipper {
         dead.folder.remove()
     }
 
+    /// Says that a dead boot has no more, so that control can tell what is missing. A control that does not ask for more
+    /// than records has nothing to hold that against.
+    async fn tell_end(&mut self, boot: BootId, torn_lanes: Vec<u32>) -> Result<(), Error> {
+        let request = v1::ShipRequest {
+            boot_id: boot.to_bytes(),
+            ended: true,
+            torn_lanes,
+            ..v1::ShipRequest::default()
+        };
+        let answer = self.transport.ship(request).await;
+        answer.map_err(|status| Error::Control(Box::new(status)))?;
+        Ok(())
+    }
+
     async fn send(
-        &self,
+        &mut self,
         boot: BootId,
         lanes: Vec<v1::LaneBatch>,
     ) -> Result<Vec<v1::LaneCursor>, Error> {
@@ -205,14 +230,22 @@ impl Shipper {
         // What each lane's cursor must reach at least: one more than before, unless it was only asked for.
         let wanted: Vec<_> = lanes
             .iter()
-            .map(|batch| (batch.lane, batch.first_sequence, batch.records.is_empty()))
+            .map(|batch| (batch.lane, batch.first_sequence, batch.payloads.is_empty()))
             .collect();
+        let lanes = if self.takes_payloads {
+            lanes
+        } else {
+            lanes.into_iter().map(source::decoded).collect()
+        };
         let request = v1::ShipRequest {
             boot_id: boot.to_bytes(),
             lanes,
+            ..v1::ShipRequest::default()
         };
         let answer = self.transport.ship(request).await;
         let answer = answer.map_err(|status| Error::Control(Box::new(status)))?;
+        // A call may reach another replica, of another version, than the one before: it is asked again, in its own words.
+        self.takes_payloads = answer.takes_payloads;
         for (lane, first, asked) in wanted {
             let moved = |cursor: &v1::LaneCursor| {
                 cursor.lane == lane && (asked || cursor.sequence >= first)

@@ -1,7 +1,9 @@
 //! Reads what is to be shipped: the lanes of this boot, and those of a dead one.
 //!
 //! A lane is read from behind what control has acknowledged. Where its records end is known for a living lane; for a
-//! dead one the records themselves tell: the first that is torn ends it, since the process died while it wrote it.
+//! dead one the records themselves tell. What cannot be read is passed over and control is told which records those
+//! are: one that was altered goes as it stands and says so; where not even its length can be trusted, all up to the
+//! next place that is known are gone.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,6 +13,7 @@ use sortie_proto::id::BootId;
 use sortie_proto::wire::v1;
 
 use super::folder::Folder;
+use super::lane::{Mark, View};
 use super::segment::{self, Read, Reader, Span};
 
 /// The most records of a batch.
@@ -38,17 +41,46 @@ impl Budget {
     pub(super) const fn is_spent(&self) -> bool {
         self.records == 0 || self.bytes == 0
     }
+
+    fn take(&mut self, bytes: usize) {
+        self.records = self.records.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
 }
 
 /// How reading a lane ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// The batch is full.
-    Budget,
+    /// The batch is full, or a gap follows: there is more.
+    More,
     /// All that is there was read.
     End,
-    /// There are records, but the one that control wants cannot be read.
-    Gap,
+    /// All was read, and bytes follow that are no record.
+    Torn,
+}
+
+/// What was read for a batch.
+#[derive(Debug, Default)]
+struct Found {
+    first: u64,
+    payloads: Vec<Vec<u8>>,
+    damaged: Vec<u64>,
+    after_gap: bool,
+}
+
+impl Found {
+    fn next(&self) -> u64 {
+        let count = u64::try_from(self.payloads.len()).unwrap_or(u64::MAX);
+        self.first.saturating_add(count)
+    }
+}
+
+/// A place behind bytes that cannot be read: the segment, where the place is, and the record that stands there.
+#[derive(Debug, Clone, Copy)]
+struct Detour {
+    segment: u64,
+    offset: u64,
+    next: u64,
 }
 
 /// One lane on its way to control.
@@ -60,25 +92,26 @@ pub(super) struct LaneSource {
     known: bool,
     reader: Option<Reader>,
     stop: Stop,
+    detour: Option<Detour>,
+    /// Whether records of it were passed over.
+    damaged: bool,
+    /// What is announced, until control has all up to there.
+    mark: Option<Mark>,
 }
 
 impl LaneSource {
-    /// A lane of this boot: control has nothing of it yet.
-    pub(super) const fn fresh(lane: u32) -> Self {
+    /// A lane; control will be asked how far it is.
+    pub(super) const fn new(lane: u32) -> Self {
         Self {
             lane,
             acknowledged: 0,
-            known: true,
+            known: false,
             reader: None,
             stop: Stop::End,
+            detour: None,
+            damaged: false,
+            mark: None,
         }
-    }
-
-    /// A lane of a dead boot: control knows how far it came.
-    pub(super) const fn unknown(lane: u32) -> Self {
-        let mut source = Self::fresh(lane);
-        source.known = false;
-        source
     }
 
     /// Its number.
@@ -91,9 +124,9 @@ impl LaneSource {
         self.acknowledged
     }
 
-    /// How the last reading ended.
-    pub(super) const fn stop(&self) -> Stop {
-        self.stop
+    /// Whether records of it were passed over.
+    pub(super) const fn is_damaged(&self) -> bool {
+        self.damaged
     }
 
     /// Forgets how far control is: the next batch asks.
@@ -108,82 +141,172 @@ impl LaneSource {
         self.acknowledged = sequence;
         let read_on = |reader: &mut Reader| reader.next() == sequence.saturating_add(1);
         self.reader = self.reader.take_if(read_on);
+        self.mark = self.mark.take_if(|mark| mark.sequence > sequence);
     }
 
-    /// The next batch: empty, to ask how far control is; `None` when there is nothing to send.
+    /// The next batch of a living lane: empty, to ask how far control is; `None` when there is nothing to send.
     pub(super) fn batch(
+        &mut self,
+        view: &View,
+        budget: &mut Budget,
+    ) -> io::Result<Option<v1::LaneBatch>> {
+        if view.mark.sequence == 0 {
+            // Nothing was ever written to it, and control need not hear of it.
+            return Ok(None);
+        }
+        let is_ask = !self.known;
+        let Some(batch) = self.batch_of(&view.spans, budget)? else {
+            return Ok(None);
+        };
+        let mark = if is_ask {
+            view.mark
+        } else {
+            *self.mark.get_or_insert(view.mark)
+        };
+        Ok(Some(v1::LaneBatch {
+            mark: Some(v1::Mark {
+                sequence: mark.sequence,
+                head: mark.head.as_bytes().to_vec(),
+            }),
+            ..batch
+        }))
+    }
+
+    /// The next batch of a lane of which only the files are left.
+    pub(super) fn batch_of(
         &mut self,
         spans: &[Span],
         budget: &mut Budget,
     ) -> io::Result<Option<v1::LaneBatch>> {
-        let first_sequence = self.acknowledged.saturating_add(1);
-        let mut records = Vec::new();
+        let mut found = Found {
+            first: self.acknowledged.saturating_add(1),
+            ..Found::default()
+        };
         if self.known {
-            self.stop = self.read(spans, budget, &mut records)?;
-            if records.is_empty() {
+            self.stop = self.read(spans, budget, &mut found)?;
+            self.damaged |= found.after_gap || !found.damaged.is_empty();
+            if found.payloads.is_empty() && !found.after_gap {
                 return Ok(None);
             }
         }
         Ok(Some(v1::LaneBatch {
             lane: self.lane,
-            first_sequence,
-            records,
+            first_sequence: found.first,
+            payloads: found.payloads,
+            damaged: found.damaged,
+            after_gap: found.after_gap,
+            ..v1::LaneBatch::default()
         }))
     }
 
-    fn read(
-        &mut self,
-        spans: &[Span],
-        budget: &mut Budget,
-        records: &mut Vec<v1::Record>,
-    ) -> io::Result<Stop> {
-        let mut wanted = self.acknowledged.saturating_add(1);
-        // A batch that was read but never acknowledged is read again.
-        let positioned = |reader: &mut Reader| reader.next() == wanted;
-        let mut reader = self.reader.take_if(positioned);
+    fn read(&mut self, spans: &[Span], budget: &mut Budget, found: &mut Found) -> io::Result<Stop> {
         while !budget.is_spent() {
-            let Some(span) = spans.iter().rfind(|span| span.first <= wanted) else {
-                return Ok(if spans.is_empty() {
-                    Stop::End
-                } else {
-                    Stop::Gap
+            let wanted = found.next();
+            let Some(at) = spans.iter().rposition(|span| span.first <= wanted) else {
+                let Some(first) = spans.first() else {
+                    return Ok(Stop::End);
+                };
+                // Control wants what is not there any more.
+                if !pass_over(found, first.first) {
+                    return Ok(Stop::More);
+                }
+                continue;
+            };
+            let (Some(span), behind) = (spans.get(at), spans.get(at.saturating_add(1))) else {
+                return Ok(Stop::End);
+            };
+            let is_torn = self.read_span(span, budget, found)?;
+            if budget.is_spent() {
+                return Ok(Stop::More);
+            }
+            // Where reading can go on: what the writer knows, or where the next segment begins.
+            let known = span.written.as_ref().map(|written| written.next);
+            let next = known.or(behind.map(|behind| behind.first));
+            let next = next.unwrap_or(found.next());
+            if next > found.next() {
+                if !pass_over(found, next) {
+                    return Ok(Stop::More);
+                }
+                self.detour = span.written.as_ref().map(|written| Detour {
+                    segment: span.first,
+                    offset: written.end,
+                    next,
                 });
-            };
-            let open = match reader.take() {
-                Some(open) if open.header().first == span.first => open,
-                _ => match Reader::open(&span.path)? {
-                    Some(open) => open,
-                    None => return Ok(after(spans, span)),
-                },
-            };
-            let open = reader.insert(open);
-            match open.read(span.end)? {
-                Read::Record(payload) if open.next() > wanted => {
-                    wanted = open.next();
-                    budget.records = budget.records.saturating_sub(1);
-                    budget.bytes = budget.bytes.saturating_sub(payload.len());
-                    // What cannot be decoded keeps its place in the sequence: control quarantines it.
-                    records.push(v1::Record::decode(payload.as_slice()).unwrap_or_default());
-                }
-                Read::Record(_) => {}
-                Read::End | Read::Torn => {
-                    let stop = after(spans, span);
-                    self.reader = reader;
-                    return Ok(stop);
-                }
+            }
+            if behind.is_none() {
+                let is_torn = is_torn && span.written.is_none();
+                return Ok(if is_torn { Stop::Torn } else { Stop::End });
             }
         }
-        self.reader = reader;
-        Ok(Stop::Budget)
+        Ok(Stop::More)
+    }
+
+    /// Reads a segment's records up to its end, or to bytes that are none. Whether it came upon such.
+    fn read_span(
+        &mut self,
+        span: &Span,
+        budget: &mut Budget,
+        found: &mut Found,
+    ) -> io::Result<bool> {
+        let wanted = found.next();
+        let on =
+            |reader: &mut Reader| reader.header().first == span.first && reader.next() <= wanted;
+        let Some(mut reader) = (match self.reader.take_if(on) {
+            Some(reader) => Some(reader),
+            None => Reader::of(span)?,
+        }) else {
+            return Ok(true);
+        };
+        let behind = |detour: &Detour| {
+            detour.segment == span.first && (reader.next()..=wanted).contains(&detour.next)
+        };
+        if let Some(detour) = self.detour.filter(behind) {
+            reader.skip_to(detour.offset, detour.next);
+        }
+        let is_torn = loop {
+            if budget.is_spent() {
+                break false;
+            }
+            let (payload, is_damaged) = match reader.read(span.end())? {
+                Read::Record(payload) => (payload, false),
+                Read::Damaged(payload) => (payload, true),
+                Read::End => break false,
+                Read::Torn => break true,
+            };
+            let next = found.next();
+            if reader.next() <= next {
+                continue;
+            }
+            budget.take(payload.len());
+            if is_damaged {
+                found.damaged.push(next);
+            }
+            found.payloads.push(payload);
+        };
+        self.reader = Some(reader);
+        Ok(is_torn)
     }
 }
 
-/// What it means that a segment's records end: the last one ends the lane, an earlier one leaves records behind it that
-/// no longer follow on.
-fn after(spans: &[Span], span: &Span) -> Stop {
-    match spans.last() {
-        Some(last) if last.first > span.first => Stop::Gap,
-        _ => Stop::End,
+/// Begins the batch behind records that are gone. `false` if it holds some from before them: those go first.
+fn pass_over(found: &mut Found, next: u64) -> bool {
+    if !found.payloads.is_empty() {
+        return false;
+    }
+    found.first = next;
+    found.after_gap = true;
+    true
+}
+
+/// The batch as a control takes it that does not know payloads. What cannot be decoded keeps its place in the sequence:
+/// control quarantines it.
+pub(super) fn decoded(batch: v1::LaneBatch) -> v1::LaneBatch {
+    let record = |payload: &Vec<u8>| v1::Record::decode(payload.as_slice()).unwrap_or_default();
+    v1::LaneBatch {
+        lane: batch.lane,
+        first_sequence: batch.first_sequence,
+        records: batch.payloads.iter().map(record).collect(),
+        ..v1::LaneBatch::default()
     }
 }
 
@@ -200,11 +323,11 @@ impl Dead {
         let mut lanes: BTreeMap<u32, Vec<Span>> = BTreeMap::new();
         for (lane, span) in segment::list(&folder.path)? {
             // A file without a header was being made when the process died. It holds nothing.
-            if Reader::open(&span.path)?.is_some() {
+            if Reader::of(&span)?.is_some() {
                 lanes.entry(lane).or_default().push(span);
             }
         }
-        let source = |(lane, spans)| (LaneSource::unknown(lane), spans);
+        let source = |(lane, spans)| (LaneSource::new(lane), spans);
         Ok(Self {
             folder,
             lanes: lanes.into_iter().map(source).collect(),
@@ -220,12 +343,21 @@ impl Dead {
     pub(super) fn is_done(&self) -> bool {
         self.lanes
             .iter()
-            .all(|(lane, _)| lane.known && lane.stop != Stop::Budget)
+            .all(|(lane, _)| lane.known && lane.stop != Stop::More)
     }
 
-    /// Whether something in it cannot be shipped.
+    /// Whether records in it could not be read.
     pub(super) fn is_damaged(&self) -> bool {
-        self.lanes.iter().any(|(lane, _)| lane.stop == Stop::Gap)
+        self.lanes.iter().any(|(lane, _)| lane.is_damaged())
+    }
+
+    /// The lanes whose last segment ends in bytes that are no record.
+    pub(super) fn torn(&self) -> Vec<u32> {
+        let torn = self
+            .lanes
+            .iter()
+            .filter(|(lane, _)| lane.stop == Stop::Torn);
+        torn.map(|(lane, _)| lane.lane()).collect()
     }
 }
 

@@ -181,7 +181,9 @@ impl Stages {
             .peers
             .peer(permit, &inbound.target, address, gate.as_ref())?;
         if let (Some(entry), Some(exchange)) = (&mut context.entry, &context.exchange) {
-            entry.leave(&exchange.permit, Some(&exchange.injection))?;
+            entry
+                .leave(&exchange.permit, Some(&exchange.injection))
+                .await?;
         }
         context.addresses = addresses;
         context.gate = gate;

@@ -14,8 +14,8 @@ use crate::access::{self, Actor, Audit, Describe, Keys, Manage, Read, ReadAgent,
 use crate::api::State;
 use crate::api::rest::CALL_MAX;
 use crate::command::{
-    agents, api_keys, audit, credentials, gateways, grants, revoke, services, sessions, tenants,
-    vaults,
+    agents, alarms, api_keys, audit, credentials, gateways, grants, revoke, services, sessions,
+    tenants, vaults,
 };
 use crate::error::{Error, Result};
 
@@ -111,6 +111,7 @@ calls! {
     list_gateways(ListGatewaysRequest) -> ListGatewaysResponse, operate => gateways::list(cx, by, request);
     lock_gateway(LockGatewayRequest) -> GatewayView, operate => gateways::lock(cx, by, request);
     unlock_gateway(UnlockGatewayRequest) -> GatewayView, operate => gateways::unlock(cx, by, request);
+    list_journal_alarms(ListJournalAlarmsRequest) -> ListJournalAlarmsResponse, operate => alarms::list(cx, by, request);
     get_authority(GetAuthorityRequest) -> AuthorityView, Describe => tenants::authority(cx, by);
     revoke_tenant(RevokeTenantRequest) -> Revoked, Manage => revoke::tenant(cx, by, request);
     create_api_key(CreateApiKeyRequest) -> CreateApiKeyResponse, Keys => api_keys::create(cx, by, request);

@@ -1,18 +1,39 @@
-//! How records of uses and completions go in: `COPY` into a temporary table, then one `INSERT … SELECT` from it.
+//! How records of uses and completions go in: `COPY` into the partition of the day.
 //!
 //! A time that lies more than five minutes after the arrival, or a month before it, is drawn to that bound: what a node
 //! says cannot put its records in front of everybody's for ever.
 //!
-//! `COPY` cannot write to a table under row-level security. The temporary tables live as long as their connection and
-//! are emptied at the end of each transaction: making and dropping them each time would fill the system's catalogue with
-//! dead rows, at every batch of every gateway.
+//! The partition is written to by its own name: `COPY` does not write to a table under row-level security, and copying
+//! into a temporary table first costs as much again as all the rest. The rows' day is the default of their column, which
+//! is the transaction's day, as is the partition's.
 
-use tokio_postgres::types::{ToSql, Type};
+use std::error::Error as StdError;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
+use tokio_util::bytes::BytesMut;
 use uuid::Uuid;
 
 use super::Boot;
 use crate::database::Transaction;
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// What came, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// Whose records.
+    pub boot: Boot,
+    /// The transaction's time, in microseconds since the Unix epoch.
+    pub now: i64,
+}
+
+/// How far ahead of its arrival a record's time may lie, in microseconds.
+const AHEAD_MAX: i64 = 5 * 60 * 1_000_000;
+/// How far behind its arrival a record's time may lie, in microseconds.
+const BEHIND_MAX: i64 = 31 * 86_400 * 1_000_000;
+/// 2000-01-01 in microseconds since the Unix epoch: where PostgreSQL's time begins.
+const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
 /// A use, ready to be stored. Each field is the column of its name.
 #[derive(Debug)]
@@ -21,18 +42,15 @@ pub struct Use {
     pub lane: i32,
     pub sequence: i64,
     pub decision: Uuid,
-    /// Microseconds since the Unix epoch.
-    pub at: i64,
+    pub at: At,
     pub tenant: Uuid,
     pub vault: Uuid,
     pub session: Uuid,
     pub agent: Uuid,
     pub user: String,
-    /// JSON.
-    pub labels: String,
+    pub labels: Json,
     pub service: String,
-    /// JSON.
-    pub credentials: String,
+    pub credentials: Json,
     pub method: String,
     pub url: String,
     pub outcome: i16,
@@ -40,13 +58,12 @@ pub struct Use {
     pub source: String,
 }
 
-/// A completion, ready to be stored.
+/// A completion, ready to be stored. Each field is the column of its name.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "each field is the column of its name")]
 pub struct Completion {
     pub decision: Uuid,
-    /// Microseconds since the Unix epoch.
-    pub at: i64,
+    pub at: At,
     pub tenant: Uuid,
     pub status: i32,
     pub request_bytes: i64,
@@ -57,63 +74,102 @@ pub struct Completion {
     pub redactions: i32,
 }
 
-/// The time of a record of the temporary tables.
-const AT: &str = "least(greatest('epoch'::timestamptz + at * interval '1 microsecond', now() - interval '31 days'), \
-                  now() + interval '5 minutes')";
+impl Arrival {
+    /// The name of the day's partition of a table.
+    fn partition(&self, table: &str) -> Result<String> {
+        let now = Timestamp::from_microsecond(self.now).map_err(Error::internal)?;
+        let day = now.to_zoned(TimeZone::UTC).strftime("%Y%m%d").to_string();
+        Ok(format!("{table}_{day}"))
+    }
+
+    /// Draws a record's time to the bounds around the arrival.
+    fn bound(&self, at: &mut At) {
+        let earliest = self.now.saturating_sub(BEHIND_MAX);
+        at.0 = at.0.clamp(earliest, self.now.saturating_add(AHEAD_MAX));
+    }
+}
+
+/// A `timestamptz`, as microseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy)]
+pub struct At(pub i64);
+
+impl ToSql for At {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> std::result::Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        self.0.saturating_sub(POSTGRES_EPOCH).to_sql(ty, out)
+    }
+
+    accepts!(TIMESTAMPTZ);
+    to_sql_checked!();
+}
+
+/// A `jsonb`, as text that is JSON.
+#[derive(Debug)]
+pub struct Json(pub String);
+
+impl ToSql for Json {
+    fn to_sql(
+        &self,
+        _ty: &Type,
+        out: &mut BytesMut,
+    ) -> std::result::Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        // The version of the format, the only one there is.
+        out.extend_from_slice(&[1]);
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    accepts!(JSONB);
+    to_sql_checked!();
+}
 
 /// Stores the uses of a boot.
 ///
 /// # Errors
 /// As the database's.
-pub async fn uses(tx: &Transaction, boot: Boot, uses: &[Use]) -> Result<()> {
+pub async fn uses(tx: &Transaction, arrival: Arrival, uses: &mut [Use]) -> Result<()> {
     if uses.is_empty() {
         return Ok(());
     }
-    tx.batch(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS incoming_uses (lane int4, sequence int8, decision uuid, at int8, tenant uuid, \
-         vault uuid, session uuid, agent uuid, user_name text, labels text, service text, credentials text, method text, \
-         url text, outcome int2, code text, source text) ON COMMIT DELETE ROWS",
-    )
-    .await?;
-    tx.copy(
-        "/* audit_uses.copy */ COPY pg_temp.incoming_uses FROM STDIN (FORMAT binary)",
-        USE_TYPES,
-        uses.iter().map(use_values),
-    )
-    .await?;
-    tx.execute(
-        &format!("/* audit_uses.insert */ INSERT INTO audit_uses (decision_id, at, tenant_id, vault_id, session_id, agent_id, \
-         user_name, labels, service, credentials, method, url, outcome, code, source, gateway_id, boot_id, lane, sequence) \
-         SELECT decision, {AT}, tenant, vault, session, agent, user_name, \
-         labels::jsonb, service, credentials::jsonb, method, url, outcome, code, source, $1, $2, lane, sequence \
-         FROM pg_temp.incoming_uses"),
-        &[&boot.gateway.uuid(), &boot.id.uuid()],
-    )
-    .await?;
+    let sql = format!(
+        "/* audit_uses.copy */ COPY {} (lane, sequence, decision_id, at, tenant_id, vault_id, session_id, agent_id, \
+         user_name, labels, service, credentials, method, url, outcome, code, source, gateway_id, boot_id) \
+         FROM STDIN (FORMAT binary)",
+        arrival.partition("audit_uses")?
+    );
+    uses.iter_mut().for_each(|row| arrival.bound(&mut row.at));
+    let node = (arrival.boot.gateway.uuid(), arrival.boot.id.uuid());
+    let rows = uses.iter().map(|row| use_values(row, &node));
+    tx.copy(&sql, USE_TYPES, rows).await?;
     Ok(())
 }
 
-const USE_TYPES: [Type; 17] = [
+const USE_TYPES: [Type; 19] = [
     Type::INT4,
     Type::INT8,
     Type::UUID,
-    Type::INT8,
+    Type::TIMESTAMPTZ,
     Type::UUID,
     Type::UUID,
     Type::UUID,
     Type::UUID,
     Type::TEXT,
+    Type::JSONB,
     Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
+    Type::JSONB,
     Type::TEXT,
     Type::TEXT,
     Type::INT2,
     Type::TEXT,
     Type::TEXT,
+    Type::UUID,
+    Type::UUID,
 ];
 
-fn use_values(row: &Use) -> [&(dyn ToSql + Sync); 17] {
+fn use_values<'a>(row: &'a Use, (gateway, boot): &'a (Uuid, Uuid)) -> [&'a (dyn ToSql + Sync); 19] {
     [
         &row.lane,
         &row.sequence,
@@ -132,6 +188,8 @@ fn use_values(row: &Use) -> [&(dyn ToSql + Sync); 17] {
         &row.outcome,
         &row.code,
         &row.source,
+        gateway,
+        boot,
     ]
 }
 
@@ -139,36 +197,31 @@ fn use_values(row: &Use) -> [&(dyn ToSql + Sync); 17] {
 ///
 /// # Errors
 /// As the database's.
-pub async fn completions(tx: &Transaction, boot: Boot, completions: &[Completion]) -> Result<()> {
+pub async fn completions(
+    tx: &Transaction,
+    arrival: Arrival,
+    completions: &mut [Completion],
+) -> Result<()> {
     if completions.is_empty() {
         return Ok(());
     }
-    tx.batch(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS incoming_completions (decision uuid, at int8, tenant uuid, status int4, \
-         request_bytes int8, response_bytes int8, duration_micros int8, upstream_micros int8, code text, redactions int4) \
-         ON COMMIT DELETE ROWS",
-    )
-    .await?;
-    tx.copy(
-        "/* audit_completions.copy */ COPY pg_temp.incoming_completions FROM STDIN (FORMAT binary)",
-        COMPLETION_TYPES,
-        completions.iter().map(completion_values),
-    )
-    .await?;
-    tx.execute(
-        &format!("/* audit_completions.insert */ INSERT INTO audit_completions (decision_id, at, tenant_id, status, request_bytes, \
-         response_bytes, duration_micros, upstream_micros, code, redactions, gateway_id, boot_id) \
-         SELECT decision, {AT}, tenant, status, request_bytes, \
-         response_bytes, duration_micros, upstream_micros, code, redactions, $1, $2 FROM pg_temp.incoming_completions"),
-        &[&boot.gateway.uuid(), &boot.id.uuid()],
-    )
-    .await?;
+    let sql = format!(
+        "/* audit_completions.copy */ COPY {} (decision_id, at, tenant_id, status, request_bytes, response_bytes, \
+         duration_micros, upstream_micros, code, redactions, gateway_id, boot_id) FROM STDIN (FORMAT binary)",
+        arrival.partition("audit_completions")?
+    );
+    completions
+        .iter_mut()
+        .for_each(|row| arrival.bound(&mut row.at));
+    let node = (arrival.boot.gateway.uuid(), arrival.boot.id.uuid());
+    let rows = completions.iter().map(|row| completion_values(row, &node));
+    tx.copy(&sql, COMPLETION_TYPES, rows).await?;
     Ok(())
 }
 
-const COMPLETION_TYPES: [Type; 10] = [
+const COMPLETION_TYPES: [Type; 12] = [
     Type::UUID,
-    Type::INT8,
+    Type::TIMESTAMPTZ,
     Type::UUID,
     Type::INT4,
     Type::INT8,
@@ -177,9 +230,14 @@ const COMPLETION_TYPES: [Type; 10] = [
     Type::INT8,
     Type::TEXT,
     Type::INT4,
+    Type::UUID,
+    Type::UUID,
 ];
 
-fn completion_values(row: &Completion) -> [&(dyn ToSql + Sync); 10] {
+fn completion_values<'a>(
+    row: &'a Completion,
+    (gateway, boot): &'a (Uuid, Uuid),
+) -> [&'a (dyn ToSql + Sync); 12] {
     [
         &row.decision,
         &row.at,
@@ -191,5 +249,7 @@ fn completion_values(row: &Completion) -> [&(dyn ToSql + Sync); 10] {
         &row.upstream_micros,
         &row.code,
         &row.redactions,
+        gateway,
+        boot,
     ]
 }

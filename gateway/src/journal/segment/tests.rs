@@ -30,7 +30,7 @@ fn read_all(path: &Path) -> (Vec<Vec<u8>>, Read) {
     loop {
         match reader.read(None).unwrap() {
             Read::Record(payload) => records.push(payload),
-            end @ (Read::End | Read::Torn) => return (records, end),
+            end @ (Read::Damaged(_) | Read::End | Read::Torn) => return (records, end),
         }
     }
 }
@@ -60,10 +60,10 @@ fn a_reader_stops_where_the_writer_says_that_records_end() {
     let span = segment.span();
     segment.append(&framed(&[b"two"]), 1).unwrap();
     let mut reader = Reader::open(&span.path).unwrap().unwrap();
-    assert!(matches!(reader.read(span.end).unwrap(), Read::Record(_)));
-    assert_eq!(reader.read(span.end).unwrap(), Read::End);
+    assert!(matches!(reader.read(span.end()).unwrap(), Read::Record(_)));
+    assert_eq!(reader.read(span.end()).unwrap(), Read::End);
     assert!(matches!(
-        reader.read(segment.span().end).unwrap(),
+        reader.read(segment.span().end()).unwrap(),
         Read::Record(_)
     ));
 }
@@ -101,9 +101,42 @@ fn a_flipped_bit_is_recognised_wherever_it_is() {
         let mut altered = whole.clone();
         altered[at] ^= 0x10;
         std::fs::write(&path, &altered).unwrap();
-        let unharmed = Reader::open(&path).unwrap().is_some() && read_all(&path).0.len() == 2;
+        let unharmed = Reader::open(&path).unwrap().is_some()
+            && read_all(&path).0 == [b"first".as_slice(), b"second"];
         assert!(!unharmed, "flipped at {at}");
     }
+}
+
+#[test]
+fn a_record_that_was_altered_does_not_hide_those_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path(), &[b"first", b"second", b"third"]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[HEADER_LEN + FRAME_LEN + 5 + FRAME_LEN] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let mut reader = Reader::open(&path).unwrap().unwrap();
+    assert_eq!(reader.read(None).unwrap(), Read::Record(b"first".to_vec()));
+    assert_eq!(
+        reader.read(None).unwrap(),
+        Read::Damaged(b"\x72econd".to_vec())
+    );
+    assert_eq!(reader.read(None).unwrap(), Read::Record(b"third".to_vec()));
+    assert_eq!(reader.read(None).unwrap(), Read::End);
+}
+
+#[test]
+fn records_behind_an_end_that_was_forged_are_not_passed_over_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path(), &[b"first", b"second", b"third"]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[HEADER_LEN + FRAME_LEN + 5..][..FRAME_LEN].fill(0);
+    std::fs::write(&path, bytes).unwrap();
+    let (records, end) = read_all(&path);
+    assert_eq!(
+        (records, end),
+        (vec![b"first".to_vec()], Read::Torn),
+        "the length of the second says that nothing follows"
+    );
 }
 
 #[test]

@@ -71,6 +71,7 @@ impl Setup {
             bytes_max: 8 * 1024 * 1024,
             sync_interval: Duration::from_millis(5),
             completions_max: 64,
+            tunnels_unrecorded: true,
         };
         let leaves = leaf::Config {
             leaves_max: 8,
