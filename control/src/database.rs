@@ -148,7 +148,7 @@ impl Database {
 
     async fn begin(&self, pool: &Pool, statement: &str) -> Result<Transaction> {
         let object: Object = pool.get().await?;
-        Transaction::begin(object, statement, self.metrics.statements.clone()).await
+        Transaction::begin(object, statement, self.metrics.statements.clone())
     }
 }
 

@@ -94,7 +94,6 @@ async fn mint_all(
         None => None,
     };
     let new = claims.iter().map(to_row).collect::<Result<Vec<_>>>()?;
-    rows::insert(&tx, by.tenant(), &new).await?;
     let ids: Vec<_> = claims.iter().map(|claims| claims.session).collect();
     let (one, first) = match (claims.as_slice(), ids.first()) {
         ([claims], _) => (Some(claims), claims.session.to_string()),
@@ -109,7 +108,11 @@ async fn mint_all(
         agent: one.map(|claims| claims.agent),
         detail: json!({ "count": ids.len(), "sessions": ids }),
     };
-    record_in(&tx, by, draft).await?;
+    // Both are on their way before the first is answered.
+    tokio::try_join!(
+        rows::insert(&tx, by.tenant(), &new),
+        record_in(&tx, by, draft)
+    )?;
     let mut minted = Vec::with_capacity(claims.len());
     for (at, claims) in claims.iter().enumerate() {
         if at % SIGNED_AT_ONCE == SIGNED_AT_ONCE - 1 {

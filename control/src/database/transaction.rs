@@ -11,7 +11,8 @@ use tokio_postgres::{Row, Statement};
 
 use crate::error::Result;
 
-/// A transaction. Dropped without [`Transaction::commit`] it is rolled back.
+/// A transaction. Dropped without [`Transaction::commit`] it is rolled back; one that only reads may end so, since then
+/// nobody waits for its end.
 ///
 /// Statements are prepared once a connection and kept. A statement that begins with a comment, `/* vaults.get */
 /// SELECT …`, is counted under that name; others under `unnamed`.
@@ -30,19 +31,22 @@ impl std::fmt::Debug for Transaction {
 }
 
 impl Transaction {
-    pub(super) async fn begin(
+    pub(super) fn begin(
         object: Object,
         statement: &str,
         statements: IntCounterVec,
     ) -> Result<Self> {
-        // Made before the statement is sent, so that a caller that gives up half-way leaves no open transaction.
         let transaction = Self {
             object,
             open: true,
             statements,
         };
-        transaction.object.batch_execute(statement).await?;
-        Ok(transaction)
+        // The first poll puts the statement on the wire, ahead of what the transaction sends next, and nobody waits for
+        // its answer: if it fails, so does what follows, on a closed connection or in a transaction that is aborted.
+        match transaction.object.batch_execute(statement).now_or_never() {
+            Some(Err(error)) => Err(error.into()),
+            Some(Ok(())) | None => Ok(transaction),
+        }
     }
 
     /// All rows of a statement.
