@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use sortie_loadtest::{bench, upstream};
+use sortie_loadtest::{audit, bench, mint, upstream};
 
 /// Drives a running Sortie from outside and measures it.
 #[derive(Debug, Parser)]
@@ -20,6 +20,10 @@ enum Command {
     Bench(bench::Options),
     /// Drives an instrumented gateway, for a profile-guided build.
     Train(bench::Training),
+    /// Measures how fast control takes gateways' journals into PostgreSQL.
+    Audit(audit::Options),
+    /// Measures how fast control mints sessions.
+    Mint(mint::Options),
 }
 
 fn main() -> Result<()> {
@@ -27,5 +31,7 @@ fn main() -> Result<()> {
         Command::Upstream(options) => upstream::run(options),
         Command::Bench(options) => bench::run(&options),
         Command::Train(training) => bench::train(&training),
+        Command::Audit(options) => audit::run(&options),
+        Command::Mint(options) => mint::run(&options),
     }
 }
