@@ -6,6 +6,7 @@
 
 mod away;
 mod invariants;
+mod journal;
 mod killed;
 mod load;
 #[cfg(target_os = "linux")]

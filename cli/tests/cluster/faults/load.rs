@@ -59,6 +59,12 @@ impl Load {
         self.shared.served.load(Ordering::Relaxed)
     }
 
+    /// How many requests failed in this way so far.
+    pub(super) fn failed(&self, kind: &str) -> usize {
+        let failures = self.shared.failures.lock();
+        failures.get(kind).copied().unwrap_or_default()
+    }
+
     /// Waits until so many more were served.
     pub(super) async fn more(&self, count: usize) {
         let wanted = self.served() + count;

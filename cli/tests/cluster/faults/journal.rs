@@ -1,0 +1,183 @@
+//! The journal when its disk fails, or what stands behind it: nothing leaves unrecorded, nothing is lost, and brokering
+//! goes on by itself once the cause is gone.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Method;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::invariants;
+use super::load::{Load, Outcome};
+use crate::support::{Cluster, Minted, Setup, poll, process};
+
+/// How many ask at once.
+const CLIENTS: usize = 8;
+/// What a request is answered with that cannot be recorded.
+const REFUSED: &str = "503 journal_full";
+
+/// A small file system for a journal. It goes with the value.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// Mounts one; `None`, said aloud, where that is not allowed.
+    fn mount(path: &Path, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(path).unwrap();
+        let size = format!("size={size}");
+        let mounted = mount(&["-t", "tmpfs", "-o", &size, "tmpfs"], path);
+        if !mounted {
+            eprintln!("SKIPPED: mounting a file system needs root");
+        }
+        mounted.then(|| Self(path.to_owned()))
+    }
+
+    fn remount(&self, mode: &str) {
+        assert!(mount(&["-o", &format!("remount,{mode}")], &self.0));
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ended = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn mount(options: &[&str], path: &Path) -> bool {
+    let mount = Command::new("mount").args(options).arg(path).status();
+    mount.is_ok_and(|status| status.success())
+}
+
+/// Waits until so many requests were refused.
+async fn refusals(load: &Load, count: usize) {
+    poll("refusals", || async {
+        (load.failed(REFUSED) >= count).then_some(())
+    })
+    .await;
+}
+
+/// Each request was answered: served, or refused because it cannot be recorded.
+fn nothing_else_failed(outcome: &Outcome) {
+    let others: Vec<_> = outcome
+        .failures
+        .keys()
+        .filter(|kind| *kind != REFUSED)
+        .collect();
+    assert!(others.is_empty(), "failed: {:?}", outcome.failures);
+}
+
+async fn metric(cluster: &Cluster, name: &str) -> u64 {
+    let text = process::get(cluster.ports.gateway_admin, "/metrics")
+        .await
+        .unwrap();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+    line.rsplit_once(' ').unwrap().1.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f10_a_disk_that_is_read_only_or_full_refuses_what_is_brokered_until_it_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = Disk::mount(&folder.path().join("journal"), "8m") else {
+        return;
+    };
+    let lines = format!(
+        "[journal]\npath = {:?}\nsegment_bytes = 1048576\nbytes_max = 67108864\n",
+        disk.0
+    );
+    let cluster = Cluster::start_with(Setup {
+        gateway: lines,
+        ..Setup::default()
+    })
+    .await;
+    cluster.bearer_service().await;
+    let untouched = json!({"host": "other.up.test", "intercept": "never"});
+    cluster.service("untouched", untouched).await;
+    let session = cluster.session().await;
+
+    disk.remount("ro");
+    let load = Load::start(&cluster, &session, cluster.ports.proxy, CLIENTS);
+    refusals(&load, 100).await;
+    let outcome = load.stop().await;
+    nothing_else_failed(&outcome);
+    assert_eq!(outcome.served, 0);
+    assert!(cluster.recorded().is_empty(), "a request left unrecorded");
+    disk.remount("rw");
+
+    // Somebody else's file takes all there is.
+    let ballast = disk.0.join("ballast");
+    let full = std::fs::write(&ballast, vec![1; 16 << 20]);
+    assert_eq!(full.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    let load = Load::start(&cluster, &session, cluster.ports.proxy, CLIENTS);
+    refusals(&load, 100).await;
+    assert_eq!(load.served(), 0);
+    assert!(cluster.recorded().is_empty(), "a request left unrecorded");
+    // No credential leaves in an untouched tunnel: it goes on, and is counted.
+    let name = "sortie_gateway_journal_unrecorded_tunnels_total";
+    assert_eq!(metric(&cluster, name).await, 0);
+    let authority = format!("other.up.test:{}", cluster.ports.https);
+    assert_eq!(connect(&cluster, &session, &authority).await, "200");
+    assert_eq!(metric(&cluster, name).await, 1);
+
+    std::fs::remove_file(&ballast).unwrap();
+    load.more(100).await;
+    nothing_else_failed(&load.stop().await);
+    invariants::hold(cluster, &[]).await;
+}
+
+/// Opens a tunnel and sends nothing through it; answers the status.
+async fn connect(cluster: &Cluster, session: &Minted, authority: &str) -> String {
+    let basic = STANDARD.encode(format!("x:{}", session.token));
+    let head = format!(
+        "CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nProxy-Authorization: Basic {basic}\r\n\r\n"
+    );
+    let address = ("127.0.0.1", cluster.ports.proxy);
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer[9..]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f11_without_control_the_journal_grows_to_its_bound_and_drains_behind_it() {
+    without_control(2 << 20, None).await;
+}
+
+/// For an hour, or `SORTIE_SOAK_SECONDS`, with the bound that is the default.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make soak"]
+async fn f11_without_control_for_an_hour_nothing_is_lost() {
+    let seconds = std::env::vars().find(|(name, _)| name == "SORTIE_SOAK_SECONDS");
+    let seconds = seconds.map_or(3_600, |(_, text)| text.parse().unwrap());
+    without_control(4 << 30, Some(Duration::from_secs(seconds))).await;
+}
+
+/// Control goes away until the journal is full, or for so long, and comes back.
+async fn without_control(bytes_max: u64, away: Option<Duration>) {
+    let mut cluster = Cluster::start_with(Setup {
+        gateway: format!("[journal]\nsegment_bytes = 1048576\nbytes_max = {bytes_max}\n"),
+        ..Setup::default()
+    })
+    .await;
+    cluster.bearer_service().await;
+    let session = cluster.session().await;
+    let warm = cluster.url("/bytes/8");
+    cluster.curl(&session, &["-f", &warm]).await.ok();
+    cluster.control.stop().await;
+    let load = Load::start(&cluster, &session, cluster.ports.proxy, CLIENTS);
+    match away {
+        None => refusals(&load, 100).await,
+        Some(away) => tokio::time::sleep(away).await,
+    }
+    let taken = metric(&cluster, "sortie_gateway_journal_bytes").await;
+    assert!(taken <= bytes_max, "{taken} bytes");
+    cluster.restart_control().await;
+    load.more(100).await;
+    nothing_else_failed(&load.stop().await);
+    let alarms = cluster.api.operate(Method::GET, "/v1/alarms", None).await;
+    assert_eq!(alarms["alarms"], json!([]));
+    invariants::hold(cluster, &[]).await;
+}
