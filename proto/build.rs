@@ -137,10 +137,13 @@ fn main() -> Result<()> {
         );
     }
     builder
+        // One snapshot is sent to many: they share its bytes.
+        .bytes(".sortie.v1.EncodedVault.snapshot")
         // Keys and values pass through these messages: their Debug would print them.
         .skip_debug([
             ".sortie.v1.CredentialPayload",
             ".sortie.v1.DataKey",
+            ".sortie.v1.EncodedVault",
             ".sortie.v1.PutCredentialRequest",
             ".sortie.v1.EnrolRequest",
             ".sortie.v1.SignIntermediateRequest",

@@ -50,6 +50,8 @@ pub(crate) fn vault(tenant: &Tenant, services: Vec<Service>) -> VaultState {
         grants: HashMap::new(),
         data_keys: vec![Arc::new(SealingKey::generate())],
         pool: 1,
+        refused_hosts: vec![],
+        frozen_at: None,
     }
 }
 

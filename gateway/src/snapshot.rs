@@ -1,14 +1,17 @@
 //! The state that control sent: read lock-free, swapped whole.
 //!
 //! [`follow`] keeps it up to date over one stream from control and is its only writer; [`link`] asks that service for
-//! what is not here. **Invariants:** nothing of it is ever on disk; a vault is whole or absent; an object that cannot
-//! be understood takes its vault or tenant away, since what it would have forbidden is not known.
+//! what is not here. **Invariants:** nothing of it is ever on disk; what cannot be understood is refused together with
+//! what it names, since what it would have forbidden is not known ([`read`]); a vault of which a whole snapshot cannot
+//! be understood is served as it last was, for no longer than its staleness from when that was known to be complete.
 
 pub mod identity;
 pub mod follow;
 mod replica;
 pub mod lease;
+pub mod read;
 pub mod merge;
+pub mod quarantine;
 mod revocations;
 pub mod link;
 pub mod whereabouts;
@@ -21,6 +24,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use sortie_proto::agent::{Grant, Revocation, VaultRole};
 use sortie_proto::credential::Credential;
+use sortie_proto::host::{Host, HostPattern};
 use sortie_proto::id::{AgentId, CredentialId, TenantId, VaultId};
 use sortie_proto::matching::Index;
 use sortie_proto::revision::Revision;
@@ -30,6 +34,7 @@ use sortie_proto::token::{Claims, VaultClaim, VerifyingKeys};
 use sortie_proto::vault::Vault;
 
 use self::lease::{BootClock, Lease};
+use self::quarantine::Quarantined;
 use self::revocations::Revocations;
 
 /// A vault at a revision. Never altered: a change makes a new one.
@@ -50,9 +55,22 @@ pub struct VaultState {
     /// Never reused in the life of the process, and raised when the vault's keys or credentials change: pools are keyed
     /// by it.
     pub pool: u64,
+    /// Hosts of services that were not understood: nothing to them is allowed.
+    pub refused_hosts: Vec<HostPattern>,
+    /// When this was last known to be complete, on the lease's clock in milliseconds, if something that came since could
+    /// not be understood: its lease runs from then.
+    pub frozen_at: Option<u64>,
 }
 
 impl VaultState {
+    /// Whether a service for this host was not understood.
+    #[must_use]
+    pub fn refuses(&self, host: &Host) -> bool {
+        self.refused_hosts
+            .iter()
+            .any(|pattern| pattern.matches(host))
+    }
+
     /// The agent's role at a time in seconds since the Unix epoch.
     #[must_use]
     pub fn role(&self, agent: AgentId, now: i64) -> Option<VaultRole> {
@@ -95,6 +113,7 @@ struct Inner {
     lease: Lease,
     epoch: AtomicU64,
     open: Open,
+    quarantined: ArcSwap<Vec<Quarantined>>,
 }
 
 /// What is open on this node, for control to show. Written once a second.
@@ -139,6 +158,7 @@ impl State {
             lease: Lease::new(clock),
             epoch: AtomicU64::new(0),
             open: Open::default(),
+            quarantined: ArcSwap::default(),
         }))
     }
 
@@ -236,7 +256,18 @@ impl State {
             .map(|held| describe(&held.state.load()))
             .collect();
         let age = self.lease().age().map(|age| age.as_millis());
-        serde_json::json!({ "lease_age_ms": age, "vaults": vaults })
+        let quarantined: Vec<_> = self
+            .quarantined()
+            .iter()
+            .map(Quarantined::describe)
+            .collect();
+        serde_json::json!({ "lease_age_ms": age, "vaults": vaults, "quarantined": quarantined })
+    }
+
+    /// What this node could not understand, and refuses.
+    #[must_use]
+    pub fn quarantined(&self) -> Arc<Vec<Quarantined>> {
+        self.0.quarantined.load_full()
     }
 
     /// Whether a vault of this staleness may be served.
@@ -245,10 +276,25 @@ impl State {
         self.0.lease.holds(staleness)
     }
 
+    /// Whether a vault may be served: as its staleness says, and from when it was last known to be complete.
+    #[must_use]
+    pub fn vault_lease_holds(&self, vault: &VaultState) -> bool {
+        let staleness = vault.vault.staleness;
+        let lease = &self.0.lease;
+        lease.holds(staleness)
+            && vault
+                .frozen_at
+                .is_none_or(|at| lease.is_within(at, staleness))
+    }
+
     // What follows is the follow service's: it alone writes.
 
     pub(crate) fn lease(&self) -> &Lease {
         &self.0.lease
+    }
+
+    pub(crate) fn set_quarantined(&self, quarantined: Vec<Quarantined>) {
+        self.0.quarantined.store(Arc::new(quarantined));
     }
 
     pub(crate) fn set_epoch(&self, epoch: u64) {

@@ -8,8 +8,13 @@ pub const SUBJECTS: &str = "revocation-subjects";
 /// Control takes a gateway's `Report`.
 pub const REPORT: &str = "report";
 
+/// A gateway takes vaults as they were encoded once for all.
+pub const ENCODED_VAULTS: &str = "encoded-vaults";
+/// Control takes a gateway's list of what it could not understand.
+pub const QUARANTINE: &str = "quarantine";
+
 /// What this version names, on either side.
-pub const ALL: [&str; 2] = [SUBJECTS, REPORT];
+pub const ALL: [&str; 4] = [SUBJECTS, REPORT, ENCODED_VAULTS, QUARANTINE];
 
 /// Whether one is among what the other side named.
 #[must_use]

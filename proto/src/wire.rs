@@ -51,6 +51,7 @@ macro_rules! redacted_debug {
 redacted_debug!(
     CredentialPayload,
     DataKey,
+    EncodedVault,
     PutCredentialRequest,
     EnrolRequest,
     SignIntermediateRequest,

@@ -247,6 +247,8 @@ impl Following {
                 self.nonces.arrived(beat.nonce, self.fleet.0.beats.begun());
                 Ok(())
             }
+            // Not asked for: this control does not say that it takes it.
+            Some(Message::Quarantined(_)) => Ok(()),
             Some(Message::Hello(_)) => Err(Error::invalid("hello", "comes once")),
             // A message of a later version: its sender learns nothing false by our silence.
             None => Ok(()),

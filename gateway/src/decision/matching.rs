@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sortie_proto::code::Code;
-use sortie_proto::host::{CanonicalPath, HostPattern};
+use sortie_proto::host::{CanonicalPath, Host, HostPattern};
 use sortie_proto::matching::Query;
 use sortie_proto::service::{Intercept, Scheme, Service};
 use sortie_proto::vault::VaultMode;
@@ -28,18 +28,24 @@ pub struct Match {
 /// passes through a vault that observes passes as it is.
 ///
 /// # Errors
-/// `path_refused`, `host_unmatched`, `request_unmatched`, `service_disabled`, `cleartext_refused`.
+/// `vault_unavailable` where a service for the host was not understood; `path_refused`, `host_unmatched`,
+/// `request_unmatched`, `service_disabled`, `cleartext_refused`.
 pub fn find(
-    vaults: &[Arc<VaultState>],
+    all: &[Arc<VaultState>],
     target: &Target,
     method: &str,
     raw_path: &str,
 ) -> Result<Match> {
+    let (vaults, unread) = understood(all, &target.host);
     let known = vaults
         .iter()
         .any(|vault| services_at(vault, target).next().is_some());
     if !known {
-        return unmatched(vaults, target);
+        return if unread {
+            Err(UNREAD.into())
+        } else {
+            unmatched(all, target)
+        };
     }
     let path = CanonicalPath::parse(raw_path)
         .map_err(|refused| Error::because(Code::PathRefused, refused))?;
@@ -55,7 +61,12 @@ pub fn find(
             .iter()
             .find_map(|vault| Some((vault, vault.index.find(query)?)))
     };
-    let (vault, service) = find(&path).ok_or(Code::RequestUnmatched)?;
+    let nobodys = if unread {
+        UNREAD
+    } else {
+        Code::RequestUnmatched
+    };
+    let (vault, service) = find(&path).ok_or(nobodys)?;
     // However the upstream reads it, the request must belong to the same service: `//admin` is no way around `/admin/**`.
     let same = |reading| find(reading).is_some_and(|(_, other)| Arc::ptr_eq(other, service));
     if !path.readings().iter().all(same) {
@@ -101,6 +112,7 @@ pub fn named(vault: &VaultState, name: &str) -> Result<Named> {
 /// and none has one that is intercepted, enabled or not: a disabled one refuses requests, which takes opening them.
 #[must_use]
 pub fn passes_untouched(vaults: &[Arc<VaultState>], target: &Target) -> Option<Match> {
+    let (vaults, _) = understood(vaults, &target.host);
     let services = || {
         vaults
             .iter()
@@ -116,6 +128,17 @@ pub fn passes_untouched(vaults: &[Arc<VaultState>], target: &Target) -> Option<M
     })
 }
 
+/// What a request is refused with that might belong to a service that was not understood.
+const UNREAD: Code = Code::VaultUnavailable;
+
+/// The vaults before the first of which a service for a host was not understood, and whether there is such a one: what
+/// none of those before it covers may be its.
+fn understood<'a>(vaults: &'a [Arc<VaultState>], host: &Host) -> (&'a [Arc<VaultState>], bool) {
+    let first = vaults.iter().position(|vault| vault.refuses(host));
+    let before = vaults.get(..first.unwrap_or(vaults.len()));
+    (before.unwrap_or_default(), first.is_some())
+}
+
 /// Whether any request to the target's host and port, in TLS or not, can be allowed. Where none can, nothing else of a
 /// tunnel need be worked out.
 #[must_use]
@@ -125,7 +148,7 @@ pub fn may_match(vaults: &[Arc<VaultState>], target: &Target) -> bool {
         schemes.into_iter().any(|scheme| {
             let mut services = vault.index.at(scheme, &target.host, target.port);
             services.next().is_some()
-        })
+        }) || vault.refuses(&target.host)
     });
     covered || observing(vaults).is_some()
 }

@@ -63,7 +63,7 @@ pub fn decide(
     let tenant = state.tenant(claims.tenant);
     let known = Known {
         revoked: state.revoked(claims),
-        lease: state.lease_holds(found.vault.vault.staleness),
+        lease: state.vault_lease_holds(&found.vault),
         tenant: tenant.as_deref(),
         now,
     };

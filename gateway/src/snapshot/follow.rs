@@ -97,6 +97,7 @@ struct Metrics {
     epoch: IntGauge,
     revision: IntGauge,
     vaults: IntGauge,
+    quarantined: IntGauge,
     lease_age: Gauge,
 }
 
@@ -129,6 +130,10 @@ impl Metrics {
                 "sortie_gateway_feed_vaults",
                 "Vaults in memory or asked for.",
             )?,
+            quarantined: gauge(
+                "sortie_gateway_feed_quarantined",
+                "Tenants, vaults and objects of vaults that this node could not understand and refuses.",
+            )?,
             lease_age,
         })
     }
@@ -141,6 +146,8 @@ impl Metrics {
         self.revision.set(number(position.n));
         self.vaults
             .set(i64::try_from(replica.vault_count()).unwrap_or(i64::MAX));
+        self.quarantined
+            .set(i64::try_from(state.quarantined().len()).unwrap_or(i64::MAX));
         let age = state.lease().age().unwrap_or_default();
         self.lease_age.set(age.as_secs_f64());
     }
@@ -200,7 +207,8 @@ impl Follow {
         let mut limit = BACKOFF.0;
         loop {
             let ended = self.follow(&mut shutdown).await;
-            if self.replica.is_welcomed() {
+            // A stream that ends before anything was confirmed on it is no success: the waits go on growing.
+            if self.replica.is_confirmed() {
                 limit = BACKOFF.0;
             }
             self.replica.disconnected();
@@ -275,6 +283,7 @@ impl Follow {
                     }
                     self.replica.tick(now());
                     self.replica.beat();
+                    self.replica.report();
                     self.metrics.set(&self.replica, &self.state);
                     if self.must_renew() {
                         return Ok(Left::Renew);
@@ -336,6 +345,7 @@ impl Follow {
             .await
             .or(Err(Error::NotCut))?;
         self.replica.acknowledge();
+        self.replica.report();
         if self.state.lease().age().is_some() {
             self.ready
                 .send_if_modified(|ready| !std::mem::replace(ready, true));

@@ -100,14 +100,23 @@ impl Lease {
         (confirmed != 0).then(age)
     }
 
+    /// The confirmed moment in milliseconds of the clock; zero before the first.
+    #[must_use]
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed.load(Ordering::Acquire)
+    }
+
     /// Whether a vault of this staleness may be served.
     #[must_use]
     pub fn holds(&self, staleness: Duration) -> bool {
-        let confirmed = self.confirmed.load(Ordering::Acquire);
+        self.is_within(self.confirmed(), staleness)
+    }
+
+    /// Whether a moment of the clock is there, and less than a staleness ago.
+    #[must_use]
+    pub fn is_within(&self, moment: u64, staleness: Duration) -> bool {
         let now = (self.clock)();
-        confirmed != 0
-            && now != 0
-            && u128::from(now.saturating_sub(confirmed)) < staleness.as_millis()
+        moment != 0 && now != 0 && u128::from(now.saturating_sub(moment)) < staleness.as_millis()
     }
 }
 

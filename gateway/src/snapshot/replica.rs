@@ -1,18 +1,18 @@
 //! What the follow service does with what it is told, without a socket: events and wishes in, messages out.
 //!
 //! One value for the life of the process, over any number of streams. **Invariants:** a vault is in [`State`] only
-//! between a whole snapshot and the moment at which something about it could not be understood, its release ended, or
-//! nobody used it for a while; changes that arrive before a vault's snapshot wait for it; a cold vault has one
+//! between a whole snapshot and the moment at which its settings could not be understood, its release ended, or nobody
+//! used it for a while; changes that arrive before a vault's snapshot wait for it; a cold vault has one
 //! subscription, however many wait; messages are sent in the order of [`take_outgoing`](Replica::take_outgoing), so that
 //! a beat never overtakes the subscriptions before it.
 
 mod event;
+mod quarantine;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use sortie_proto::capability;
-use sortie_proto::change::Change;
 use sortie_proto::code::Code;
 use sortie_proto::id::{SessionId, TenantId, VaultId};
 use sortie_proto::revision::Revision;
@@ -22,7 +22,9 @@ use sortie_proto::wire::v1;
 use tokio::sync::oneshot;
 use v1::follow_request::Message;
 
+use self::quarantine::Quarantine;
 use super::merge::Whole;
+use super::read::Reading;
 use super::{State, VaultState};
 
 /// The most changes that wait for a vault's snapshot.
@@ -74,9 +76,7 @@ pub(super) struct Replica {
     state: State,
     position: Option<Revision>,
     acknowledged: Option<Revision>,
-    welcomed: bool,
-    /// Whether control takes reports.
-    reports: bool,
+    stream: Stream,
     /// Whether all that a stream begins with has come: until then this node is behind its position.
     whole: bool,
     /// Tenants that were forgotten for a stream that sends them again, until it has.
@@ -85,8 +85,23 @@ pub(super) struct Replica {
     vaults: HashMap<VaultId, Entry>,
     /// Tenants of which something was not understood. Only the whole tenant, sent again, takes one out.
     poisoned: HashSet<TenantId>,
+    /// Whether what is quarantined may have changed since it was told.
+    news: bool,
     outgoing: Vec<v1::FollowRequest>,
     ticks: u32,
+}
+
+/// What is known of the open stream; of none, nothing.
+#[derive(Debug, Default)]
+struct Stream {
+    /// Its welcome has come.
+    welcomed: bool,
+    /// Control has echoed a beat of it.
+    confirmed: bool,
+    /// Control wants to be told what is open.
+    takes_reports: bool,
+    /// Control wants to be told what is quarantined.
+    takes_quarantine: bool,
 }
 
 #[derive(Debug, Default)]
@@ -99,7 +114,11 @@ struct Entry {
     prolonging: Option<(SessionId, i64)>,
     latest: Option<Ticket>,
     waiting: VecDeque<(Ticket, Answer)>,
-    early: Vec<Change>,
+    early: Vec<Reading>,
+    quarantine: Option<Quarantine>,
+    /// Up to where it is known to be complete, if that is not the replica's position: a stream has ended since, and the
+    /// next one has not said yet that nothing is missing.
+    complete_to: Option<Revision>,
     idle: u32,
 }
 
@@ -110,13 +129,13 @@ impl Replica {
             state,
             position: None,
             acknowledged: None,
-            welcomed: false,
-            reports: false,
+            stream: Stream::default(),
             whole: false,
             awaited: HashSet::new(),
             keys: Vec::new(),
             vaults: HashMap::new(),
             poisoned: HashSet::new(),
+            news: false,
             outgoing: Vec::new(),
             ticks: 0,
         }
@@ -138,7 +157,12 @@ impl Replica {
 
     /// Whether the stream's welcome has come.
     pub(super) const fn is_welcomed(&self) -> bool {
-        self.welcomed
+        self.stream.welcomed
+    }
+
+    /// Whether control has confirmed something on this stream.
+    pub(super) const fn is_confirmed(&self) -> bool {
+        self.stream.confirmed
     }
 
     /// How far this node has followed.
@@ -158,19 +182,20 @@ impl Replica {
 
     /// The stream ended.
     pub(super) fn disconnected(&mut self) {
-        self.welcomed = false;
+        self.stream = Stream::default();
         self.acknowledged = None;
         self.outgoing.clear();
         self.state.lease().disconnected();
         for entry in self.vaults.values_mut() {
             entry.asked = None;
             entry.prolonging = None;
+            entry.complete_to = entry.complete_to.or(self.position);
         }
     }
 
     /// Sends a beat.
     pub(super) fn beat(&mut self) {
-        if self.welcomed {
+        if self.stream.welcomed {
             let nonce = self.state.lease().beat();
             self.send(Message::Beat(v1::Beat { nonce }));
         }
@@ -178,7 +203,7 @@ impl Replica {
 
     /// Tells control now and then what is open here.
     fn report(&mut self) {
-        if !self.welcomed || !self.reports {
+        if !self.stream.welcomed || !self.stream.takes_reports {
             return;
         }
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -212,7 +237,7 @@ impl Replica {
     /// Says how far this node has come, if that is news. Nothing, while tenants' revocations are still to come: they
     /// are part of what the welcome's revision stands for.
     pub(super) fn acknowledge(&mut self) {
-        if self.welcomed && self.whole && self.position > self.acknowledged {
+        if self.stream.welcomed && self.whole && self.position > self.acknowledged {
             self.acknowledged = self.position;
             let revision = self.position.map(Into::into);
             self.send(Message::Acknowledge(v1::Acknowledge { revision }));
@@ -225,6 +250,10 @@ impl Replica {
         if let Some(whole) = &entry.whole {
             let _gone = answer.send(Ok(Arc::clone(&whole.state)));
             self.offer(id, ticket);
+            return;
+        }
+        if entry.quarantine.is_some_and(Quarantine::waits) && entry.asked.is_none() {
+            let _gone = answer.send(Err(Code::VaultUnavailable));
             return;
         }
         entry.waiting.retain(|(_, answer)| !answer.is_closed());
@@ -265,7 +294,7 @@ impl Replica {
 
     fn tick_vault(&mut self, id: VaultId, now: i64) {
         let used = self.state.take_used(id);
-        let welcomed = self.welcomed;
+        let welcomed = self.stream.welcomed;
         let Some(entry) = self.vaults.get_mut(&id) else {
             return;
         };
@@ -277,18 +306,31 @@ impl Replica {
         if let Some((_, ticks)) = &mut entry.asked {
             *ticks = ticks.saturating_add(1);
             if *ticks > ANSWER_TICKS {
-                self.drop_vault(id, Code::VaultUnavailable);
+                if entry.whole.is_some() {
+                    self.quarantine(id, "control does not answer for it");
+                } else {
+                    self.drop_vault(id, Code::VaultUnavailable);
+                }
                 return;
             }
         }
         entry.waiting.retain(|(_, answer)| !answer.is_closed());
-        let forgotten = entry.whole.is_none() && entry.asked.is_none() && entry.waiting.is_empty();
+        let forgotten = entry.whole.is_none()
+            && entry.asked.is_none()
+            && entry.waiting.is_empty()
+            && !entry.quarantine.is_some_and(Quarantine::waits);
         let latest_end = entry.latest.as_ref().map_or(0, |ticket| ticket.end);
         let ended = entry.whole.is_some() && entry.release_end.max(latest_end) <= now;
         if ended || forgotten || entry.idle > IDLE_TICKS {
             self.drop_vault(id, Code::VaultUnavailable);
             return;
         }
+        if self.tick_quarantine(id, now) {
+            return;
+        }
+        let Some(entry) = self.vaults.get_mut(&id) else {
+            return;
+        };
         let due = entry.release_end.saturating_sub(now) < PROLONG && latest_end > entry.release_end;
         if welcomed && due && entry.whole.is_some() && entry.asked.is_none() {
             let have = entry.whole.as_ref().map(|whole| whole.state.revision);
@@ -327,10 +369,15 @@ impl Replica {
         let Some(entry) = self.vaults.remove(&id) else {
             return;
         };
+        self.news |= entry.quarantine.is_some() || entry.has_refusals();
         for (_, answer) in entry.waiting {
             let _gone = answer.send(Err(code));
         }
-        if self.welcomed {
+        self.unsubscribe(id);
+    }
+
+    fn unsubscribe(&mut self, id: VaultId) {
+        if self.stream.welcomed {
             let vault_id = id.to_bytes();
             self.send(Message::Unsubscribe(v1::Unsubscribe { vault_id }));
         }
@@ -356,15 +403,45 @@ impl Replica {
         // What was not understood may be a revocation: nothing that is open goes on.
         self.state.set_unclear(id);
         self.poisoned.insert(id);
+        self.news = true;
     }
 
     /// Takes a vault out of service and asks for all of it again.
     fn poison_vault(&mut self, id: VaultId, now: i64) {
         self.state.drop_vault(id);
+        self.news = true;
         if let Some(entry) = self.vaults.get_mut(&id) {
             entry.whole = None;
             entry.early.clear();
             self.resubscribe(id, now);
+        }
+    }
+
+    /// A stream goes on where the last one ended: a vault is sent again only if it has changed since it was complete.
+    fn confirm(&mut self, id: VaultId, now: i64) {
+        let Some(entry) = self.vaults.get_mut(&id) else {
+            return;
+        };
+        let ticket = entry.latest.clone().filter(|ticket| ticket.end > now);
+        let complete = entry.whole.is_some() && entry.quarantine.is_none();
+        match (ticket, entry.complete_to.filter(|_| complete)) {
+            (Some(ticket), Some(complete_to)) => {
+                entry.early.clear();
+                entry.release_end = ticket.end;
+                self.subscribe(id, &ticket, Some(complete_to));
+            }
+            (_, _) => self.resubscribe(id, now),
+        }
+    }
+
+    /// Control has answered all that was asked before a beat: what is held is complete up to the replica's position.
+    fn confirmed(&mut self) {
+        if !std::mem::replace(&mut self.stream.confirmed, true) {
+            for entry in self.vaults.values_mut() {
+                if entry.complete_to.take().is_some() && entry.asked.is_none() {
+                    entry.early.clear();
+                }
+            }
         }
     }
 
@@ -393,7 +470,7 @@ impl Replica {
 
     /// Asks for a cold vault with the token of the first that waits, unless it is asked for.
     fn ask_next(&mut self, id: VaultId) {
-        let welcomed = self.welcomed;
+        let welcomed = self.stream.welcomed;
         let Some(entry) = self.vaults.get_mut(&id) else {
             return;
         };

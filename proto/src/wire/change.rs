@@ -76,6 +76,9 @@ impl From<&Change> for v1::Change {
         Self {
             revision: Some(change.revision.into()),
             object: Some(object),
+            // Known to whoever sends it, not to the object.
+            tenant_id: Vec::new(),
+            vault_id: Vec::new(),
         }
     }
 }

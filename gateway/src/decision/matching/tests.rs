@@ -198,3 +198,31 @@ fn a_tunnel_passes_untouched_only_if_nothing_wants_it_opened() {
     };
     check(vec![never("never"), off], None);
 }
+
+#[test]
+fn a_host_of_which_a_service_was_not_understood_is_refused_unless_a_vault_before_decides() {
+    let first = vault(
+        VaultMode::Observe,
+        vec![service("in", "https://a.test/in/**")],
+    );
+    let mut poisoned = fixture::vault(
+        &tenant(),
+        vec![
+            service("a", "https://a.test/**"),
+            service("c", "https://c.test/**"),
+        ],
+    );
+    poisoned.vault.mode = VaultMode::Observe;
+    poisoned.refused_hosts = vec![HostPattern::parse("a.test").unwrap()];
+    let poisoned = Arc::new(poisoned);
+    let unread = Err(Code::VaultUnavailable);
+    let alone = [Arc::clone(&poisoned)];
+    check(&alone, "https://a.test/x", unread);
+    check(&alone, "https://c.test/x", Ok("c"));
+    check(&alone, "https://elsewhere.test/x", Ok(""));
+    let behind = [Arc::clone(&first), Arc::clone(&poisoned)];
+    check(&behind, "https://a.test/in/x", Ok("in"));
+    check(&behind, "https://a.test/x", unread);
+    let before = [poisoned, first];
+    check(&before, "https://a.test/in/x", unread);
+}

@@ -1,10 +1,10 @@
 //! What each event of the stream does to the replica.
 //!
-//! What cannot be understood is narrowed down by its ids: to a vault, which is asked for again; to a tenant, which is
-//! not served until all of it comes again; or to the whole stream.
+//! What cannot be understood is narrowed down by its ids ([`read`]): to an object, which is refused; to a vault, which
+//! is asked for again; to a tenant, which is not served until all of it comes again; or to the whole stream.
 
 use sortie_proto::capability;
-use sortie_proto::change::{Change, Object, Snapshot, Tombstone};
+use sortie_proto::change::{Object, Tombstone};
 use sortie_proto::code::Code;
 use sortie_proto::id::{TenantId, VaultId};
 use sortie_proto::revision::Revision;
@@ -14,7 +14,11 @@ use sortie_proto::wire::v1;
 use v1::follow_event::Event;
 
 use super::{Broken, EARLY_MAX, Entry, Replica};
+use crate::snapshot::read::{self, Read, Reading, Unread, Unreadable};
 use crate::snapshot::{link, merge};
+
+/// Codes with which control says that it cannot make or send a vault's snapshot, whoever asks.
+const NOT_TO_BE_HAD: [Code; 2] = [Code::Internal, Code::ResourceExhausted];
 
 impl Replica {
     /// Takes an event.
@@ -24,13 +28,14 @@ impl Replica {
         now: i64,
     ) -> Result<(), Broken> {
         let event = event.event.ok_or(Broken::Protocol)?;
-        if self.welcomed == matches!(event, Event::Welcome(_)) {
+        if self.stream.welcomed == matches!(event, Event::Welcome(_)) {
             return Err(Broken::Protocol);
         }
         match event {
             Event::Welcome(welcome) => self.welcome(welcome, now),
             Event::Tenant(tenant) => self.tenant(tenant),
             Event::Vault(snapshot) => self.snapshot(snapshot),
+            Event::EncodedVault(encoded) => self.encoded(&encoded),
             Event::VaultRefused(refused) => self.refused(&refused, now),
             Event::Change(change) => self.change(change, now),
             Event::Echo(echo) => {
@@ -38,6 +43,7 @@ impl Replica {
                 // It leaves behind all that the stream begins with.
                 self.whole = true;
                 self.awaited.clear();
+                self.confirmed();
                 self.state.lease().echo(echo.nonce);
                 Ok(())
             }
@@ -58,7 +64,6 @@ impl Replica {
             self.whole = false;
             self.position = Some(revision);
         }
-        self.reports = capability::has(&welcome.capabilities, capability::REPORT);
         self.position = self.position.or(Some(revision));
         self.state.set_epoch(revision.epoch);
         self.keys.clear();
@@ -66,10 +71,18 @@ impl Replica {
             self.put_key(key);
         }
         self.publish_keys();
-        self.welcomed = true;
+        self.stream.welcomed = true;
+        self.stream.takes_reports = capability::has(&welcome.capabilities, capability::REPORT);
+        self.stream.takes_quarantine =
+            capability::has(&welcome.capabilities, capability::QUARANTINE);
+        self.news = true;
         let ids: Vec<_> = self.vaults.keys().copied().collect();
         for id in ids {
-            self.resubscribe(id, now);
+            if welcome.resumed {
+                self.confirm(id, now);
+            } else {
+                self.resubscribe(id, now);
+            }
         }
         Ok(())
     }
@@ -100,7 +113,7 @@ impl Replica {
         });
         match decoded {
             Ok((tenant, revocations)) => {
-                self.poisoned.remove(&id);
+                self.news |= self.poisoned.remove(&id);
                 self.state.set_clear(id);
                 // First what forbids, then what allows.
                 self.state.revoke(revocations);
@@ -117,34 +130,45 @@ impl Replica {
     fn snapshot(&mut self, wire: v1::VaultSnapshot) -> Result<(), Broken> {
         let vault = wire.vault.as_ref().ok_or(Broken::Undecodable)?;
         let id = VaultId::from_bytes(&vault.id).or(Err(Broken::Undecodable))?;
+        self.take_snapshot(id, |tenant| read::snapshot(wire, id, tenant));
+        Ok(())
+    }
+
+    fn encoded(&mut self, wire: &v1::EncodedVault) -> Result<(), Broken> {
+        let id = VaultId::from_bytes(&wire.vault_id).or(Err(Broken::Undecodable))?;
+        self.take_snapshot(id, |tenant| read::encoded(&wire.snapshot, id, tenant));
+        Ok(())
+    }
+
+    /// Takes a whole vault, which must be of the tenant whose token asked for it.
+    fn take_snapshot(
+        &mut self,
+        id: VaultId,
+        read: impl FnOnce(Option<TenantId>) -> Result<Read, Unreadable>,
+    ) {
         let Some(entry) = self.vaults.get_mut(&id) else {
-            return Ok(()); // It was dropped while the snapshot was on its way.
+            return; // It was dropped while the snapshot was on its way.
         };
-        let snapshot = match Snapshot::try_from(wire) {
-            Ok(snapshot) if !self.poisoned.contains(&snapshot.vault.tenant) => snapshot,
-            Ok(_) => {
-                self.drop_vault(id, Code::VaultUnavailable);
-                return Ok(());
-            }
-            Err(error) => {
-                tracing::error!(vault.id = %id, %error, "a vault cannot be understood and is not served");
-                self.drop_vault(id, Code::VaultUnavailable);
-                return Ok(());
-            }
+        let read = match read(entry.latest.as_ref().map(|ticket| ticket.tenant)) {
+            Ok(read) if !self.poisoned.contains(&read.snapshot.vault.tenant) => read,
+            Ok(_) => return self.drop_vault(id, Code::VaultUnavailable),
+            Err(Unreadable(reason)) => return self.quarantine(id, reason),
         };
         // The answer to a question stands for all that the stream did not send before it was asked, so it replaces
         // what is held whatever its revision; what came since follows on it.
-        let answers = entry.asked.take().is_some();
+        let unconfirmed = entry.complete_to.take().is_some();
+        let answers = entry.asked.take().is_some() || unconfirmed;
+        self.news |= entry.quarantine.take().is_some() || entry.has_refusals();
         entry.whole = match entry.whole.take() {
-            Some(whole) if answers => Some(merge::refresh(&whole, snapshot)),
-            Some(whole) => Some(merge::replace(&whole, snapshot).unwrap_or(whole)),
-            None => Some(merge::from_snapshot(snapshot)),
+            Some(whole) if answers => Some(merge::refresh(&whole, read)),
+            Some(whole) => Some(merge::replace(&whole, read).unwrap_or(whole)),
+            None => Some(merge::from_snapshot(read)),
         };
         for change in std::mem::take(&mut entry.early) {
             entry.apply(&change);
         }
+        self.news |= entry.has_refusals();
         self.publish(id);
-        Ok(())
     }
 
     fn refused(&mut self, wire: &v1::VaultRefused, now: i64) -> Result<(), Broken> {
@@ -154,6 +178,10 @@ impl Replica {
         };
         if wire.held && entry.whole.is_some() {
             entry.not_prolonged();
+            return Ok(());
+        }
+        if Code::from_name(&wire.code).is_some_and(|code| NOT_TO_BE_HAD.contains(&code)) {
+            self.quarantine(id, "control cannot make or send a snapshot of it");
             return Ok(());
         }
         let code = link::refusal(&wire.code);
@@ -179,67 +207,80 @@ impl Replica {
 
     fn change(&mut self, wire: v1::Change, now: i64) -> Result<(), Broken> {
         let revision = wire.revision.ok_or(Broken::Protocol)?.into();
-        let about = About::of(&wire);
-        match Change::try_from(wire) {
-            Ok(change) => self.apply(change)?,
-            Err(error) => {
-                tracing::error!(%revision, %error, "a change cannot be understood");
-                match about {
-                    About::Vault(id) => self.poison_vault(id, now),
-                    About::Tenant(id) => self.poison_tenant(id),
-                    About::Key => {} // A key that is not known verifies nothing.
-                    About::Unknown => {
-                        self.position = None;
-                        return Err(Broken::Undecodable);
-                    }
-                }
-            }
+        let change = read::change(wire, revision);
+        if let Err(unread) = &change.object {
+            tracing::error!(%revision, ?unread, "a change cannot be understood, and what it names is refused");
+            self.news = true;
+        }
+        match change.vault() {
+            Some(id) => self.apply_to_vault(id, change, now)?,
+            None => self.apply(change)?,
         }
         self.advance(revision)
     }
 
-    fn apply(&mut self, change: Change) -> Result<(), Broken> {
-        if let Some(id) = merge::vault_of(&change.object) {
-            return self.apply_to_vault(id, change);
-        }
+    fn apply(&mut self, change: Reading) -> Result<(), Broken> {
         match change.object {
-            Object::Tenant(tenant) => {
+            Ok(Object::Tenant(tenant)) => {
                 if !self.poisoned.contains(&tenant.id) {
                     self.state.put_tenant(tenant);
                 }
             }
-            Object::Revocation(revocation) => self.state.revoke([revocation]),
-            Object::SigningKey(key) => {
+            Ok(Object::Revocation(revocation)) => self.state.revoke([revocation]),
+            Ok(Object::SigningKey(key)) => {
                 self.keys.retain(|held| held.kid != key.kid);
                 self.keys.push(key);
                 self.publish_keys();
             }
-            Object::Tombstone(Tombstone::Tenant(id)) => self.drop_tenant(id),
-            Object::Tombstone(_)
-            | Object::Vault(_)
-            | Object::Service(_)
-            | Object::Credential(_)
-            | Object::Grant(_) => {}
+            Ok(Object::Tombstone(Tombstone::Tenant(id))) => self.drop_tenant(id),
+            Err(Unread::Tenant(id)) => self.poison_tenant(id),
+            Err(Unread::Unknown) => {
+                self.position = None;
+                return Err(Broken::Undecodable);
+            }
+            Err(
+                Unread::Key
+                | Unread::Vault(_)
+                | Unread::Service(..)
+                | Unread::Credential(..)
+                | Unread::Grant(..),
+            )
+            | Ok(
+                Object::Tombstone(_)
+                | Object::Vault(_)
+                | Object::Service(_)
+                | Object::Credential(_)
+                | Object::Grant(_),
+            ) => {}
         }
         Ok(())
     }
 
-    fn apply_to_vault(&mut self, id: VaultId, change: Change) -> Result<(), Broken> {
+    fn apply_to_vault(&mut self, id: VaultId, change: Reading, now: i64) -> Result<(), Broken> {
         let Some(entry) = self.vaults.get_mut(&id) else {
             return Ok(());
         };
-        if matches!(change.object, Object::Tombstone(Tombstone::Vault(_))) {
-            self.drop_vault(id, Code::VaultUnavailable);
-            return Ok(());
+        match change.object {
+            Ok(Object::Tombstone(Tombstone::Vault(_))) => {
+                self.drop_vault(id, Code::VaultUnavailable);
+                return Ok(());
+            }
+            Err(Unread::Vault(_)) => {
+                self.poison_vault(id, now);
+                return Ok(());
+            }
+            Ok(_) | Err(_) => {}
         }
-        let news = entry.apply(&change);
-        if entry.whole.is_none() || entry.asked.is_some() {
+        let had_refusals = entry.has_refusals();
+        let applied = entry.apply(&change);
+        if entry.may_be_replaced() {
             if entry.early.len() >= EARLY_MAX {
                 return Err(Broken::TooEarly);
             }
             entry.early.push(change);
         }
-        if news {
+        self.news |= had_refusals;
+        if applied {
             self.publish(id);
         }
         Ok(())
@@ -280,8 +321,14 @@ impl Entry {
         }
     }
 
+    /// Whether a snapshot may be on its way that is older than what comes before it.
+    const fn may_be_replaced(&self) -> bool {
+        let cold = self.whole.is_none() && self.quarantine.is_none();
+        self.asked.is_some() || self.complete_to.is_some() || cold
+    }
+
     /// Applies a change. Whether it was news.
-    fn apply(&mut self, change: &Change) -> bool {
+    fn apply(&mut self, change: &Reading) -> bool {
         let next = self
             .whole
             .as_ref()
@@ -289,42 +336,5 @@ impl Entry {
         let news = next.is_some();
         self.whole = next.or_else(|| self.whole.take());
         news
-    }
-}
-
-/// What a change that cannot be understood is about, as far as its ids tell.
-#[derive(Debug, Clone, Copy)]
-enum About {
-    Vault(VaultId),
-    Tenant(TenantId),
-    Key,
-    Unknown,
-}
-
-impl About {
-    fn of(wire: &v1::Change) -> Self {
-        use v1::change::Object as Wire;
-        match &wire.object {
-            Some(Wire::Vault(vault)) => Self::vault(&vault.id),
-            Some(Wire::Service(service)) => Self::vault(&service.vault_id),
-            Some(Wire::Credential(credential)) => Self::vault(&credential.vault_id),
-            Some(Wire::Grant(grant)) => Self::vault(&grant.vault_id),
-            Some(Wire::Tenant(tenant)) => Self::tenant(&tenant.id),
-            Some(Wire::Revocation(revocation)) => Self::tenant(&revocation.tenant_id),
-            Some(Wire::SigningKey(_)) => Self::Key,
-            Some(Wire::Tombstone(tombstone)) => match Self::vault(&tombstone.vault_id) {
-                Self::Unknown => Self::tenant(&tombstone.tenant_id),
-                about @ (Self::Vault(_) | Self::Tenant(_) | Self::Key) => about,
-            },
-            None => Self::Unknown,
-        }
-    }
-
-    fn vault(id: &[u8]) -> Self {
-        VaultId::from_bytes(id).map_or(Self::Unknown, Self::Vault)
-    }
-
-    fn tenant(id: &[u8]) -> Self {
-        TenantId::from_bytes(id).map_or(Self::Unknown, Self::Tenant)
     }
 }

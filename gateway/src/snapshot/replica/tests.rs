@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use sortie_proto::agent::{Grant, Revocation, RevokedSubject, VaultRole};
-use sortie_proto::change::{Object, Snapshot, Tombstone};
+use sortie_proto::change::{Change, Object, Snapshot, Tombstone};
 use sortie_proto::credential::Credential;
 use sortie_proto::host::{HostPattern, PathPattern};
 use sortie_proto::id::{AgentId, CredentialId, ServiceId};
@@ -20,6 +20,8 @@ use uuid::Uuid;
 use v1::follow_event::Event;
 
 use super::*;
+
+mod poison;
 
 const NOW: i64 = 1_000_000;
 
@@ -269,28 +271,6 @@ fn a_wish_without_a_stream_is_asked_for_when_there_is_one() {
 }
 
 #[test]
-fn a_change_that_is_not_understood_takes_only_its_vault_away_and_asks_again() {
-    let (state, mut replica) = with_vault(NOW + 600);
-    let other = VaultId::generate();
-    let (answer, _answered) = oneshot::channel();
-    replica.want(other, ticket(1, NOW + 600), answer);
-    replica.event(snapshot_of(other, 10), NOW).unwrap();
-    replica.take_outgoing();
-    let mut wire = v1::Service::from(service(1, 1).as_ref());
-    wire.intercept = 77;
-    let change = v1::Change {
-        revision: Some(at(11).into()),
-        object: Some(v1::change::Object::Service(wire)),
-    };
-    replica.event(event(Event::Change(change)), NOW).unwrap();
-    assert!(state.vault(vault_id()).is_none());
-    assert!(state.vault(other).is_some());
-    assert_eq!(subscriptions(&mut replica), [("1".into(), false)]);
-    replica.event(snapshot_of(vault_id(), 12), NOW).unwrap();
-    assert!(state.vault(vault_id()).is_some());
-}
-
-#[test]
 fn a_revocation_that_is_not_understood_takes_its_tenant_away_for_good() {
     let (state, mut replica) = with_vault(NOW + 600);
     let change = v1::Change {
@@ -299,6 +279,7 @@ fn a_revocation_that_is_not_understood_takes_its_tenant_away_for_good() {
             tenant_id: tenant_id().to_bytes(),
             ..v1::Revocation::default()
         })),
+        ..v1::Change::default()
     };
     replica.event(event(Event::Change(change)), NOW).unwrap();
     assert!(state.vault(vault_id()).is_none() && state.tenant(tenant_id()).is_none());
