@@ -32,6 +32,7 @@ faults: ## Run each fault as a test: processes killed, disks full, clocks moved,
 soak: ## Run the tests that take long
 	@scripts/setup --tests
 	cargo build --workspace --bins
+	cargo test --workspace --lib -- --ignored
 	$(TESTED) cargo test --workspace --test cluster -- --ignored --nocapture
 
 bench: ## Compare the gateway with NGINX on this machine

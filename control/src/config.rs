@@ -83,6 +83,9 @@ pub struct Feed {
     /// How many vaults one gateway may hold at once; a subscription beyond it is refused. Default 20,000, 1 to
     /// 1,000,000.
     pub vaults_per_gateway: usize,
+    /// How many bytes of vaults and tenants a replica keeps, encoded, for gateways that ask for them; what was used
+    /// least goes first and is read again. Default 268,435,456, 0 to 68,719,476,736.
+    pub snapshot_bytes_max: u64,
 }
 
 /// How it logs.

@@ -5,6 +5,7 @@
 //! recorded the release. An echo leaves only behind a beat that was committed after its nonce came, and behind
 //! everything that the beat could see.
 
+mod admission;
 pub mod admit;
 pub mod enforce;
 pub mod enrol;
@@ -31,6 +32,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::config;
 use crate::database::{Database, Transaction, gateways};
 use crate::error::Result;
+use crate::feed::cache::Snapshots;
 use crate::feed::read::Log;
 use crate::feed::signals::Signals;
 use crate::metrics::Metrics;
@@ -50,6 +52,8 @@ struct Inner {
     database: Database,
     keys: Keys,
     log: Log,
+    snapshots: Snapshots,
+    admission: admission::Admission,
     beats: lease::Beats,
     signals: Signals,
     config: config::Feed,
@@ -79,6 +83,8 @@ pub struct Connected {
     pub last_seen: Timestamp,
     /// What it last reported on this stream.
     pub report: Option<gateways::Report>,
+    /// How many tenants, vaults and objects it says that it cannot understand, and refuses.
+    pub quarantined: usize,
 }
 
 /// What a fleet is made of.
@@ -96,13 +102,23 @@ pub struct Parts {
     pub metrics: Metrics,
     /// What the streams run in.
     pub tasks: Tasks,
+    /// How many streams may be at the database at once.
+    pub turns: usize,
 }
 
 impl Fleet {
     /// No gateway is connected yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let (database, keys, log) = (
+            parts.database.clone(),
+            parts.keys.clone(),
+            parts.log.clone(),
+        );
+        let bound = (parts.config.snapshot_bytes_max, parts.metrics.clone());
         Self(Arc::new(Inner {
+            snapshots: Snapshots::new(database, keys, log, bound),
+            admission: admission::Admission::new(parts.turns),
             database: parts.database,
             keys: parts.keys,
             log: parts.log,
@@ -206,6 +222,12 @@ impl Fleet {
         Signals::lock(tx).await
     }
 
+    fn count_quarantined(&self, connected: &HashMap<u64, Connected>) {
+        let all: usize = connected.values().map(|one| one.quarantined).sum();
+        let all = i64::try_from(all).unwrap_or(i64::MAX);
+        self.0.metrics.quarantined.set(all);
+    }
+
     /// Writes what streams said to the database, and learns which gateways are shut out.
     async fn reconcile(&self) -> Result<()> {
         let seen = self.connected();
@@ -260,6 +282,16 @@ impl Presence {
     }
 }
 
+impl Presence {
+    fn quarantined(&self, count: usize) {
+        let mut connected = self.fleet.0.connected.lock();
+        if let Some(connected) = connected.get_mut(&self.stream) {
+            connected.quarantined = count;
+        }
+        self.fleet.count_quarantined(&connected);
+    }
+}
+
 /// What streams heard, a line a gateway: for a moment an old and a new stream of one may be open.
 fn said<'a>(connected: impl IntoIterator<Item = &'a Connected>) -> Vec<gateways::Said<'a>> {
     let now = Timestamp::now();
@@ -282,7 +314,9 @@ fn said<'a>(connected: impl IntoIterator<Item = &'a Connected>) -> Vec<gateways:
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.fleet.0.connected.lock().remove(&self.stream);
+        let mut connected = self.fleet.0.connected.lock();
+        connected.remove(&self.stream);
+        self.fleet.count_quarantined(&connected);
         self.fleet.0.metrics.streams.dec();
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Labels are bounded: codes, statement names that stand in the source, never a tenant or a gateway.
 
+use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 /// What control counts.
@@ -13,12 +14,18 @@ pub struct Metrics {
     pub statements: IntCounterVec,
     /// `sortie_control_feed_changes_total`: changes that this replica's reader took in.
     pub changes: IntCounter,
-    /// `sortie_control_feed_undecodable_total`: changes that were skipped because they mean nothing.
+    /// `sortie_control_feed_undecodable_total`: changes that mean nothing to this version.
     pub undecodable: IntCounter,
     /// `sortie_control_feed_streams`: gateways that follow this replica.
     pub streams: IntGauge,
     /// `sortie_control_feed_snapshots_total`: vaults sent whole.
     pub snapshots: IntCounter,
+    /// `sortie_control_snapshot_queries_total`: queries that read vaults or a tenant whole.
+    pub snapshot_queries: IntCounter,
+    /// `sortie_control_snapshot_cache_hits_total`: vaults and tenants that were had without a query.
+    pub snapshot_hits: IntCounter,
+    /// `sortie_control_feed_quarantined`: what gateways on this replica say that they cannot understand.
+    pub quarantined: IntGauge,
     /// `sortie_control_feed_beats_total`: beats committed.
     pub beats: IntCounter,
     /// `sortie_control_vault_releases_total{code}`: subscriptions answered; `ok` or why not.
@@ -37,29 +44,9 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let registry = Registry::new();
-        let vector = |name: &str, help: &str, label: &str| {
-            let made = IntCounterVec::new(Opts::new(name, help), &[label])
-                .expect("a constant, well-formed name");
-            registry
-                .register(Box::new(made.clone()))
-                .expect("the names are distinct");
-            made
-        };
-        let counter = |name: &str, help: &str| {
-            let made = IntCounter::new(name, help).expect("a constant, well-formed name");
-            registry
-                .register(Box::new(made.clone()))
-                .expect("the names are distinct");
-            made
-        };
-        let streams = IntGauge::new(
-            "sortie_control_feed_streams",
-            "Gateways that follow this replica.",
-        )
-        .expect("a constant, well-formed name");
-        registry
-            .register(Box::new(streams.clone()))
-            .expect("the names are distinct");
+        let vector = |name, help, label| vector(&registry, name, help, label);
+        let counter = |name, help| counter(&registry, name, help);
+        let gauge = |name, help| gauge(&registry, name, help);
         Self {
             statements: vector(
                 "sortie_control_database_statements_total",
@@ -72,9 +59,17 @@ impl Metrics {
             ),
             undecodable: counter(
                 "sortie_control_feed_undecodable_total",
-                "Changes skipped because they mean nothing.",
+                "Changes that mean nothing to this version.",
             ),
             snapshots: counter("sortie_control_feed_snapshots_total", "Vaults sent whole."),
+            snapshot_queries: counter(
+                "sortie_control_snapshot_queries_total",
+                "Queries that read vaults or a tenant whole.",
+            ),
+            snapshot_hits: counter(
+                "sortie_control_snapshot_cache_hits_total",
+                "Vaults and tenants that were had without a query.",
+            ),
             beats: counter(
                 "sortie_control_feed_beats_total",
                 "Beats committed to the database.",
@@ -94,7 +89,14 @@ impl Metrics {
                 "Alarms about records that are missing, or are not those that a gateway wrote, by kind.",
                 "kind",
             ),
-            streams,
+            streams: gauge(
+                "sortie_control_feed_streams",
+                "Gateways that follow this replica.",
+            ),
+            quarantined: gauge(
+                "sortie_control_feed_quarantined",
+                "Tenants, vaults and objects that gateways say they cannot understand and refuse.",
+            ),
             registry,
         }
     }
@@ -107,6 +109,28 @@ impl Metrics {
         let _encoded = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         text
     }
+}
+
+fn register<M: Collector + Clone + 'static>(registry: &Registry, metric: M) -> M {
+    registry
+        .register(Box::new(metric.clone()))
+        .expect("the names are distinct");
+    metric
+}
+
+fn vector(registry: &Registry, name: &str, help: &str, label: &str) -> IntCounterVec {
+    let made = IntCounterVec::new(Opts::new(name, help), &[label]);
+    register(registry, made.expect("a constant, well-formed name"))
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    let made = IntCounter::new(name, help);
+    register(registry, made.expect("a constant, well-formed name"))
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    let made = IntGauge::new(name, help);
+    register(registry, made.expect("a constant, well-formed name"))
 }
 
 impl Default for Metrics {

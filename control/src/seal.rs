@@ -169,21 +169,25 @@ impl Keys {
         self.open_vault_key(tx, (tenant, vault), newest).await
     }
 
-    /// All keys that may have sealed a vault's credentials, newest first.
+    /// Opens the keys that may have sealed a vault's credentials, with the rows that hold them and their tenant's.
     ///
     /// # Errors
-    /// As the database's.
-    pub async fn vault_keys(
+    /// `internal` if one does not open.
+    pub fn open_vault_keys(
         &self,
-        tx: &Transaction,
-        tenant: TenantId,
-        vault: VaultId,
+        (tenant, vault): (TenantId, VaultId),
+        above: &keys::SealedKey,
+        stored: &[keys::SealedKey],
     ) -> Result<Vec<Arc<SealingKey>>> {
-        let mut opened = Vec::new();
-        for stored in keys::of_vault(tx, tenant, vault).await? {
-            opened.push(self.open_vault_key(tx, (tenant, vault), &stored).await?);
-        }
-        Ok(opened)
+        let above = match self.0.tenants.get(&tenant) {
+            Some(open) if open.reference() == above.reference => open,
+            Some(_) | None => self.open_tenant_key(tenant, above)?,
+        };
+        let open = |stored: &keys::SealedKey| match self.0.vaults.get(&vault) {
+            Some(open) if open.reference() == stored.reference => Ok(open),
+            Some(_) | None => self.open_with(&above, (tenant, vault), stored),
+        };
+        stored.iter().map(open).collect()
     }
 
     async fn open_vault_key(
@@ -198,8 +202,17 @@ impl Keys {
             return Ok(open);
         }
         let above = self.tenant(tx, tenant).await?;
+        self.open_with(&above, (tenant, vault), stored)
+    }
+
+    fn open_with(
+        &self,
+        above: &SealingKey,
+        (tenant, vault): (TenantId, VaultId),
+        stored: &keys::SealedKey,
+    ) -> Result<Arc<SealingKey>> {
         let ids = [tenant.uuid(), vault.uuid()];
-        let open = Arc::new(envelope::open(&above, Purpose::DataKey, &ids, stored)?);
+        let open = Arc::new(envelope::open(above, Purpose::DataKey, &ids, stored)?);
         self.0.vaults.insert(vault, Arc::clone(&open));
         Ok(open)
     }
@@ -215,12 +228,17 @@ impl Keys {
         }
         let stored = keys::of_tenant(tx, tenant).await?;
         let newest = stored.first().ok_or(Error::new(Code::NotFound))?;
-        let open = Arc::new(envelope::open(
-            &self.0.root,
-            Purpose::TenantKey,
-            &[tenant.uuid()],
-            newest,
-        )?);
+        self.open_tenant_key(tenant, newest)
+    }
+
+    fn open_tenant_key(
+        &self,
+        tenant: TenantId,
+        stored: &keys::SealedKey,
+    ) -> Result<Arc<SealingKey>> {
+        let ids = [tenant.uuid()];
+        let open = envelope::open(&self.0.root, Purpose::TenantKey, &ids, stored)?;
+        let open = Arc::new(open);
         // A key that this very transaction made may be kept: the tenant's id is as new as the key, and is never used
         // again if the transaction is rolled back.
         self.0.tenants.insert(tenant, Arc::clone(&open));

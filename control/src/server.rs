@@ -122,6 +122,8 @@ impl Server {
             config: config.feed.clone(),
             metrics: metrics.clone(),
             tasks: tasks.clone(),
+            // The other half is for callers of the API.
+            turns: (config.database_connections / 2).max(1),
         });
         let listen = listen::run(
             database.clone(),

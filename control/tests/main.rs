@@ -16,6 +16,7 @@ mod order;
 mod seal;
 mod feed;
 mod fleet;
+mod herd;
 mod enforce;
 mod revoke;
 mod gateways;

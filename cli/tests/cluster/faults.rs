@@ -5,6 +5,7 @@
 //! carried two tenants, and no program panicked.
 
 mod away;
+mod feed;
 mod invariants;
 mod journal;
 mod killed;

@@ -48,6 +48,7 @@ struct RawFeed {
     kept_changes: Option<i64>,
     queue: Option<usize>,
     vaults_per_gateway: Option<usize>,
+    snapshot_bytes_max: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -232,6 +233,7 @@ fn check_feed(raw: &RawFeed, listen: SocketAddr, problems: &mut Vec<String>) -> 
         kept_changes: raw.kept_changes.unwrap_or(200_000),
         queue: raw.queue.unwrap_or(64),
         vaults_per_gateway: raw.vaults_per_gateway.unwrap_or(20_000),
+        snapshot_bytes_max: raw.snapshot_bytes_max.unwrap_or(256 * 1024 * 1024),
     };
     let dialled = feed
         .advertise
@@ -267,6 +269,11 @@ fn check_feed(raw: &RawFeed, listen: SocketAddr, problems: &mut Vec<String>) -> 
             "feed.vaults_per_gateway",
             (1..=1_000_000).contains(&feed.vaults_per_gateway),
             "1 to 1,000,000",
+        ),
+        (
+            "feed.snapshot_bytes_max",
+            feed.snapshot_bytes_max <= 64 * 1024 * 1024 * 1024,
+            "0 to 68,719,476,736",
         ),
     ];
     for (name, fits, wanted) in checks {

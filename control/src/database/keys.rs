@@ -31,14 +31,24 @@ pub struct SealedKey {
     pub sealed: Sealed,
 }
 
+impl SealedKey {
+    /// Reads a key from its columns.
+    ///
+    /// # Errors
+    /// `internal` if they mean nothing.
+    pub fn read(id: Uuid, version: i32, sealed: &[u8]) -> Result<Self> {
+        Ok(Self {
+            reference: KeyRef {
+                id: id.into(),
+                version: u32::try_from(version).map_err(Error::internal)?,
+            },
+            sealed: unblob(sealed)?,
+        })
+    }
+}
+
 fn sealed_key(row: &Row) -> Result<SealedKey> {
-    Ok(SealedKey {
-        reference: KeyRef {
-            id: row.try_get::<_, Uuid>(0)?.into(),
-            version: u32::try_from(row.try_get::<_, i32>(1)?).map_err(Error::internal)?,
-        },
-        sealed: unblob(row.try_get(2)?)?,
-    })
+    SealedKey::read(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)
 }
 
 fn version_column(reference: KeyRef) -> Result<i32> {

@@ -1,6 +1,6 @@
 //! The changes that this replica has read, in order, shared by all its streams.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -27,8 +27,25 @@ pub struct Entry {
     pub tenant: Option<TenantId>,
     /// Whose subscribers get it.
     pub vault: Option<VaultId>,
-    /// What is sent; `None` if it means nothing to this version. It is skipped and counted, for the order must go on.
-    pub change: Option<v1::Change>,
+    /// What is sent. Without an object if that means nothing to this version: then it is counted, and gateways, which are
+    /// told whom it is about, refuse that.
+    pub change: v1::Change,
+}
+
+/// What a change is about, and a snapshot is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// A vault and all that is in it.
+    Vault(VaultId),
+    /// A tenant's own settings and its revocations.
+    Tenant(TenantId),
+}
+
+impl Entry {
+    fn subject(&self) -> Option<Subject> {
+        let tenant = self.tenant.map(Subject::Tenant);
+        self.vault.map(Subject::Vault).or(tenant)
+    }
 }
 
 /// The recent changes. Cheap to clone.
@@ -38,30 +55,86 @@ pub struct Log(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     database: Database,
-    /// Consecutive; the last one is at the revision in `last`.
-    recent: Mutex<VecDeque<Arc<Entry>>>,
+    recent: Mutex<Recent>,
     last: watch::Sender<Revision>,
     capacity: usize,
     metrics: Metrics,
 }
 
+#[derive(Debug, Default)]
+struct Recent {
+    /// Consecutive; the last one is at the revision in `last`.
+    entries: VecDeque<Arc<Entry>>,
+    /// The last of them about each subject.
+    latest: HashMap<Subject, Revision>,
+}
+
+impl Recent {
+    fn keep(&mut self, entries: Vec<Arc<Entry>>, capacity: usize) {
+        for entry in &entries {
+            if let Some(subject) = entry.subject() {
+                self.latest.insert(subject, entry.revision);
+            }
+        }
+        self.entries.extend(entries);
+        let surplus = self.entries.len().saturating_sub(capacity);
+        for gone in self.entries.drain(..surplus) {
+            if let Some(subject) = gone.subject()
+                && self.latest.get(&subject) == Some(&gone.revision)
+            {
+                self.latest.remove(&subject);
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.latest.clear();
+    }
+}
+
 impl Log {
-    /// Begins at the database's head. `capacity` bounds what is kept in memory; older changes are read from the
-    /// database.
+    /// Begins at the database's head, with the last changes before it: gateways that resume after a restart are then
+    /// served from memory. `capacity` bounds what is kept there; older changes are read from the database.
     ///
     /// # Errors
     /// `unavailable` when the database does not answer.
     pub async fn open(database: Database, capacity: usize, metrics: Metrics) -> Result<Self> {
         let tx = database.snapshot().await?;
         let head = changes::head(&tx).await?;
+        let kept = u64::try_from(capacity).unwrap_or(u64::MAX);
+        let before = Revision {
+            n: head.last.n.saturating_sub(kept).max(head.compacted),
+            ..head.last
+        };
+        let limit = i64::try_from(capacity).unwrap_or(i64::MAX);
+        let rows = changes::after(&tx, before, limit).await?;
         tx.commit().await?;
-        Ok(Self(Arc::new(Inner {
+        let log = Self(Arc::new(Inner {
             database,
-            recent: Mutex::new(VecDeque::new()),
+            recent: Mutex::default(),
             last: watch::Sender::new(head.last),
             capacity,
             metrics,
-        })))
+        }));
+        let entries = log.decode(rows, before)?;
+        log.0.recent.lock().keep(entries, capacity);
+        Ok(log)
+    }
+
+    /// Whether there is no change of a subject behind a revision, up to the last that was read; `None` where what is in
+    /// memory does not reach back that far.
+    #[must_use]
+    pub fn is_unchanged(&self, subject: Subject, since: Revision) -> Option<bool> {
+        let recent = self.0.recent.lock();
+        let last = self.last();
+        let first = recent.entries.front().map(|entry| entry.revision);
+        let reaches = since >= last || first.is_some_and(|first| first <= since.next());
+        if since.epoch != last.epoch || !reaches {
+            return None;
+        }
+        let latest = recent.latest.get(&subject);
+        Some(latest.is_none_or(|latest| *latest <= since))
     }
 
     /// The last revision that was read.
@@ -149,12 +222,20 @@ impl Log {
 
     fn in_memory(&self, cursor: Revision) -> Option<Vec<Arc<Entry>>> {
         let recent = self.0.recent.lock();
-        let first = recent.front()?.revision;
+        let first = recent.entries.front()?.revision;
         if first.epoch != cursor.epoch || first > cursor.next() {
             return None;
         }
         let skip = usize::try_from(cursor.next().n.checked_sub(first.n)?).ok()?;
-        Some(recent.iter().skip(skip).take(PAGE).cloned().collect())
+        Some(
+            recent
+                .entries
+                .iter()
+                .skip(skip)
+                .take(PAGE)
+                .cloned()
+                .collect(),
+        )
     }
 
     /// Accepts the revision that must come next, and nothing else.
@@ -172,16 +253,17 @@ impl Log {
     }
 
     fn entry(&self, row: &changes::Row) -> Entry {
-        let change = match v1::Change::decode(row.body.as_slice()) {
-            Ok(change) if change.object.is_some() => Some(v1::Change {
-                revision: Some(row.revision.into()),
-                ..change
-            }),
-            Ok(_) | Err(_) => {
-                self.0.metrics.undecodable.inc();
-                tracing::error!(revision = %row.revision, "a change means nothing to this version and is skipped");
-                None
-            }
+        let object = v1::Change::decode(row.body.as_slice()).ok();
+        let object = object.and_then(|change| change.object);
+        if object.is_none() {
+            self.0.metrics.undecodable.inc();
+            tracing::error!(revision = %row.revision, "a change means nothing to this version; gateways refuse what it is about");
+        }
+        let change = v1::Change {
+            revision: Some(row.revision.into()),
+            object,
+            tenant_id: row.tenant.map(TenantId::to_bytes).unwrap_or_default(),
+            vault_id: row.vault.map(VaultId::to_bytes).unwrap_or_default(),
         };
         Entry {
             revision: row.revision,
@@ -192,9 +274,6 @@ impl Log {
     }
 
     fn keep(&self, entries: Vec<Arc<Entry>>) {
-        let mut recent = self.0.recent.lock();
-        recent.extend(entries);
-        let surplus = recent.len().saturating_sub(self.0.capacity);
-        recent.drain(..surplus);
+        self.0.recent.lock().keep(entries, self.0.capacity);
     }
 }

@@ -5,6 +5,7 @@
 
 mod dialect;
 mod hello;
+mod quarantine;
 mod refused;
 
 use std::time::Duration;
@@ -13,7 +14,6 @@ use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
 use prost::Message as _;
 use sortie_proto::capability;
-use sortie_proto::change::EVENT_BYTES_MAX;
 use sortie_proto::code::Code;
 use sortie_proto::id::{TenantId, VaultId};
 use sortie_proto::revision::Revision;
@@ -34,7 +34,8 @@ use super::scope::Scope;
 use super::{Connected, Fleet, Presence};
 use crate::database::{changes, keys};
 use crate::error::{Error, Result};
-use crate::feed::snapshot;
+use crate::feed::cache::Encoded;
+use crate::feed::read::Subject;
 
 /// How long a gateway may leave its events lying.
 const SEND_MAX: Duration = Duration::from_secs(30);
@@ -54,6 +55,8 @@ struct Following {
     dialect: Dialect,
     scope: Scope,
     nonces: Nonces,
+    /// What it last said that it cannot understand.
+    quarantined: Vec<v1::QuarantinedObject>,
     /// Everything up to here that is in scope has been sent.
     sent: Revision,
 }
@@ -125,6 +128,7 @@ impl Following {
         events: Events,
         hello: v1::Hello,
     ) -> Result<Self> {
+        let turn = fleet.0.admission.turn().await?;
         // Before the keys are read: one that is published in between arrives as a change too.
         let last = fleet.0.log.last();
         let tx = fleet.database().system().await?;
@@ -141,6 +145,7 @@ impl Following {
             .map(|bytes| id(bytes, "hello.tenants"))
             .collect::<Result<Vec<TenantId>>>()?;
         let held = entitled(&fleet, &gateway).await?;
+        drop(turn);
         // A tenant that cannot be served again would be a copy that no revocation reaches: then it starts afresh.
         let resumed = resume.filter(|seen| {
             seen.epoch == last.epoch
@@ -156,6 +161,7 @@ impl Following {
             acknowledged,
             last_seen: Timestamp::now(),
             report: None,
+            quarantined: 0,
         });
         let mut following = Self {
             sent: resumed.unwrap_or(last),
@@ -166,6 +172,7 @@ impl Following {
             dialect: Dialect::of(&hello),
             scope: Scope::default(),
             nonces: Nonces::default(),
+            quarantined: Vec::new(),
         };
         following.welcome(&signers, resumed.is_some()).await?;
         for tenant in wanted.into_iter().filter(|tenant| held.contains(tenant)) {
@@ -203,7 +210,7 @@ impl Following {
                 break;
             }
             for entry in entries {
-                let change = entry.change.as_ref().filter(|_| self.scope.admits(&entry));
+                let change = self.scope.admits(&entry).then_some(&entry.change);
                 let dialect = &mut self.dialect;
                 if let Some(change) =
                     change.and_then(|change| dialect.change(entry.revision, change))
@@ -247,8 +254,10 @@ impl Following {
                 self.nonces.arrived(beat.nonce, self.fleet.0.beats.begun());
                 Ok(())
             }
-            // Not asked for: this control does not say that it takes it.
-            Some(Message::Quarantined(_)) => Ok(()),
+            Some(Message::Quarantined(said)) => {
+                self.take_quarantined(said);
+                Ok(())
+            }
             Some(Message::Hello(_)) => Err(Error::invalid("hello", "comes once")),
             // A message of a later version: its sender learns nothing false by our silence.
             None => Ok(()),
@@ -301,7 +310,10 @@ impl Following {
         if !known && self.scope.vaults() >= self.fleet.0.config.vaults_per_gateway {
             return Err(Refused::Vault(Error::new(Code::ResourceExhausted)));
         }
-        let release = release(&self.fleet, &self.gateway, vault, token).await?;
+        let release = {
+            let _turn = self.fleet.0.admission.turn().await?;
+            release(&self.fleet, &self.gateway, vault, token).await?
+        };
         if known && have.is_some() {
             self.scope.prolong(&release);
             return Ok(());
@@ -315,32 +327,37 @@ impl Following {
             self.scope.hold(&release, have);
             return Ok(());
         }
-        let snapshot = snapshot::vault(
-            self.fleet.database(),
-            self.fleet.keys(),
-            release.tenant,
-            vault,
-        )
-        .await?;
-        if snapshot.revision < self.sent {
-            let behind = Error::new(Code::Unavailable)
-                .because("the database is behind what was already sent");
-            return Err(Refused::Stream(behind));
-        }
-        let mut wire = v1::VaultSnapshot::from(&snapshot);
-        self.dialect.vault(&mut wire);
-        let bytes = wire.encoded_len();
-        if bytes > EVENT_BYTES_MAX {
-            tracing::warn!(vault.id = %vault, bytes, "a vault is too large for the feed and is refused");
-            return Err(Refused::Vault(Error::new(Code::ResourceExhausted)));
-        }
-        self.scope.hold(&release, snapshot.revision);
+        let snapshots = &self.fleet.0.snapshots;
+        let encoded = snapshots.vault(release.tenant, vault).await?;
+        self.scope.hold(&release, encoded.revision);
         self.fleet.metrics().snapshots.inc();
-        self.send(Event::Vault(wire)).await.map_err(Refused::Stream)
+        self.send_vault(vault, encoded)
+            .await
+            .map_err(Refused::Stream)
     }
 
-    /// Whether nothing about a vault has changed since the gateway's copy.
+    async fn send_vault(&self, vault: VaultId, encoded: Encoded) -> Result<()> {
+        if self.dialect.takes_encoded() {
+            return self
+                .send(Event::EncodedVault(v1::EncodedVault {
+                    vault_id: vault.to_bytes(),
+                    snapshot: encoded.bytes,
+                }))
+                .await;
+        }
+        let mut wire = v1::VaultSnapshot::decode(encoded.bytes).map_err(Error::internal)?;
+        self.dialect.vault(&mut wire);
+        self.send(Event::Vault(wire)).await
+    }
+
+    /// Whether nothing about a vault has changed since the gateway's copy. The database is asked only for what lies
+    /// further back than memory reaches.
     async fn is_current(&self, vault: VaultId, have: Revision) -> Result<bool> {
+        if have <= self.sent
+            && let Some(unchanged) = self.fleet.0.log.is_unchanged(Subject::Vault(vault), have)
+        {
+            return Ok(unchanged);
+        }
         let tx = self.fleet.database().snapshot().await?;
         let head = changes::head(&tx).await?;
         let current = have.epoch == head.last.epoch
@@ -352,14 +369,9 @@ impl Following {
     }
 
     async fn send_tenant(&mut self, tenant: TenantId) -> Result<()> {
-        let mut state = snapshot::tenant(self.fleet.database(), tenant).await?;
+        let mut state = self.fleet.0.snapshots.tenant(tenant).await?;
         let revision = state.revision.map(Revision::from).unwrap_or_default();
         self.dialect.tenant(revision, &mut state);
-        let bytes = state.encoded_len();
-        if bytes > EVENT_BYTES_MAX {
-            tracing::warn!(tenant.id = %tenant, bytes, "a tenant is too large for the feed and is refused");
-            return Err(Error::new(Code::ResourceExhausted));
-        }
         self.scope.serve(tenant, revision);
         self.send(Event::Tenant(state)).await
     }

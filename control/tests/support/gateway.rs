@@ -295,6 +295,7 @@ impl Following {
         welcome: Welcome -> v1::Welcome;
         tenant: Tenant -> v1::TenantState;
         vault: Vault -> v1::VaultSnapshot;
+        encoded: EncodedVault -> v1::EncodedVault;
         refused: VaultRefused -> v1::VaultRefused;
         change: Change -> v1::Change;
         echo: Echo -> v1::Echo;

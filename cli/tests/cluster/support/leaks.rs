@@ -12,7 +12,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 /// Writes the whole database as SQL beside the other files.
 pub(crate) fn dump_database(dir: &Path) {
     let socket = fs::read_to_string(dir.join("control/socket-path")).unwrap();
-    let dump = Command::new(pg_dumpall(dir))
+    let dump = Command::new(postgres(dir, "pg_dumpall"))
         .args(["-h", socket.trim(), "-U", "sortie"])
         .output()
         .unwrap();
@@ -24,8 +24,8 @@ pub(crate) fn dump_database(dir: &Path) {
     fs::write(dir.join("database.sql"), dump.stdout).unwrap();
 }
 
-/// The program that belongs to the server, which is not in everyone's `PATH`: the server notes how it was started.
-fn pg_dumpall(dir: &Path) -> PathBuf {
+/// A program that belongs to the server, which is not in everyone's `PATH`: the server notes how it was started.
+pub(crate) fn postgres(dir: &Path, program: &str) -> PathBuf {
     let mut files = Vec::new();
     collect(dir, &mut files);
     let notes = files
@@ -34,7 +34,7 @@ fn pg_dumpall(dir: &Path) -> PathBuf {
         .expect("a private PostgreSQL");
     let command = fs::read_to_string(notes).unwrap();
     let server = command.split_whitespace().next().unwrap();
-    Path::new(server).with_file_name("pg_dumpall")
+    Path::new(server).with_file_name(program)
 }
 
 /// Fails the test if a secret is anywhere but in the upstream's record.

@@ -16,6 +16,7 @@ fn connected(gateway: GatewayId, acknowledged: u64) -> Connected {
         name: String::new(),
         version: String::new(),
         acknowledged: at(acknowledged),
+        quarantined: 0,
         last_seen: Timestamp::UNIX_EPOCH,
         report: None,
     }

@@ -11,7 +11,7 @@ fn entry(n: u64, tenant: Option<TenantId>, vault: Option<VaultId>) -> Entry {
         revision: at(n),
         tenant,
         vault,
-        change: None,
+        change: sortie_proto::wire::v1::Change::default(),
     }
 }
 

@@ -16,6 +16,8 @@ use sortie_proto::wire::v1::revocation::Subject;
 pub(super) struct Dialect {
     /// It enforces revocations of users, parents and credentials.
     subjects: bool,
+    /// It takes vaults as they are kept.
+    encoded: bool,
     /// The first revision that it cannot enforce.
     beyond: Option<Revision>,
 }
@@ -24,8 +26,14 @@ impl Dialect {
     pub(super) fn of(hello: &v1::Hello) -> Self {
         Self {
             subjects: capability::has(&hello.capabilities, capability::SUBJECTS),
+            encoded: capability::has(&hello.capabilities, capability::ENCODED_VAULTS),
             beyond: None,
         }
+    }
+
+    /// Whether the gateway takes a vault as it is kept, with all that it may hold.
+    pub(super) const fn takes_encoded(&self) -> bool {
+        self.encoded && self.subjects
     }
 
     /// The last revision of those up to this one that the gateway can have enforced.

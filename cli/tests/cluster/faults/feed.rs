@@ -1,0 +1,174 @@
+//! What a bad database does to the feed: a poisoned change, a server that is killed.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::invariants;
+use super::load::Load;
+use crate::support::{Api, Cluster, Minted, leaks, poll, process};
+
+/// Runs SQL as the owner of the private database.
+fn sql(cluster: &Cluster, statement: &str) -> String {
+    let socket = std::fs::read_to_string(cluster.path().join("control/socket-path")).unwrap();
+    let answer = Command::new(leaks::postgres(cluster.path(), "psql"))
+        .args(["-h", socket.trim(), "-U", "sortie", "-At", "-c", statement])
+        .args(["sortie"])
+        .output()
+        .unwrap();
+    assert!(answer.status.success(), "{answer:?}");
+    String::from_utf8(answer.stdout).unwrap()
+}
+
+async fn brokers(cluster: &Cluster, session: &Minted, url: &str) -> bool {
+    cluster.curl(session, &["-f", url]).await.code == 0
+}
+
+async fn state(cluster: &Cluster) -> Value {
+    let text = process::get(cluster.ports.gateway_admin, "/state").await;
+    serde_json::from_str(&text.unwrap()).unwrap()
+}
+
+/// The value of a metric without labels.
+async fn metric(port: u16, name: &str) -> Option<f64> {
+    let text = process::get(port, "/metrics").await?;
+    let start = format!("{name} ");
+    let line = text.lines().find(|line| line.starts_with(&start))?;
+    line.strip_prefix(&start)?.parse().ok()
+}
+
+/// A change, in hexadecimal, of a service to a later version, whose `intercept` (field 14) has a value that nobody knows.
+fn poisoned_change(spec: &str) -> String {
+    // In a message what comes last holds: version (field 4) 99, intercept 77.
+    let service = format!("{spec}2063704d");
+    let length = service.len() / 2;
+    assert!(
+        (128..16_384).contains(&length),
+        "two bytes say how long it is"
+    );
+    format!("22{:02x}{:02x}{service}", length % 128 + 128, length / 128)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f15_a_service_that_cannot_be_understood_refuses_its_host_and_nothing_else() {
+    let cluster = Cluster::start().await;
+    cluster.bearer_service().await;
+    let other = cluster.plain_secret("other");
+    cluster
+        .credential_for("OTHER", &other, &["other.up.test"])
+        .await;
+    let inject = json!([{"type": "bearer", "credential": "OTHER"}]);
+    let beside = json!({"host": "other.up.test", "inject": inject});
+    cluster.service("other", beside).await;
+    let rival = cluster.rival().await;
+    let session = cluster.session().await;
+    let beside = format!("https://other.up.test:{}/bytes/8", cluster.ports.https);
+    let poisoned = cluster.url("/bytes/8");
+    assert!(brokers(&cluster, &session, &poisoned).await);
+    assert!(brokers(&cluster, &session, &beside).await);
+    assert!(brokers(&cluster, &rival.session, &poisoned).await);
+
+    let found = sql(
+        &cluster,
+        "SELECT encode(s.spec, 'hex') || ' ' || s.tenant_id || ' ' || s.vault_id FROM services s \
+         JOIN tenants t ON t.id = s.tenant_id WHERE s.name = 'api' AND t.name <> 'rival'",
+    );
+    let mut found = found.split_whitespace();
+    let mut next = || found.next().unwrap().to_owned();
+    let (spec, tenant, vault) = (next(), next(), next());
+    let body = poisoned_change(&spec);
+    sql(
+        &cluster,
+        &format!(
+            "INSERT INTO outbox (tenant_id, vault_id, body) VALUES ('{tenant}', '{vault}', '\\x{body}')"
+        ),
+    );
+    poll("the refusal", || async {
+        let seen = cluster.curl(&session, &["-i", &poisoned]).await.seen();
+        seen.contains("vault_unavailable").then_some(())
+    })
+    .await;
+    assert!(brokers(&cluster, &session, &beside).await);
+    assert!(brokers(&cluster, &rival.session, &poisoned).await);
+    let shown = state(&cluster).await;
+    let what = shown["quarantined"][0]["what"].as_str().unwrap();
+    assert!(what.starts_with("service svc_"), "{shown}");
+    for (port, name) in [
+        (
+            cluster.ports.gateway_admin,
+            "sortie_gateway_feed_quarantined",
+        ),
+        (
+            cluster.ports.control_admin,
+            "sortie_control_feed_quarantined",
+        ),
+    ] {
+        poll("the alarm", || async {
+            (metric(port, name).await == Some(1.0)).then_some(())
+        })
+        .await;
+    }
+    // A version that is understood lifts it.
+    for path in ["/**", "/bytes/**"] {
+        let inject = json!([{"type": "bearer", "credential": "API_KEY"}]);
+        let understood = json!({"inject": inject, "path": path});
+        cluster.service("api", understood).await;
+    }
+    poll("brokering to resume", || async {
+        brokers(&cluster, &session, &poisoned).await.then_some(())
+    })
+    .await;
+    Box::pin(invariants::hold(cluster, &[rival])).await;
+}
+
+/// Tries to write; answers the status.
+async fn write(api: &Api) -> Option<u16> {
+    let path = "/v1/tenants/-/vaults/main/services/new";
+    let answer = reqwest::Client::new()
+        .put(format!("{}{path}", api.base()))
+        .bearer_auth(api.owner())
+        .json(&json!({"host": "new.up.test"}))
+        .send()
+        .await;
+    Some(answer.ok()?.status().as_u16())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f3_with_postgresql_killed_brokering_goes_on_and_no_lease_is_extended() {
+    let mut cluster = Cluster::start().await;
+    cluster.bearer_service().await;
+    let second = cluster.add_control("second").await;
+    let node = cluster.add_gateway("gw2", &[second.ports.feed]).await;
+    let session = cluster.session().await;
+    let load = Load::start(&cluster, &session, node.proxy, 2);
+    load.more(50).await;
+    let age = || metric(node.admin, "sortie_gateway_feed_lease_age_seconds");
+
+    let pid = std::fs::read_to_string(cluster.path().join("control/postgres/postmaster.pid"));
+    let pid = pid.unwrap().lines().next().unwrap().parse().unwrap();
+    let pid = nix::unistd::Pid::from_raw(pid);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    poll("writes to be refused", || async {
+        (write(&second.api).await == Some(503)).then_some(())
+    })
+    .await;
+    // The streams are open, and no beat is committed.
+    poll("the lease to grow old", || async {
+        (age().await? > 4.0).then_some(())
+    })
+    .await;
+    load.more(100).await;
+
+    // Whoever started the server starts it again; the control that ran on finds it by itself.
+    cluster.control.kill().await;
+    cluster.restart_control().await;
+    poll("a lease", || async { (age().await? < 3.0).then_some(()) }).await;
+    poll("writes", || async {
+        (write(&second.api).await == Some(200)).then_some(())
+    })
+    .await;
+    load.more(50).await;
+    load.stop().await.without_failure();
+    drop((node, second));
+    Box::pin(invariants::hold(cluster, &[])).await;
+}
