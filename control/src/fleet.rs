@@ -14,6 +14,7 @@ pub mod lease;
 pub mod release;
 pub mod scope;
 pub mod stream;
+pub mod witness;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -54,6 +55,7 @@ struct Inner {
     log: Log,
     snapshots: Snapshots,
     admission: admission::Admission,
+    witnesses: witness::Witnesses,
     beats: lease::Beats,
     signals: Signals,
     config: config::Feed,
@@ -119,6 +121,7 @@ impl Fleet {
         Self(Arc::new(Inner {
             snapshots: Snapshots::new(database, keys, log, bound),
             admission: admission::Admission::new(parts.turns),
+            witnesses: witness::Witnesses::new(parts.metrics.witnesses.clone()),
             database: parts.database,
             keys: parts.keys,
             log: parts.log,

@@ -14,6 +14,7 @@ pub mod access;
 pub mod api;
 pub mod command;
 pub mod database;
+pub mod fence;
 pub mod seal;
 pub mod authority;
 pub mod feed;

@@ -4,12 +4,13 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use nix::sys::resource::{Resource, setrlimit};
 use sortie_control::api;
 use sortie_control::config::{Config, Log, LogFormat};
 use sortie_control::error::Chain;
-use sortie_control::server::Server;
+use sortie_control::fence::restore::Restored;
+use sortie_control::server::{self, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The exit code of a configuration that cannot be used (`EX_USAGE` of sysexits).
@@ -20,7 +21,7 @@ const EXIT_CONFIG: u8 = 64;
 #[command(name = "sortie-control", version)]
 struct Arguments {
     /// A TOML file; without it, everything has a default. The environment (`SORTIE_CONTROL__API__LISTEN=…`) wins.
-    #[arg(long)]
+    #[arg(long, global = true)]
     config: Option<PathBuf>,
     /// Print the effective configuration and exit.
     #[arg(long)]
@@ -28,6 +29,31 @@ struct Arguments {
     /// Print the description of the REST API (OpenAPI 3.1) and exit.
     #[arg(long)]
     openapi: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What it does instead of running.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say that a backup of the database was restored, and that it is meant
+    ///
+    /// A backup has forgotten what was revoked since it was made, so control refuses to start on it. Stop every control,
+    /// restore the backup, and run this once, with the data folder of the control that refused. It ends every session of every
+    /// tenant: agents mint new ones. Then do again what the backup cannot know: delete API keys and agents that were
+    /// deleted since, shut out gateways, and set credentials that were changed.
+    Restore(Restore),
+}
+
+/// What `restore` is told.
+#[derive(Debug, Args)]
+struct Restore {
+    /// Raise the epoch: no token that was ever given out is accepted any more.
+    #[arg(long, required = true)]
+    fence: bool,
+    /// Print what was done as JSON.
+    #[arg(long, value_parser = ["text", "json"], default_value = "text")]
+    output: String,
 }
 
 #[expect(
@@ -57,6 +83,18 @@ fn main() -> ExitCode {
     if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
         tracing::warn!(%error, "core dumps cannot be switched off");
     }
+    if let Some(Command::Restore(asked)) = arguments.command {
+        return match restore(&config) {
+            Ok(restored) => {
+                println!("{}", show(&restored, &asked.output));
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                tracing::error!(error = %Chain(&*error), "nothing was restored");
+                ExitCode::FAILURE
+            }
+        };
+    }
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -76,6 +114,29 @@ fn start_log(log: &Log) {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
     }
+}
+
+#[tokio::main]
+async fn restore(config: &Config) -> Result<Restored, Box<dyn std::error::Error>> {
+    Ok(Box::pin(server::restore(config)).await?)
+}
+
+fn show(restored: &Restored, output: &str) -> String {
+    if output == "json" {
+        return serde_json::to_string_pretty(restored).unwrap_or_default();
+    }
+    let Restored {
+        was,
+        seen,
+        epoch,
+        tenants,
+    } = restored;
+    let seen = seen.as_deref().unwrap_or("nothing later");
+    format!(
+        "epoch {epoch} begins: the database was at {was}, the fence had seen {seen}\n\
+         ended every session of {tenants} tenants; agents mint new ones once control runs\n\
+         do again what was done since the backup: keys and agents deleted, gateways shut out, credentials changed"
+    )
 }
 
 #[tokio::main]

@@ -26,6 +26,8 @@ pub struct Metrics {
     pub snapshot_hits: IntCounter,
     /// `sortie_control_feed_quarantined`: what gateways on this replica say that they cannot understand.
     pub quarantined: IntGauge,
+    /// `sortie_control_feed_witnesses`: gateways that were refused, for they have seen more than the database holds.
+    pub witnesses: IntGauge,
     /// `sortie_control_feed_beats_total`: beats committed.
     pub beats: IntCounter,
     /// `sortie_control_vault_releases_total{code}`: subscriptions answered; `ok` or why not.
@@ -96,6 +98,10 @@ impl Metrics {
             quarantined: gauge(
                 "sortie_control_feed_quarantined",
                 "Tenants, vaults and objects that gateways say they cannot understand and refuse.",
+            ),
+            witnesses: gauge(
+                "sortie_control_feed_witnesses",
+                "Gateways refused because they have seen a later revision than the database holds.",
             ),
             registry,
         }

@@ -29,6 +29,9 @@ use crate::error::Result;
 use crate::feed::listen;
 use crate::feed::read::Log;
 use crate::feed::sequence::Sequencer;
+use crate::fence::file::FileFence;
+use crate::fence::restore::Restored;
+use crate::fence::{self, Fence};
 use crate::fleet::{Fleet, Parts};
 use crate::metrics::Metrics;
 use crate::ready::Ready;
@@ -55,6 +58,9 @@ pub enum NotStarted {
     /// The database's address cannot be used.
     #[error(transparent)]
     Url(#[from] crate::database::InvalidUrl),
+    /// The database is behind what was seen of it.
+    #[error(transparent)]
+    Fence(#[from] fence::Error),
     /// The keys cannot be opened.
     #[error(transparent)]
     Keys(#[from] NotOpened),
@@ -103,6 +109,7 @@ impl Server {
         let listeners = Listeners::bind(&config).await?;
         let metrics = Metrics::new();
         let (database, private) = Box::pin(open_database(&config, &metrics)).await?;
+        let fence = open_fence(&config, &database).await?;
         let keys = Box::pin(Keys::open(&database, &config.data_dir)).await?;
         make_partitions(&database).await?;
         let (tasks, ready) = (Tasks::new(), Ready::default());
@@ -115,6 +122,7 @@ impl Server {
             metrics.clone(),
         )
         .await?;
+        fence::keep(fence, keys.cluster(), &log, &tasks).await?;
         let fleet = Fleet::new(Parts {
             database: database.clone(),
             keys: keys.clone(),
@@ -263,6 +271,27 @@ impl Listeners {
                 .map_err(io(config.admin_listen))?,
         })
     }
+}
+
+/// Says that a backup was restored and that it is meant, on a cluster whose controls have stopped.
+///
+/// # Errors
+/// [`NotStarted`] says what to do.
+pub async fn restore(config: &Config) -> Result<Restored, NotStarted> {
+    let (database, private) = Box::pin(open_database(config, &Metrics::new())).await?;
+    let fence = Arc::new(FileFence::new(&config.data_dir));
+    let restored = fence::restore::restore(&database, fence).await;
+    database.close();
+    // Stopping a private database waits for its checkpoint.
+    let _stopped = tokio::task::spawn_blocking(move || drop(private)).await;
+    Ok(restored?)
+}
+
+/// Refuses a database that is behind the fence.
+async fn open_fence(config: &Config, database: &Database) -> Result<Arc<dyn Fence>, NotStarted> {
+    let fence = FileFence::new(&config.data_dir);
+    fence::check(&fence, database).await?;
+    Ok(Arc::new(fence))
 }
 
 async fn open_database(

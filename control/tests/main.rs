@@ -17,6 +17,7 @@ mod seal;
 mod feed;
 mod fleet;
 mod herd;
+mod fence;
 mod enforce;
 mod revoke;
 mod gateways;

@@ -192,7 +192,8 @@ impl State {
         self.0.revocations.version()
     }
 
-    /// Whether a token is refused by a revocation or by its epoch.
+    /// Whether a token is refused by a revocation or by its epoch: one of an earlier epoch may have been revoked by what
+    /// the restored database has forgotten.
     #[must_use]
     pub fn revoked(&self, claims: &Claims) -> bool {
         let tenants = self.0.tenants.pin();
@@ -206,7 +207,7 @@ impl State {
                 .get(&claim.id)
                 .is_some_and(|held| claim.generation < held.state.load().vault.generation)
         };
-        claims.epoch > self.0.epoch.load(Ordering::Acquire)
+        claims.epoch != self.0.epoch.load(Ordering::Acquire)
             || claims.vaults.iter().any(below)
             || self.0.revocations.cover(claims)
     }
@@ -298,7 +299,10 @@ impl State {
     }
 
     pub(crate) fn set_epoch(&self, epoch: u64) {
-        self.0.epoch.store(epoch, Ordering::Release);
+        let before = self.0.epoch.swap(epoch, Ordering::AcqRel);
+        if before != 0 && before != epoch {
+            self.0.revocations.changed();
+        }
     }
 
     pub(crate) fn set_keys(&self, keys: VerifyingKeys) {

@@ -115,6 +115,57 @@ pub async fn beat(tx: &Transaction, replica: Uuid, number: i64) -> Result<()> {
     Ok(())
 }
 
+/// Whether a replica has beaten in the last five seconds.
+///
+/// # Errors
+/// As the database's.
+pub async fn is_beating(tx: &Transaction) -> Result<bool> {
+    let row = tx
+        .query_one(
+            "/* beats.recent */ SELECT EXISTS (SELECT FROM beats WHERE at > now() - interval '5 seconds')",
+            &[],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// Begins an epoch: its first change gets the number 1. Changes of earlier ones are forgotten by upkeep.
+///
+/// # Errors
+/// As the database's.
+pub async fn begin_epoch(tx: &Transaction, epoch: u64) -> Result<()> {
+    let epoch = i64::try_from(epoch).map_err(Error::internal)?;
+    tx.execute(
+        "/* cluster.begin_epoch */ UPDATE cluster SET epoch = $1, head_n = 0, compacted_n = 0",
+        &[&epoch],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Raises the generation of every tenant, with a line in its audit log, and one in the cluster's; answers how many.
+///
+/// # Errors
+/// As the database's.
+pub async fn end_sessions(tx: &Transaction, detail: &serde_json::Value) -> Result<u64> {
+    let tenants = tx
+        .execute(
+            "/* tenants.end_sessions */ WITH raised AS (UPDATE tenants SET generation = generation + 1, \
+             version = version + 1 RETURNING id, name) \
+             INSERT INTO audit_acts (id, tenant_id, actor, action, subject, detail) \
+             SELECT gen_random_uuid(), id, 'sortie-control', 'cluster.fence', name, $1 FROM raised",
+            &[detail],
+        )
+        .await?;
+    tx.execute(
+        "/* acts.fence */ INSERT INTO audit_acts (id, tenant_id, actor, action, subject, detail) \
+         VALUES (gen_random_uuid(), NULL, 'sortie-control', 'cluster.fence', 'cluster', $1)",
+        &[detail],
+    )
+    .await?;
+    Ok(tenants)
+}
+
 /// Forgets replicas that have not beaten for an hour.
 ///
 /// # Errors

@@ -96,6 +96,7 @@ impl Beats {
         }
     }
 
+    /// A beat on a database that has gone back is none: it was restored, or another one took its place.
     async fn beat(&self, database: &Database) -> Result<Beat> {
         let number = self.begun.fetch_add(1, Ordering::SeqCst).saturating_add(1);
         let tx = database.feed().await?;
@@ -107,6 +108,10 @@ impl Beats {
         )
         .await?;
         tx.commit().await?;
+        if revision < self.committed.borrow().revision {
+            let why = "the database is behind what it was; was a backup restored?";
+            return Err(Error::new(sortie_proto::code::Code::Unavailable).because(why));
+        }
         Ok(Beat { number, revision })
     }
 }

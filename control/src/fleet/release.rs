@@ -39,8 +39,9 @@ async fn verify(tx: &Transaction, fleet: &Fleet, gateway: &Gateway, token: &str)
             };
             Error::new(code).caused_by(refused)
         })?;
-    // A token of a later epoch was minted by a database that this one is older than.
-    if claims.epoch > changes::head(tx).await?.last.epoch {
+    // A token of a later epoch was minted by a database that this one is older than; one of an earlier epoch, before a
+    // backup was restored, which may have forgotten that it was revoked.
+    if claims.epoch != changes::head(tx).await?.last.epoch {
         return Err(Error::new(Code::SessionRevoked));
     }
     check_session(tx, &claims).await?;

@@ -25,7 +25,7 @@ use tokio::time::{interval, timeout};
 use tonic::Status;
 
 use self::dialect::Dialect;
-use self::hello::{printable, readable, refuse_if_behind, write_down};
+use self::hello::{printable, readable, write_down};
 use self::refused::{Refused, is_about_the_token};
 use super::admit::Gateway;
 use super::lease::Nonces;
@@ -135,7 +135,7 @@ impl Following {
         let head = changes::head(&tx).await?;
         let signers = keys::signers(&tx).await?;
         let resume = hello.resume.map(Revision::from);
-        refuse_if_behind(&gateway, resume, head.last)?;
+        fleet.0.witnesses.hear(&gateway, resume, head.last)?;
         let version = printable(&hello.version);
         let acknowledged = write_down(&tx, &gateway, &version, resume).await?;
         tx.commit().await?;

@@ -33,7 +33,7 @@ impl Control {
         Self::on(folder, self.url.clone()).await
     }
 
-    async fn on(folder: tempfile::TempDir, url: String) -> Self {
+    pub(crate) async fn on(folder: tempfile::TempDir, url: String) -> Self {
         let config = config(folder.path(), Some(&url));
         let server = Server::start(config).await.unwrap();
         // The first replica's; another makes none.
@@ -146,9 +146,29 @@ impl Control {
         assert!(waited.await.is_ok(), "waited in vain for {what}");
     }
 
+    /// What another one on the same database and folder is started with.
+    pub(crate) fn config(&self) -> Config {
+        config(self.folder.path(), Some(&self.url))
+    }
+
+    /// Stops it and keeps what it leaves.
+    pub(crate) async fn halt(self) -> Halted {
+        self.server.stop().await;
+        Halted {
+            folder: self.folder,
+            url: self.url,
+        }
+    }
+
     pub(crate) async fn stop(self) {
         self.server.stop().await;
     }
+}
+
+/// A control that has stopped.
+pub(crate) struct Halted {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) url: String,
 }
 
 /// A configuration on ports that are free; without a URL, with a private database.

@@ -11,6 +11,7 @@ use sortie_proto::revision::Revision;
 use sortie_proto::token::{Claims, VaultClaim};
 use sortie_proto::wire::v1;
 
+use super::control::Halted;
 use super::{Caller, Control, Gateway};
 
 /// A control plane with the tenant `acme`, its vault `v`, its agent `runner` and a session of that.
@@ -121,6 +122,11 @@ impl Fixture {
             "{sql} VALUES ('{node}', '{vault}', '{tenant}', '{session}', 0)"
         ))
         .await;
+    }
+
+    /// Stops it and keeps what it leaves.
+    pub(crate) async fn halt(self) -> Halted {
+        self.control.halt().await
     }
 
     pub(crate) async fn stop(self) {

@@ -1,5 +1,6 @@
-//! What a bad database does to the feed: a poisoned change, a server that is killed.
+//! What a bad database does to the feed: a poisoned change, a server that is killed, a backup that is restored.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -170,5 +171,100 @@ async fn f3_with_postgresql_killed_brokering_goes_on_and_no_lease_is_extended() 
     load.more(50).await;
     load.stop().await.without_failure();
     drop((node, second));
+    Box::pin(invariants::hold(cluster, &[])).await;
+}
+
+/// Copies a folder with its owners and modes: PostgreSQL runs as somebody else.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.unwrap().success());
+}
+
+async fn control(cluster: &Cluster, arguments: &[&str]) -> process::Finished {
+    let config = cluster.path().join("control.toml").display().to_string();
+    let program = process::program("sortie-control").display().to_string();
+    let all: Vec<&str> = ["--config", &config]
+        .into_iter()
+        .chain(arguments.iter().copied())
+        .collect();
+    cluster.run(&program, &all, &[]).await
+}
+
+/// Brings the database to where it was, and says that it is meant.
+async fn restore(cluster: &mut Cluster, backup: &Path) {
+    cluster.control.stop().await;
+    let data = cluster.path().join("control/postgres");
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(backup, &data);
+    let refused = control(cluster, &[]).await;
+    assert_ne!(refused.code, 0);
+    assert!(refused.seen().contains("sortie-control restore --fence"));
+    let restored = poll("the restore", || async {
+        let restored = control(cluster, &["restore", "--fence", "--output", "json"]).await;
+        // The backup's last beat may be no older than that.
+        (restored.code == 0 || !restored.seen().contains("a control is running"))
+            .then_some(restored)
+    })
+    .await;
+    let restored: Value = serde_json::from_str(&restored.ok()).unwrap();
+    assert_eq!(restored["epoch"], 2, "{restored}");
+    cluster.restart_control().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f18_after_a_backup_was_restored_no_token_of_before_works_and_new_ones_do() {
+    let mut cluster = Cluster::start().await;
+    cluster.bearer_service().await;
+    let url = cluster.url("/bytes/8");
+    let old = cluster.session().await;
+    let revoked = cluster.session().await;
+    assert!(brokers(&cluster, &revoked, &url).await);
+
+    cluster.control.stop().await;
+    let backup = cluster.path().join("backup");
+    copy(&cluster.path().join("control/postgres"), &backup);
+    cluster.restart_control().await;
+    let young = cluster.session().await;
+    let path = format!("/v1/tenants/-/sessions/{}:revoke", revoked.id);
+    let answer = cluster.api.post(&path, json!({"wait_seconds": 20})).await;
+    let revision = answer["revision"].as_str().unwrap();
+    let wanted: u64 = revision.split_once('.').unwrap().1.parse().unwrap();
+    assert!(!brokers(&cluster, &revoked, &url).await);
+    assert!(brokers(&cluster, &young, &url).await);
+    poll("the fence", || async {
+        let text = std::fs::read(cluster.path().join("control/fence.json")).ok()?;
+        let mark: Value = serde_json::from_slice(&text).ok()?;
+        (mark["n"].as_u64()? >= wanted).then_some(())
+    })
+    .await;
+
+    restore(&mut cluster, &backup).await;
+    std::fs::remove_dir_all(&backup).unwrap();
+    let fresh = cluster.session().await;
+    poll("a new session", || async {
+        brokers(&cluster, &fresh, &url).await.then_some(())
+    })
+    .await;
+    // A gateway that knows nothing of before refuses them as well.
+    let node = cluster.add_gateway("gw2", &[cluster.ports.feed]).await;
+    assert_eq!(cluster.curl_at(&node, &fresh, &["-f", &url]).await.code, 0);
+    for session in [&old, &revoked, &young] {
+        for seen in [
+            cluster.curl(session, &["-i", &url]).await.seen(),
+            cluster.curl_at(&node, session, &["-i", &url]).await.seen(),
+        ] {
+            assert!(seen.contains("407"), "{seen}");
+        }
+    }
+    let acts = sql(
+        &cluster,
+        "SELECT count(*) FROM audit_acts WHERE action = 'cluster.fence'",
+    );
+    assert_eq!(acts.trim(), "2", "the tenant's and the cluster's");
+    // What was sent since the backup is recorded in a database that is gone: the other three hold.
+    let record = cluster.path().join("upstream/requests.jsonl");
+    let record = std::fs::File::options().write(true).open(record).unwrap();
+    record.set_len(0).unwrap();
+    assert!(brokers(&cluster, &fresh, &url).await);
     Box::pin(invariants::hold(cluster, &[])).await;
 }

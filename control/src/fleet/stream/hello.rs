@@ -5,13 +5,12 @@
 
 use std::time::Duration;
 
-use sortie_proto::code::Code;
 use sortie_proto::revision::Revision;
 use sortie_proto::wire::v1;
 
 use super::Gateway;
 use crate::database::{Transaction, gateways};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The longest text that a gateway may say of itself.
 const VERSION_MAX: usize = 64;
@@ -58,18 +57,4 @@ pub(super) fn readable(report: &v1::Report) -> gateways::Report {
         vaults: report.vaults.min(COUNT_MAX),
         lease_age_millis: report.lease_age_millis.min(i64::MAX.cast_unsigned()),
     }
-}
-
-/// A gateway that has seen more than the database holds is a witness of a restored backup: no lease is extended.
-pub(super) fn refuse_if_behind(
-    gateway: &Gateway,
-    seen: Option<Revision>,
-    head: Revision,
-) -> Result<()> {
-    let Some(seen) = seen.filter(|seen| *seen > head) else {
-        return Ok(());
-    };
-    tracing::error!(gateway.id = %gateway.id(), %seen, %head,
-        "a gateway has seen a later revision than the database holds: was it restored without raising the epoch?");
-    Err(Error::new(Code::FailedPrecondition).because("the database is behind this gateway"))
 }

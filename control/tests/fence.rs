@@ -1,0 +1,136 @@
+//! A restored backup has forgotten what was revoked: it is noticed, and nothing of before works after it.
+
+use std::path::Path;
+
+use sortie_control::fence::restore::Restored;
+use sortie_control::server::{self, NotStarted, Server};
+use sortie_proto::revision::Revision;
+use tonic::Code;
+
+use crate::support::{Control, Fixture, config};
+
+/// As if the database had been further than it is.
+fn move_ahead(folder: &Path) {
+    let file = folder.join("fence.json");
+    let mut mark: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    mark["n"] = (mark["n"].as_u64().unwrap() + 5).into();
+    std::fs::write(&file, mark.to_string()).unwrap();
+}
+
+/// Once the beats of the control that stopped are old enough.
+async fn restore(folder: &Path, url: &str) -> Restored {
+    loop {
+        match server::restore(&config(folder, Some(url))).await {
+            Ok(restored) => return restored,
+            Err(error) => {
+                let text = sortie_control::error::Chain(&error).to_string();
+                assert!(text.contains("a control is running"), "{text}");
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+async fn refused(folder: &Path, url: &str) -> String {
+    match Server::start(config(folder, Some(url))).await {
+        Ok(_) => panic!("it started"),
+        Err(error) => {
+            assert!(matches!(error, NotStarted::Fence(_)), "{error}");
+            error.to_string()
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f18_a_database_behind_the_fence_is_refused_until_its_restore_is_said_to_be_meant() {
+    let fixture = Fixture::start().await;
+    let (token, vault) = (fixture.token.clone(), fixture.vault);
+    let mut gateway = fixture.enrol("gw1").await;
+    let seen = Revision {
+        epoch: 1,
+        n: fixture.published().await,
+    };
+    let halted = fixture.halt().await;
+    // It is where it was: nothing was restored.
+    let control = Control::on(halted.folder, halted.url.clone()).await;
+    let halted = control.halt().await;
+    move_ahead(halted.folder.path());
+    let text = refused(halted.folder.path(), &halted.url).await;
+    assert!(text.contains("sortie-control restore --fence"), "{text}");
+    let restored = restore(halted.folder.path(), &halted.url).await;
+    assert_eq!((restored.epoch, restored.tenants), (2, 1));
+
+    let control = Control::on(halted.folder, halted.url).await;
+    assert_eq!(control.acts("cluster.fence").await, 2);
+    gateway.dial(control.feed());
+    let mut stream = gateway.follow(Some(seen), &[]).await;
+    let welcome = stream.welcome().await;
+    assert!(!welcome.resumed);
+    assert_eq!(welcome.revision.unwrap().epoch, 2);
+    stream.subscribe(vault, &token, None).await;
+    assert_eq!(stream.refused().await.code, "session_revoked");
+    control.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_database_is_not_taken_for_a_new_cluster_beside_the_fence_of_another() {
+    let control = Control::start().await;
+    let halted = control.halt().await;
+    let empty = Control::start().await;
+    let other = empty.halt().await;
+    let text = refused(halted.folder.path(), &other.url).await;
+    assert!(text.contains("another cluster"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_restored_under_a_control_that_runs() {
+    let control = Control::start().await;
+    control
+        .wait_until("a beat", async || control.count("beats").await > 0)
+        .await;
+    let error = server::restore(&control.config()).await.unwrap_err();
+    let text = sortie_control::error::Chain(&error).to_string();
+    assert!(text.contains("a control is running"), "{text}");
+    control.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_has_seen_more_than_the_database_is_refused_and_is_an_alarm() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("gw1").await;
+    let ahead = Revision {
+        epoch: 1,
+        n: fixture.published().await + 1,
+    };
+    let witnesses = || fixture.state().fleet.metrics().witnesses.get();
+    let mut stream = gateway.follow(Some(ahead), &[]).await;
+    assert_eq!(stream.status().await, Code::FailedPrecondition);
+    assert_eq!(witnesses(), 1);
+    let mut stream = gateway.follow(None, &[]).await;
+    stream.welcome().await;
+    assert_eq!(witnesses(), 0);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_goes_back_under_a_control_that_runs_ends_its_beats() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("gw1").await;
+    let mut stream = gateway.follow(None, &[]).await;
+    stream.welcome().await;
+    stream.send(crate::support::beat(1)).await;
+    stream.echo().await;
+    let beats = || fixture.state().fleet.metrics().beats.get();
+    fixture
+        .alter("UPDATE cluster SET head_n = head_n - 1")
+        .await;
+    fixture
+        .wait_until("a beat that is refused", async || {
+            let before = beats();
+            tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+            beats() == before
+        })
+        .await;
+    fixture.stop().await;
+}
