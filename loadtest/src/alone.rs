@@ -92,7 +92,8 @@ impl Alone {
             .lines()
             .filter(|line| line.starts_with(name) && line.contains(label));
         let values = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
-        Ok(values.sum())
+        // An empty sum of floats is -0.
+        Ok(values.sum::<f64>() + 0.0)
     }
 
     /// Ends it, and removes its folder.
