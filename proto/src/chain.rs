@@ -13,7 +13,7 @@ const DOMAIN: &[u8] = b"sortie journal 1\0";
 
 /// The head of a chain: SHA-256 over all that stands before it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Head([u8; Head::LEN]);
+pub struct Head([u8; Self::LEN]);
 
 impl Head {
     /// The length of a head, in bytes.

@@ -39,7 +39,7 @@ pub async fn mint(
     let mut problems = Problems::default();
     let asked = environment::read(&mut problems, &cx.agents, request.environment);
     let wanted = mint::read(problems, by, vec![(String::new(), spec)])?;
-    let (mut minted, made) = mint_all(cx, by, wanted, asked).await?;
+    let (mut minted, made) = Box::pin(mint_all(cx, by, wanted, asked)).await?;
     let mut session = minted.pop().ok_or_else(|| Error::new(Code::Internal))?;
     if let Some(made) = made {
         session.environment = made.environment;
@@ -69,7 +69,7 @@ pub async fn mint_batch(
     let mut problems = Problems::default();
     let asked = environment::read(&mut problems, &cx.agents, request.environment);
     let wanted = mint::read(problems, by, specs.collect())?;
-    let (sessions, made) = mint_all(cx, by, wanted, asked).await?;
+    let (sessions, made) = Box::pin(mint_all(cx, by, wanted, asked)).await?;
     let made = made.unwrap_or_default();
     Ok(v1::MintSessionsResponse {
         sessions,

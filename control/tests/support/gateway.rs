@@ -313,7 +313,7 @@ impl Following {
         loop {
             match self.next().await {
                 Event::VaultRefused(refused) => return Some(refused.code),
-                Event::Vault(_) => return None,
+                Event::Vault(_) | Event::EncodedVault(_) => return None,
                 Event::Welcome(_) | Event::Tenant(_) | Event::Change(_) | Event::Echo(_) => {}
             }
         }

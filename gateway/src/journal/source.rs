@@ -221,8 +221,8 @@ impl LaneSource {
             }
             // Where reading can go on: what the writer knows, or where the next segment begins.
             let known = span.written.as_ref().map(|written| written.next);
-            let next = known.or(behind.map(|behind| behind.first));
-            let next = next.unwrap_or(found.next());
+            let next = known.or_else(|| Some(behind?.first));
+            let next = next.unwrap_or_else(|| found.next());
             if next > found.next() {
                 if !pass_over(found, next) {
                     return Ok(Stop::More);
@@ -300,7 +300,7 @@ fn pass_over(found: &mut Found, next: u64) -> bool {
 
 /// The batch as a control takes it that does not know payloads. What cannot be decoded keeps its place in the sequence:
 /// control quarantines it.
-pub(super) fn decoded(batch: v1::LaneBatch) -> v1::LaneBatch {
+pub(super) fn decoded(batch: &v1::LaneBatch) -> v1::LaneBatch {
     let record = |payload: &Vec<u8>| v1::Record::decode(payload.as_slice()).unwrap_or_default();
     v1::LaneBatch {
         lane: batch.lane,

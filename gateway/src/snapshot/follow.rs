@@ -283,7 +283,7 @@ impl Follow {
                     }
                     self.replica.tick(now());
                     self.replica.beat();
-                    self.replica.report();
+                    self.replica.tell_quarantined();
                     self.metrics.set(&self.replica, &self.state);
                     if self.must_renew() {
                         return Ok(Left::Renew);
@@ -345,7 +345,7 @@ impl Follow {
             .await
             .or(Err(Error::NotCut))?;
         self.replica.acknowledge();
-        self.replica.report();
+        self.replica.tell_quarantined();
         if self.state.lease().age().is_some() {
             self.ready
                 .send_if_modified(|ready| !std::mem::replace(ready, true));

@@ -98,10 +98,15 @@ struct Stream {
     welcomed: bool,
     /// Control has echoed a beat of it.
     confirmed: bool,
-    /// Control wants to be told what is open.
-    takes_reports: bool,
-    /// Control wants to be told what is quarantined.
-    takes_quarantine: bool,
+    /// What control says that it understands.
+    capabilities: Vec<String>,
+}
+
+impl Stream {
+    /// Whether control is there and understands what stands for this.
+    fn takes(&self, capability: &str) -> bool {
+        self.welcomed && capability::has(&self.capabilities, capability)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -203,7 +208,7 @@ impl Replica {
 
     /// Tells control now and then what is open here.
     fn report(&mut self) {
-        if !self.stream.welcomed || !self.stream.takes_reports {
+        if !self.stream.takes(capability::REPORT) {
             return;
         }
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);

@@ -110,7 +110,7 @@ pub(super) async fn mint(
         session: Some(session),
         environment: body.environment,
     };
-    created(sessions::mint(&state, &by, request).await)
+    created(Box::pin(sessions::mint(&state, &by, request)).await)
 }
 
 /// Mints many sessions: all of them, or none.
@@ -128,7 +128,7 @@ pub(super) async fn mint_batch(
         sessions: body.sessions,
         environment: body.environment,
     };
-    created(sessions::mint_batch(&state, &by, request).await)
+    created(Box::pin(sessions::mint_batch(&state, &by, request)).await)
 }
 
 /// Lists sessions, newest first; an agent sees its own.

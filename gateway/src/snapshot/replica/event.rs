@@ -3,7 +3,6 @@
 //! What cannot be understood is narrowed down by its ids ([`read`]): to an object, which is refused; to a vault, which
 //! is asked for again; to a tenant, which is not served until all of it comes again; or to the whole stream.
 
-use sortie_proto::capability;
 use sortie_proto::change::{Object, Tombstone};
 use sortie_proto::code::Code;
 use sortie_proto::id::{TenantId, VaultId};
@@ -72,9 +71,7 @@ impl Replica {
         }
         self.publish_keys();
         self.stream.welcomed = true;
-        self.stream.takes_reports = capability::has(&welcome.capabilities, capability::REPORT);
-        self.stream.takes_quarantine =
-            capability::has(&welcome.capabilities, capability::QUARANTINE);
+        self.stream.capabilities = welcome.capabilities;
         self.news = true;
         let ids: Vec<_> = self.vaults.keys().copied().collect();
         for id in ids {

@@ -1,5 +1,6 @@
 //! Vaults of which a whole snapshot cannot be had or understood: what is served meanwhile, and when it is asked for again.
 
+use sortie_proto::capability;
 use sortie_proto::code::Code;
 use sortie_proto::id::{TenantId, VaultId};
 use sortie_proto::wire::v1;
@@ -87,12 +88,12 @@ impl Replica {
     }
 
     /// What control is to be told, if that is news.
-    pub(in crate::snapshot) fn report(&mut self) {
+    pub(in crate::snapshot) fn tell_quarantined(&mut self) {
         if !std::mem::take(&mut self.news) {
             return;
         }
         let all = self.quarantined();
-        if self.stream.welcomed && self.stream.takes_quarantine {
+        if self.stream.takes(capability::QUARANTINE) {
             self.send(Message::Quarantined(quarantine::to_wire(&all)));
         }
         self.state.set_quarantined(all);

@@ -62,7 +62,7 @@ fn two() -> (State, Replica) {
     let mut replica = Replica::new(state.clone());
     let capable = v1::Welcome {
         revision: Some(at(10).into()),
-        capabilities: vec![sortie_proto::change::QUARANTINE.into()],
+        capabilities: vec![sortie_proto::capability::QUARANTINE.into()],
         ..v1::Welcome::default()
     };
     replica.event(event(Event::Welcome(capable)), NOW).unwrap();
@@ -106,7 +106,7 @@ fn is_served(state: &State, id: VaultId) -> bool {
 
 /// What is quarantined, as it is told to control and shown by `/state`.
 fn told(replica: &mut Replica, state: &State) -> Vec<String> {
-    replica.report();
+    replica.tell_quarantined();
     let sent = replica.take_outgoing().into_iter();
     let mut said = sent.filter_map(|sent| match sent.message {
         Some(Message::Quarantined(said)) => Some(said.objects),
@@ -241,7 +241,7 @@ fn a_snapshot_that_means_nothing_leaves_the_last_good_one_until_its_lease_ends()
         replica.event(encoded(vault_id(), poison), NOW).unwrap();
         assert!(is_served(&state, vault_id()));
         assert_eq!(state.quarantined().len(), 0, "not told yet");
-        replica.report();
+        replica.tell_quarantined();
         assert_eq!(state.quarantined()[0].what, "vault");
         assert!(state.quarantined()[0].served);
         // What is understood still arrives.
@@ -271,7 +271,7 @@ fn a_snapshot_that_means_nothing_leaves_the_last_good_one_until_its_lease_ends()
         }
         assert_eq!(subscriptions(&mut replica), [("1".into(), false)]);
         replica.event(good(vault_id(), 50), NOW).unwrap();
-        replica.report();
+        replica.tell_quarantined();
         assert!(is_served(&state, vault_id()) && state.quarantined().is_empty());
     }
 }
@@ -378,7 +378,7 @@ fn poison(seed: u64, rounds: u64) {
         n += 1;
         replica.event(poisoned(rng, n), NOW).unwrap();
         replica.tick(NOW);
-        replica.report();
+        replica.tell_quarantined();
         assert!(
             Arc::ptr_eq(&bystander, &state.vault(other()).unwrap()),
             "{seed} {round}"
@@ -395,7 +395,7 @@ fn poison(seed: u64, rounds: u64) {
             replica.want(vault_id(), ticket(1, NOW + 1_000_000), answer);
             n += 1;
             replica.event(good(vault_id(), n), NOW).unwrap();
-            replica.report();
+            replica.tell_quarantined();
             assert!(answered.try_recv().unwrap().is_ok());
             assert!(is_served(&state, vault_id()) && state.quarantined().is_empty());
         }
