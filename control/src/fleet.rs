@@ -75,6 +75,8 @@ struct Inner {
 pub struct Connected {
     /// Which.
     pub gateway: GatewayId,
+    /// Which of its processes, as it says.
+    pub boot: Vec<u8>,
     /// What operators call it.
     pub name: String,
     /// What it runs.
@@ -154,10 +156,10 @@ impl Fleet {
         &self.0.signals
     }
 
-    /// The gateways that follow this replica.
+    /// The gateways that follow this replica, each once.
     #[must_use]
     pub fn connected(&self) -> Vec<Connected> {
-        self.0.connected.lock().values().cloned().collect()
+        once_each(self.0.connected.lock().values())
     }
 
     /// Makes a join string for a new gateway; see [`enrol::create_join`].
@@ -283,9 +285,7 @@ impl Presence {
             self.fleet.0.heard.send_replace(());
         }
     }
-}
 
-impl Presence {
     fn quarantined(&self, count: usize) {
         let mut connected = self.fleet.0.connected.lock();
         if let Some(connected) = connected.get_mut(&self.stream) {
@@ -295,16 +295,31 @@ impl Presence {
     }
 }
 
-/// What streams heard, a line a gateway: for a moment an old and a new stream of one may be open.
-fn said<'a>(connected: impl IntoIterator<Item = &'a Connected>) -> Vec<gateways::Said<'a>> {
-    let now = Timestamp::now();
-    let mut latest: HashMap<GatewayId, &Connected> = HashMap::new();
-    for one in connected {
-        let kept = latest.entry(one.gateway).or_insert(one);
+/// A line a gateway. While one is upgraded, two of its processes follow: what it enforces is what both do. Of two streams
+/// of one process the one that was heard last is right.
+fn once_each<'a>(streams: impl IntoIterator<Item = &'a Connected>) -> Vec<Connected> {
+    let mut processes: HashMap<(GatewayId, &[u8]), &Connected> = HashMap::new();
+    for one in streams {
+        let kept = processes.entry((one.gateway, &one.boot)).or_insert(one);
         if kept.last_seen < one.last_seen {
             *kept = one;
         }
     }
+    let mut gateways: HashMap<GatewayId, Connected> = HashMap::new();
+    for one in processes.into_values() {
+        let kept = gateways.entry(one.gateway).or_insert_with(|| one.clone());
+        let acknowledged = kept.acknowledged.min(one.acknowledged);
+        if kept.last_seen < one.last_seen {
+            *kept = one.clone();
+        }
+        kept.acknowledged = acknowledged;
+    }
+    gateways.into_values().collect()
+}
+
+/// What gateways said, to be written down.
+fn said<'a>(connected: impl IntoIterator<Item = &'a Connected>) -> Vec<gateways::Said<'a>> {
+    let now = Timestamp::now();
     let line = |one: &'a Connected| gateways::Said {
         gateway: one.gateway,
         version: &one.version,
@@ -312,7 +327,7 @@ fn said<'a>(connected: impl IntoIterator<Item = &'a Connected>) -> Vec<gateways:
         ago: now.duration_since(one.last_seen).unsigned_abs(),
         report: one.report,
     };
-    latest.into_values().map(line).collect()
+    connected.into_iter().map(line).collect()
 }
 
 impl Drop for Presence {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use nix::sys::resource::{Resource, setrlimit};
 use sortie_control::api;
 use sortie_control::config::{Config, Log, LogFormat};
 use sortie_control::error::Chain;
@@ -79,9 +78,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     start_log(&config.log);
-    // A core dump would hold open keys.
-    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
-        tracing::warn!(%error, "core dumps cannot be switched off");
+    // A core dump would hold open keys, and so does the memory.
+    if let Err(error) = sortie_sys::forbid_dumps() {
+        tracing::warn!(%error, "core dumps, and reading this process's memory, cannot be forbidden");
     }
     if let Some(Command::Restore(asked)) = arguments.command {
         return match restore(&config) {

@@ -7,11 +7,13 @@ mod tls;
 use std::fs;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit};
 use sortie_proto::wire::v1::feed_server::FeedServer;
 use sortie_proto::wire::v1::journal_server::JournalServer;
 use tokio::net::TcpListener;
@@ -170,6 +172,7 @@ impl Server {
     fn serve(&self, listeners: Listeners, config: &Config, metrics: Metrics) -> Result<()> {
         let router = api::router(self.state.clone());
         let bounds = http::Bounds {
+            descriptors: api_descriptors(),
             connections: API_CONNECTIONS,
             head: HEAD_MAX,
         };
@@ -177,6 +180,7 @@ impl Server {
         self.tasks.spawn("api", serve);
         let admin = crate::admin::router(self.ready.clone(), metrics);
         let bounds = http::Bounds {
+            descriptors: RawFd::MAX,
             connections: ADMIN_CONNECTIONS,
             head: HEAD_MAX,
         };
@@ -292,6 +296,13 @@ async fn open_fence(config: &Config, database: &Database) -> Result<Arc<dyn Fenc
     let fence = FileFence::new(&config.data_dir);
     fence::check(&fence, database).await?;
     Ok(Arc::new(fence))
+}
+
+/// How many descriptors connections of the API may reach to: a quarter is left to gateways, the database and the admin
+/// pages.
+fn api_descriptors() -> RawFd {
+    let most = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(now, _)| now);
+    RawFd::try_from(most - most / 4).unwrap_or(RawFd::MAX)
 }
 
 async fn open_database(

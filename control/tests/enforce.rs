@@ -236,3 +236,28 @@ async fn so_many_may_wait_at_once_and_the_next_is_answered_without_its_gateways(
     assert_eq!(answer["enforcement"]["gateways"], 1, "{answer}");
     fixture.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_gateway_is_upgraded_both_of_its_processes_are_waited_for() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("upgraded").await;
+    let old = hold(&fixture, &mut gateway).await;
+    gateway.reboot();
+    let new = hold(&fixture, &mut gateway).await;
+    let session = format!("sessions/{}", fixture.session);
+    let (answer, new) = tokio::join!(revoke(&fixture.owner, &session, 1), enforce(new));
+    let enforcement = &answer["enforcement"];
+    assert_eq!(enforcement["gateways"], 1, "{answer}");
+    assert_eq!(
+        enforcement["enforced"], 0,
+        "the old one may have it open: {answer}"
+    );
+    let old = enforce(old).await;
+    let (answer, _old, _new) = tokio::join!(
+        revoke(&fixture.owner, "agents/runner", 20),
+        enforce(old),
+        enforce(new)
+    );
+    assert_eq!(answer["enforcement"]["enforced"], 1, "{answer}");
+    fixture.stop().await;
+}

@@ -24,3 +24,5 @@ mod gateways;
 mod journal;
 mod limits;
 mod private;
+mod migrations;
+mod mixed;

@@ -44,6 +44,9 @@ const HELLO_MAX: Duration = Duration::from_secs(10);
 /// How often releases and locks are looked at.
 const CHECK: Duration = Duration::from_secs(1);
 
+/// The length of the id of a gateway's process.
+const BOOT_BYTES: usize = 16;
+
 /// What is sent to a gateway.
 pub type Events = mpsc::Sender<Result<v1::FollowEvent, Status>>;
 
@@ -156,6 +159,7 @@ impl Following {
             "a gateway follows");
         let presence = fleet.join(Connected {
             gateway: gateway.id(),
+            boot: hello.boot_id.into_iter().take(BOOT_BYTES).collect(),
             name: gateway.name().to_owned(),
             version,
             acknowledged,

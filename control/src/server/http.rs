@@ -1,5 +1,6 @@
 //! The ports of the API and of the admin pages: HTTP/1 and HTTP/2 by prior knowledge, with bounds from the first byte.
 
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,8 @@ use crate::tasks::Tasks;
 /// What bounds a port's connections.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
+    /// From which descriptor on a connection is closed unread: the rest is kept for the admin pages and for gateways.
+    pub(super) descriptors: RawFd,
     /// How many are open at once; further ones wait in the kernel's queue.
     pub(super) connections: usize,
     /// How long a request's head may take. A connection that is idle for longer is closed, too.
@@ -39,6 +42,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
             accepted = accept => accepted,
         };
         match (accepted, slot) {
+            (Ok((stream, _)), Ok(_slot)) if stream.as_raw_fd() >= bounds.descriptors => {}
             (Ok((stream, _)), Ok(slot)) => {
                 let connection = Connection::new(stream, slot, bounds.head);
                 tasks.spawn(

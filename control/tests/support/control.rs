@@ -33,6 +33,7 @@ impl Control {
         Self::on(folder, self.url.clone()).await
     }
 
+    /// One on a database that is there.
     pub(crate) async fn on(folder: tempfile::TempDir, url: String) -> Self {
         let config = config(folder.path(), Some(&url));
         let server = Server::start(config).await.unwrap();

@@ -103,6 +103,11 @@ impl Gateway {
         self.dial(self.address);
     }
 
+    /// Is another process of the same node from now on.
+    pub(crate) fn reboot(&mut self) {
+        self.boot = BootId::generate();
+    }
+
     /// Speaks to another replica from now on.
     pub(crate) fn dial(&mut self, address: SocketAddr) {
         self.address = address;
@@ -255,9 +260,19 @@ impl Gateway {
         resume: Option<Revision>,
         tenants: &[TenantId],
     ) -> Result<Following, Status> {
+        let hello = self.hello(resume, tenants);
+        self.try_hello(hello).await
+    }
+
+    /// Opens a stream with that first message.
+    pub(crate) async fn follow_with(&mut self, hello: v1::Hello) -> Following {
+        self.try_hello(Message::Hello(hello)).await.unwrap()
+    }
+
+    async fn try_hello(&mut self, hello: Message) -> Result<Following, Status> {
         let (requests, out) = mpsc::channel(16);
         let hello = v1::FollowRequest {
-            message: Some(self.hello(resume, tenants)),
+            message: Some(hello),
         };
         requests.send(hello).await.unwrap();
         let answer = FeedClient::new(self.channel.clone())
@@ -353,6 +368,12 @@ impl Following {
             })
             .await
             .unwrap();
+    }
+
+    /// What a later version says that this one has no name for.
+    pub(crate) async fn send_unknown(&mut self) {
+        let unknown = v1::FollowRequest { message: None };
+        self.requests.send(unknown).await.unwrap();
     }
 
     pub(crate) async fn subscribe(&mut self, vault: VaultId, token: &str, have: Option<Revision>) {

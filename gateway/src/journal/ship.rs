@@ -235,7 +235,7 @@ impl Shipper {
         let lanes = if self.takes_payloads {
             lanes
         } else {
-            lanes.into_iter().map(source::decoded).collect()
+            lanes.iter().map(source::decoded).collect()
         };
         let request = v1::ShipRequest {
             boot_id: boot.to_bytes(),

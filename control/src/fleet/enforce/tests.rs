@@ -13,6 +13,7 @@ fn at(n: u64) -> Revision {
 fn connected(gateway: GatewayId, acknowledged: u64) -> Connected {
     Connected {
         gateway,
+        boot: Vec::new(),
         name: String::new(),
         version: String::new(),
         acknowledged: at(acknowledged),

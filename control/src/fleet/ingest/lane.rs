@@ -87,7 +87,11 @@ impl Lane {
     pub(super) fn end(mut self) -> (Cursor, Vec<Alarm>) {
         let sequence = self.cursor.sequence;
         let ahead = |mark: &Mark| mark.sequence > sequence;
-        self.cursor.mark = self.cursor.mark.filter(ahead).or_else(|| self.mark.filter(ahead));
+        self.cursor.mark = self
+            .cursor
+            .mark
+            .filter(ahead)
+            .or_else(|| self.mark.filter(ahead));
         (self.cursor, self.alarms)
     }
 

@@ -16,14 +16,11 @@ const AT_MAX: i64 = 4_102_444_800_000_000;
 /// # Errors
 /// What is wrong with it.
 pub(super) fn read_use(event: v1::Use, lane: u32, sequence: u64) -> Result<Use, &'static str> {
-    let outcome = match event.outcome() {
-        v1::Outcome::Unspecified => return Err("outcome"),
-        known @ (v1::Outcome::Brokered
-        | v1::Outcome::Passed
-        | v1::Outcome::Tunnelled
-        | v1::Outcome::Refused
-        | v1::Outcome::Answered) => i16::try_from(i32::from(known)).or(Err("outcome"))?,
-    };
+    // The number as it came: one of a later version than this is kept too, and shown as unknown until this one knows it.
+    let outcome = i16::try_from(event.outcome).or(Err("outcome"))?;
+    if outcome <= 0 {
+        return Err("outcome");
+    }
     let names: Vec<String> = event
         .credentials
         .iter()

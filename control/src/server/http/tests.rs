@@ -13,7 +13,11 @@ async fn start(connections: usize, head: Duration) -> (SocketAddr, Tasks) {
     let address = listener.local_addr().unwrap();
     let tasks = Tasks::new();
     let router = Router::new().route("/", get(async || "answered"));
-    let bounds = Bounds { connections, head };
+    let bounds = Bounds {
+        descriptors: RawFd::MAX,
+        connections,
+        head,
+    };
     tasks.spawn("test", serve(listener, router, bounds, tasks.clone()));
     (address, tasks)
 }
