@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::ready::Ready;
 use crate::snapshot::State;
@@ -34,22 +35,27 @@ pub struct Sources {
     pub state: State,
 }
 
-/// Starts the thread. It runs until the process ends: a node that drains still answers.
+/// Starts the thread. It runs until the process ends, for a node that drains still answers; but once another process has
+/// taken the port over, which `left` tells, that one does.
 ///
 /// # Errors
 /// What the system says when there is no thread or no runtime.
-pub fn start(listener: std::net::TcpListener, sources: Sources) -> io::Result<()> {
+pub fn start(
+    listener: std::net::TcpListener,
+    sources: Sources,
+    left: watch::Receiver<bool>,
+) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let _detached = std::thread::Builder::new()
         .name("admin".to_owned())
-        .spawn(move || runtime.block_on(serve(listener, sources)))?;
+        .spawn(move || runtime.block_on(serve(listener, sources, left)))?;
     Ok(())
 }
 
-async fn serve(listener: std::net::TcpListener, sources: Sources) {
+async fn serve(listener: std::net::TcpListener, sources: Sources, mut left: watch::Receiver<bool>) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the admin port cannot be served"),
@@ -59,7 +65,11 @@ async fn serve(listener: std::net::TcpListener, sources: Sources) {
         let Ok(place) = places.clone().acquire_owned().await else {
             return;
         };
-        let stream = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Ok(_) = left.wait_for(|left| *left) => break,
+        };
+        let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "an admin connection could not be accepted");
@@ -83,6 +93,9 @@ async fn serve(listener: std::net::TcpListener, sources: Sources) {
                 .await;
         }));
     }
+    drop(listener);
+    // What is being answered is.
+    std::future::pending().await
 }
 
 fn answer(request: &Request<Incoming>, sources: &Sources) -> Response<Full<Bytes>> {

@@ -20,6 +20,7 @@ use crate::decision::limit;
 use crate::exchange::{credential, peer};
 use crate::journal;
 use crate::snapshot::follow;
+use crate::supervisor::Supervisor;
 
 /// What the environment's names start with.
 pub const PREFIX: &str = "SORTIE_GATEWAY__";
@@ -63,6 +64,8 @@ pub struct Config {
     pub journal: journal::Config,
     /// How long requests that are under way may take to end when the process stops.
     pub drain: Duration,
+    /// Who is told when the process serves and when it stops.
+    pub supervisor: Supervisor,
     /// How to log.
     pub log: Log,
     /// All of it as TOML, with secrets as `…`.
@@ -116,7 +119,11 @@ impl Config {
                 Err(_not_text) => problems.push(format!("{PREFIX}{name} is not UTF-8")),
             }
         }
-        Self::read(&text, environment, problems)
+        let config = Self::read(&text, environment, problems)?;
+        Ok(Self {
+            supervisor: Supervisor::at(std::env::var_os("NOTIFY_SOCKET")),
+            ..config
+        })
     }
 
     fn read(

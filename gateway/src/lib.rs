@@ -20,10 +20,14 @@ pub mod context;
 pub mod phases;
 pub mod broker;
 pub mod admin;
+pub mod handover;
+pub mod supervisor;
 pub mod logging;
 pub mod trust;
 mod wiring;
+mod drain;
 pub mod server;
+mod fail;
 pub mod error;
 pub mod reply;
 #[cfg(test)]

@@ -21,6 +21,10 @@ struct Arguments {
     /// The configuration, TOML. Variables that start with `SORTIE_GATEWAY__` go over it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Takes the ports over from the gateway that serves from the same data folder, once this one is ready to serve; that
+    /// one then ends what it has open, and exits. Fails if there is none.
+    #[arg(long)]
+    upgrade: bool,
     /// Prints the effective configuration and exits.
     #[arg(long)]
     check: bool,
@@ -40,7 +44,12 @@ fn main() -> ExitCode {
     }
     // One provider for everything that is not the data path. An error says that there is one already.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    match Server::new(config).and_then(Server::run) {
+    let server = if arguments.upgrade {
+        Server::upgrade(config)
+    } else {
+        Server::new(config)
+    };
+    match server.and_then(Server::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
     }

@@ -25,6 +25,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use sortie_proto::code::Code;
 
 use crate::context::Context;
+use crate::fail;
 use crate::reply::Answer;
 use stages::Stages;
 
@@ -50,7 +51,12 @@ impl ProxyHttp for Phases {
     fn init_downstream_modules(&self, _modules: &mut pingora_core::modules::http::HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        let decided = self.0.guarded(self.0.decide(session, context)).await;
+        let deciding = async {
+            let decided = self.0.decide(session, context).await;
+            fail::point("decide", session.req_header().uri.path());
+            decided
+        };
+        let decided = self.0.guarded(deciding).await;
         let error = match decided {
             Ok(None) => return Ok(false),
             Ok(Some(page)) => {
@@ -81,10 +87,14 @@ impl ProxyHttp for Phases {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         context: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        let peer = self.0.guarded(self.0.leave(context)).await;
+        let leaving = async {
+            fail::point("leave", session.req_header().uri.path());
+            self.0.leave(context).await
+        };
+        let peer = self.0.guarded(leaving).await;
         peer.map_err(|error| stop(context, &error))
     }
 
@@ -122,7 +132,11 @@ impl ProxyHttp for Phases {
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
-        stages::rewrite(request, context).map_err(|error| stop(context, &error))?;
+        let rewritten = self.0.caught(|| {
+            fail::point("rewrite", request.uri.path());
+            stages::rewrite(request, context)
+        });
+        rewritten.map_err(|error| stop(context, &error))?;
         upgrade::head_leaves(context);
         Ok(())
     }
@@ -142,24 +156,31 @@ impl ProxyHttp for Phases {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         answer: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        mask::mask_head(answer, context, &self.0.credentials)
-            .and_then(|()| upgrade::bind_to_lease(answer, context))
-            .and_then(|()| location::rewrite(answer, context))
-            .map_err(|error| stop(context, &error))
+        let masked = self.0.caught(|| {
+            fail::point("answer", session.req_header().uri.path());
+            mask::mask_head(answer, context, &self.0.credentials)
+                .and_then(|()| upgrade::bind_to_lease(answer, context))
+                .and_then(|()| location::rewrite(answer, context))
+        });
+        masked.map_err(|error| stop(context, &error))
     }
 
     fn response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         context: &mut Context,
     ) -> Result<Option<Duration>> {
-        mask::mask_body(body, end, context).map_err(|error| stop(context, &error))?;
+        let masked = self.0.caught(|| {
+            fail::point("body", session.req_header().uri.path());
+            mask::mask_body(body, end, context)
+        });
+        masked.map_err(|error| stop(context, &error))?;
         Ok(None)
     }
 

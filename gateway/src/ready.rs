@@ -33,6 +33,12 @@ impl Ready {
         let _before = self.0.fetch_or(STOPPING, Ordering::AcqRel);
     }
 
+    /// Whether a step was taken.
+    #[must_use]
+    pub fn has_taken(&self, step: Step) -> bool {
+        self.0.load(Ordering::Acquire) & step as u8 != 0
+    }
+
     /// Whether every step was taken and the node is not stopping.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -1,10 +1,12 @@
 //! The assembly: which parts there are, in which order they start, and how they stop. The only file that knows them all.
 //!
-//! Start: descriptors and ports, then parts, then accepting. Stop, on SIGTERM or SIGINT: not ready any more, no new
-//! connections, idle ones end, requests under way end or are cut at the deadline, the journal is flushed, exit.
+//! Start: descriptors and ports, then parts, then accepting. Stop, on SIGTERM or SIGINT, or when another process has taken
+//! the ports over (`handover`): not ready any more, no new connections, what is open is drained (`drain`), the journal is
+//! flushed, exit.
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::client::accept::{self, Sources, secure};
@@ -24,19 +25,22 @@ use crate::client::authenticate::Authenticator;
 use crate::client::tunnels::Tunnels;
 use crate::client::{Frontend, intercept};
 use crate::config::Config;
+use crate::handover::{Offer, Predecessor, Sockets, Started};
 use crate::metrics::Metrics;
 use crate::phases::stages::Stages;
 use crate::ready::{Ready, Step};
 use crate::snapshot::{State, identity};
-use crate::{admin, clock, journal, tasks, trust, wiring};
+use crate::{admin, clock, drain, journal, tasks, trust, wiring};
 
 /// How long a session's count of hosts without a service is kept.
 const REFUSED_HOSTS_LIFE: Duration = Duration::from_secs(600);
 /// The most sessions whose hosts without a service are counted.
 const REFUSED_SESSIONS_MAX: u64 = 100_000;
-/// How often expired sessions are looked for, and open connections counted while draining.
+/// How often expired sessions are looked for.
 const TICK: Duration = Duration::from_secs(1);
-const DRAIN_TICK: Duration = Duration::from_millis(20);
+/// How long a process that takes over may take until control confirms a lease. Then it gives up, and the other goes on.
+const LEASE_MAX: Duration = Duration::from_secs(60);
+const LEASE_TICK: Duration = Duration::from_millis(20);
 
 /// The process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +48,12 @@ pub enum Error {
     /// A port cannot be opened.
     #[error("{0} cannot be listened on")]
     Listen(SocketAddr, #[source] io::Error),
+    /// Nobody serves from the data folder.
+    #[error("no gateway hands over from this data folder: if none runs, start without --upgrade")]
+    NoPredecessor(#[source] io::Error),
+    /// A process that was to take over knows nothing to serve.
+    #[error("control did not confirm a lease: the gateway that serves goes on")]
+    NotLeased,
     /// The system refuses something.
     #[error("the system refuses {0}")]
     System(&'static str, #[source] io::Error),
@@ -68,8 +78,10 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Server {
     config: Config,
-    admin: std::net::TcpListener,
-    listeners: Vec<std::net::TcpListener>,
+    sockets: Sockets,
+    predecessor: Option<Predecessor>,
+    /// How many it may have open.
+    descriptors: u64,
 }
 
 impl Server {
@@ -78,24 +90,27 @@ impl Server {
     /// # Errors
     /// [`Error::Listen`], [`Error::System`].
     pub fn new(config: Config) -> Result<Self, Error> {
-        guard_memory()?;
-        let open = |address: SocketAddr| {
-            let failed = |error| Error::Listen(address, error);
-            let listener = std::net::TcpListener::bind(address).map_err(failed)?;
-            listener.set_nonblocking(true).map_err(failed)?;
-            Ok::<_, Error>(listener)
-        };
-        let admin = open(config.admin)?;
-        let listeners = config
-            .listen
-            .iter()
-            .copied()
-            .map(open)
-            .collect::<Result<_, _>>()?;
         Ok(Self {
+            descriptors: guard_memory()?,
+            sockets: Sockets::open(&config.listen, config.admin, Vec::new())?,
+            predecessor: None,
             config,
-            admin,
-            listeners,
+        })
+    }
+
+    /// Takes the ports of the gateway that serves from the same data folder, which goes on until this one accepts.
+    ///
+    /// # Errors
+    /// [`Error::NoPredecessor`], and as [`Server::new`].
+    pub fn upgrade(config: Config) -> Result<Self, Error> {
+        let descriptors = guard_memory()?;
+        let asked = Predecessor::ask(&config.data_dir);
+        let (predecessor, received) = asked.map_err(Error::NoPredecessor)?;
+        Ok(Self {
+            sockets: Sockets::open(&config.listen, config.admin, received)?,
+            predecessor: Some(predecessor),
+            descriptors,
+            config,
         })
     }
 
@@ -117,54 +132,128 @@ impl Server {
     }
 
     async fn serve(self) -> Result<(), Error> {
-        let config = &self.config;
+        let (config, predecessor) = (&self.config, self.predecessor);
         let registry = Registry::new();
         let ready = Ready::default();
         let system = |what| move |error| Error::System(what, error);
         let state = State::new();
-        // Before anything that may wait for control: a node that cannot join is alive and says that it is not ready.
         let sources = admin::Sources {
             registry: registry.clone(),
             ready: ready.clone(),
             state: state.clone(),
         };
-        admin::start(self.admin, sources).map_err(system("the admin thread"))?;
+        let (left, leaving) = watch::channel(false);
+        let copies = self.sockets.copies().map_err(system("copies of ports"))?;
+        let Sockets { proxy, admin } = self.sockets;
+        let report = |port| admin::start(port, sources.clone(), leaving.clone());
+        let report = |port| report(port).map_err(system("the admin thread"));
+        // Before anything that may wait for control: a node that cannot join is alive and says that it is not ready. Of
+        // a node that is to take over, the one that serves still says that it is.
+        let admin = match predecessor {
+            Some(_) => Some(admin),
+            None => report(admin).map(|()| None)?,
+        };
         let (stages, control) = Box::pin(wiring::start(config, &state, &registry, &ready)).await?;
+        if predecessor.is_some() {
+            wait_for_lease(&ready).await?;
+        }
         let frontend = Arc::new(frontend(config, &stages)?);
         let metrics = stages.metrics.clone();
         let (stop, stopping) = watch::channel(false);
         let cut = cut(frontend.tunnels.clone(), state, metrics.clone());
         let mut cutting = tasks::spawn("cut", cut);
-        let expiring = tasks::spawn("expire", expire(stages));
-        let following = config.tls.clone().map(secure::follow);
-        let following = following.map(|following| tasks::spawn("certificate", following));
-        let sources = Arc::new(Sources::default());
-        for listener in self.listeners {
-            let listener = TcpListener::from_std(listener).map_err(system("a listener"))?;
-            let accepting = accept::accept(
-                listener,
-                frontend.clone(),
-                sources.clone(),
-                stopping.clone(),
-            );
-            drop(tasks::spawn("accept", accepting));
-        }
+        let beside = beside(config, stages)?;
+        let sources = Arc::new(Sources::new(self.descriptors));
+        listen(proxy, (&frontend, &sources), &stopping)?;
         ready.took(Step::Listening);
+        admin.map(report).transpose()?;
+        let offer = take_over(config, predecessor, copies);
+        config.supervisor.serves();
         tracing::info!(listen = ?config.listen, admin = %config.admin, "the gateway listens");
         tokio::select! {
-            signal = wait_for_signal() => signal.map_err(system("signals"))?,
+            signal = wait_for_signal() => {
+                signal.map_err(system("signals"))?;
+                config.supervisor.stops();
+            }
             // A node that cannot cut what was revoked must not go on.
             _ended = &mut cutting => tracing::error!("revocations cannot be enforced: the gateway stops"),
+            () = taken(offer.as_ref()) => {
+                tracing::info!("another process has taken over: this one drains");
+                let _admin = left.send(true);
+            }
         }
         ready.stopping();
+        // With the ports' copies: what nobody accepts from must be closed.
+        drop(offer);
         // Every receiver is a task of ours, and one that has ended needs no word.
         let _sent = stop.send(true);
-        drain(&metrics, &frontend.tunnels, config.drain).await;
+        drain::drain(&metrics, &frontend.tunnels, config.drain).await;
         cutting.abort();
-        expiring.abort();
-        following.inspect(JoinHandle::abort);
+        beside.iter().for_each(JoinHandle::abort);
         control.stop().await;
         Ok(())
+    }
+}
+
+/// A process that takes over is worth the other only once control has confirmed a lease.
+async fn wait_for_lease(ready: &Ready) -> Result<(), Error> {
+    let leased = async {
+        while !ready.has_taken(Step::Leased) {
+            tokio::time::sleep(LEASE_TICK).await;
+        }
+    };
+    let in_time = tokio::time::timeout(LEASE_MAX, leased).await;
+    in_time.or(Err(Error::NotLeased))
+}
+
+/// Starts to accept.
+fn listen(
+    ports: Vec<std::net::TcpListener>,
+    (frontend, sources): (&Arc<Frontend<Broker>>, &Arc<Sources>),
+    stopping: &watch::Receiver<bool>,
+) -> Result<(), Error> {
+    for port in ports {
+        let listener = TcpListener::from_std(port);
+        let listener = listener.map_err(|error| Error::System("a listener", error))?;
+        let (sources, stopping) = (sources.clone(), stopping.clone());
+        let accepting = accept::accept(listener, frontend.clone(), sources, stopping);
+        drop(tasks::spawn("accept", accepting));
+    }
+    Ok(())
+}
+
+/// What runs beside requests until the process has drained.
+fn beside(config: &Config, stages: Arc<Stages>) -> Result<Vec<JoinHandle<()>>, Error> {
+    let started = Started::now().map_err(|error| Error::System("to tell what runs", error))?;
+    let following = config.tls.clone().map(secure::follow);
+    let following = following.map(|following| tasks::spawn("certificate", following));
+    let mut beside = vec![
+        tasks::spawn("expire", expire(stages)),
+        tasks::spawn("upgrade", started.again_on_signal()),
+    ];
+    beside.extend(following);
+    Ok(beside)
+}
+
+/// Tells the process that served before that this one does, and lets another take over in its turn.
+fn take_over(
+    config: &Config,
+    predecessor: Option<Predecessor>,
+    copies: Vec<OwnedFd>,
+) -> Option<Offer> {
+    if let Some(Err(error)) = predecessor.map(Predecessor::took) {
+        tracing::warn!(%error, "the process that served before has gone by itself");
+    }
+    Offer::open(&config.data_dir, copies)
+        .inspect_err(|error| tracing::warn!(%error, "no other process can take over from this one"))
+        .ok()
+}
+
+/// Waits until another process has taken over, if one can.
+async fn taken(offer: Option<&Offer>) {
+    match offer {
+        Some(offer) => offer.taken().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -202,8 +291,8 @@ fn broker(config: &Config, stages: Arc<Stages>) -> Result<Broker, Error> {
     }))
 }
 
-/// No core dumps, no reading of this process's memory by others, and as many descriptors as there may be.
-fn guard_memory() -> Result<(), Error> {
+/// No core dumps, no reading of this process's memory by others, and as many descriptors as there may be: so many.
+fn guard_memory() -> Result<u64, Error> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let system = |what| move |error: nix::Error| Error::System(what, error.into());
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(system("to forbid core dumps"))?;
@@ -215,7 +304,8 @@ fn guard_memory() -> Result<(), Error> {
     } else {
         most
     };
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).map_err(system("to raise its limits"))
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).map_err(system("to raise its limits"))?;
+    Ok(most)
 }
 
 async fn wait_for_signal() -> io::Result<()> {
@@ -227,22 +317,6 @@ async fn wait_for_signal() -> io::Result<()> {
     };
     tracing::info!(signal = name, "the gateway stops: it drains first");
     Ok(())
-}
-
-/// Waits until no connection is open; at the deadline it cuts those that are.
-async fn drain(metrics: &Metrics, tunnels: &Tunnels, deadline: Duration) {
-    let started = Instant::now();
-    let mut cut = 0;
-    // After the cut, entries close within moments; what still is not over then has hung.
-    let hung = deadline + Duration::from_secs(2);
-    while metrics.connections.get() > 0 && started.elapsed() < hung {
-        if cut == 0 && started.elapsed() >= deadline {
-            cut = tunnels.cut_all();
-        }
-        tokio::time::sleep(DRAIN_TICK).await;
-    }
-    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(duration_ms, cut, "connections are drained");
 }
 
 /// Cuts connections whose session was revoked or has ended, and endless ones whose vault's lease has ended.

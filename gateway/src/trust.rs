@@ -58,7 +58,8 @@ pub fn write(data_dir: &Path, extra: &[PathBuf]) -> Result<PathBuf, Error> {
 }
 
 fn replace(path: &Path, roots: &[CertificateDer<'_>]) -> io::Result<()> {
-    let next = path.with_extension("pem.next");
+    // Named after the process: during an upgrade there are two of one node.
+    let next = path.with_extension(format!("{}.next", std::process::id()));
     let mut file = std::fs::File::create(&next)?;
     for root in roots {
         file.write_all(b"-----BEGIN CERTIFICATE-----\n")?;

@@ -7,6 +7,7 @@ use prometheus::Registry;
 use sortie_proto::id::BootId;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 use crate::client::leaf::Leaves;
 use crate::config::Config;
@@ -32,7 +33,8 @@ const FLUSH: Duration = Duration::from_secs(10);
 /// path delays neither a revocation nor the audit log.
 #[derive(Debug)]
 pub(crate) struct ControlSide {
-    runtime: Runtime,
+    /// There until it is dropped.
+    runtime: Option<Runtime>,
     stop: watch::Sender<bool>,
     journal: Arc<Journal>,
 }
@@ -60,7 +62,7 @@ pub(crate) async fn start(
     )?;
     let journal = Arc::new(Journal::open(config.journal.clone(), boot, registry)?);
     let whereabouts = identity.whereabouts().clone();
-    let control = ControlSide::start(follow, &journal, identity, ready.clone())?;
+    let control = ControlSide::start(follow, &journal, identity, (state.clone(), ready.clone()))?;
     let metrics = Metrics::new(registry)?;
     let leaves = Leaves::new(&config.leaf, link.clone(), metrics.leaves_minted.clone());
     let stages = Stages {
@@ -76,12 +78,26 @@ pub(crate) async fn start(
     Ok((Arc::new(stages), control))
 }
 
+/// Tells the lease that this process runs.
+async fn tick(state: State) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let _at = tick.tick().await;
+        if state.lease().tick() {
+            tracing::warn!(
+                "this process did not run for a while: it serves once control has confirmed its lease"
+            );
+        }
+    }
+}
+
 impl ControlSide {
     fn start(
         follow: Follow,
         journal: &Arc<Journal>,
         identity: Arc<Identity>,
-        ready: Ready,
+        (state, ready): (State, Ready),
     ) -> Result<Self, Error> {
         let system = |what| move |error| Error::System(what, error);
         let shipper = Shipper::new(journal, Arc::new(AuditLink::new(identity)))
@@ -94,16 +110,18 @@ impl ControlSide {
             .map_err(system("a runtime"))?;
         let (stop, stopping) = watch::channel(false);
         let mut leased = follow.ready();
-        let _inside = runtime.enter();
+        let inside = runtime.enter();
         drop(tasks::spawn("follow", follow.run(stopping.clone())));
+        drop(tasks::spawn("tick", tick(state)));
         drop(tasks::spawn("ship", shipper.run(stopping)));
         drop(tasks::spawn("lease", async move {
             if leased.wait_for(|holds| *holds).await.is_ok() {
                 ready.took(Step::Leased);
             }
         }));
+        drop(inside);
         Ok(Self {
-            runtime,
+            runtime: Some(runtime),
             stop,
             journal: journal.clone(),
         })
@@ -115,6 +133,14 @@ impl ControlSide {
         tracing::info!(flushed, "the journal is closed");
         // Both receivers are tasks of ours, and one that has ended needs no word.
         let _sent = self.stop.send(true);
-        self.runtime.shutdown_background();
+    }
+}
+
+impl Drop for ControlSide {
+    fn drop(&mut self) {
+        // Dropped as it is, a runtime waits for its threads, and panics where it is dropped in another one.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }

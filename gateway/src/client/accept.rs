@@ -9,6 +9,7 @@ pub(super) mod streams;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,9 +36,15 @@ use crate::tasks;
 /// How long accepting pauses after an error, such as no free descriptor: enough for connections to end.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// Connections by source address.
-#[derive(Debug, Default)]
-pub struct Sources(Mutex<HashMap<IpAddr, usize>>);
+/// How many descriptors are kept at least and at most; between them, a sixteenth.
+const KEPT: (u64, u64) = (48, 1_024);
+
+/// Connections by source address, and how many descriptors they may take.
+#[derive(Debug)]
+pub struct Sources {
+    counts: Mutex<HashMap<IpAddr, usize>>,
+    descriptors_max: RawFd,
+}
 
 /// Takes a connection off the count when it is dropped.
 #[derive(Debug)]
@@ -48,8 +55,25 @@ struct Counted<'a> {
 }
 
 impl Sources {
+    /// None yet. Of the descriptors that the process may have, some are kept for what it needs besides agents: the admin
+    /// port, control, upstreams, the journal.
+    #[must_use]
+    pub fn new(descriptors: u64) -> Self {
+        let kept = (descriptors / 16).clamp(KEPT.0, KEPT.1);
+        let rest = descriptors.saturating_sub(kept);
+        Self {
+            counts: Mutex::default(),
+            descriptors_max: RawFd::try_from(rest).unwrap_or(RawFd::MAX),
+        }
+    }
+
+    /// Whether a new connection took a descriptor of those that are kept: the kernel gives the lowest that is free.
+    fn is_beyond(&self, stream: &TcpStream) -> bool {
+        stream.as_raw_fd() >= self.descriptors_max
+    }
+
     fn add(&self, source: IpAddr, max: usize) -> bool {
-        let mut counts = self.0.lock();
+        let mut counts = self.counts.lock();
         let count = counts.entry(source).or_default();
         let room = *count < max;
         if room {
@@ -59,7 +83,7 @@ impl Sources {
     }
 
     fn remove(&self, source: IpAddr) {
-        let mut counts = self.0.lock();
+        let mut counts = self.counts.lock();
         if let Some(count) = counts.get_mut(&source) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -100,7 +124,9 @@ pub async fn accept<B: Behind>(
         };
         let open = usize::try_from(frontend.metrics.connections.get()).unwrap_or(0);
         let limits = &frontend.limits;
-        if open >= limits.connections_max || !sources.add(source, limits.connections_per_source_max)
+        if open >= limits.connections_max
+            || sources.is_beyond(&stream)
+            || !sources.add(source, limits.connections_per_source_max)
         {
             // Closed unread: nothing was spent on it, and nothing can be said without reading.
             frontend.metrics.shed.inc();

@@ -26,12 +26,14 @@ use sortie_proto::code::Code;
 use sortie_proto::host::Host;
 use sortie_proto::service::Scheme;
 use tokio::io::AsyncWriteExt as _;
+use tokio::time::Instant;
 
 use super::authenticate::Caller;
 use super::head::{self, Head};
 use super::intercept::{self, Failed, Intercepted};
 use super::leaf::Leaf;
 use super::transport::cork::Cork;
+use super::transport::farewell::Farewell;
 use super::transport::framing::Framing;
 use super::transport::{Tunnel, read_head};
 use super::{Behind, Frontend, Inbound, Refusal};
@@ -43,19 +45,30 @@ use crate::tasks;
 const TLS_HANDSHAKE: u8 = 0x16;
 /// The most streams of a connection that are refused as malformed before it ends.
 pub(super) const MALFORMED_STREAMS_MAX: u32 = 32;
+/// How long a connection that was just used, or just opened, outlives the word to stop: a request may be under way on it,
+/// and a client that finds it closed cannot tell whether that was served. The request is answered, and told to be the
+/// last.
+const LINGER: Duration = Duration::from_secs(2);
 /// Pingora's own limit between two requests; it never runs, because the wait is ours.
 const KEEPALIVE_SECONDS: u64 = 60;
 
 /// Waits for the first byte of a request. False when there will be none: the client left, the time is up, or the
-/// process is stopping.
+/// process is stopping and the connection has been idle for a moment.
 pub async fn wait(tunnel: &mut Tunnel, idle: Duration, shutdown: &ShutdownWatch) -> bool {
     tunnel.frame(Framing::Open);
-    let mut shutdown = shutdown.clone();
+    let (since, mut shutdown) = (Instant::now(), shutdown.clone());
     tokio::select! {
         biased;
         first = tokio::time::timeout(idle, tunnel.first_byte()) => matches!(first, Ok(Ok(Some(_)))),
-        _ = shutdown.wait_for(|stop| *stop) => false,
+        () = may_end(since, &mut shutdown) => false,
     }
+}
+
+/// Waits until the process is stopping and [`LINGER`] has passed since a connection was opened or last used.
+pub(super) async fn may_end(since: Instant, shutdown: &mut ShutdownWatch) {
+    // An error says that nobody can tell us to stop any more: that is a stop too.
+    drop(shutdown.wait_for(|stop| *stop).await);
+    tokio::time::sleep_until(since + LINGER).await;
 }
 
 /// Whether the first byte, which [`wait`] has waited for, opens a TLS handshake.
@@ -252,6 +265,8 @@ pub async fn hand_on<B: Behind>(
     } else {
         Framing::of(head.body())
     });
+    let upgrades = head.upgrades();
+    tunnel.bid(upgrades.then(|| Farewell::when(frontend.tunnels.closing())));
     let mut session = ServerSession::new_http1(tunnel);
     session.set_keepalive(head.keeps_alive().then_some(KEEPALIVE_SECONDS));
     if head.upgrades() {
@@ -358,12 +373,12 @@ async fn http2<B: Behind>(
         return note(frontend, inbound, "", Code::RequestMalformed);
     };
     let active = Arc::new(AtomicUsize::new(0));
-    let mut stopping = shutdown.clone();
+    let (opened, mut stopping) = (Instant::now(), shutdown.clone());
     let (mut malformed, mut stopped) = (0, false);
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = stopping.wait_for(|stop| *stop), if !stopped => {
+            () = may_end(opened, &mut stopping), if !stopped => {
                 connection.graceful_shutdown();
                 stopped = true;
                 continue;

@@ -7,6 +7,7 @@
 
 pub mod framing;
 pub mod cork;
+pub mod farewell;
 mod digests;
 pub mod frames;
 pub mod line;
@@ -29,6 +30,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use cork::Cork;
+use farewell::Farewell;
 use frames::Frames;
 use framing::Framing;
 use line::Line;
@@ -55,6 +57,8 @@ pub struct Tunnel {
     /// Set once HTTP/2 was negotiated.
     frames: Option<Box<Frames>>,
     cork: Option<Arc<Cork>>,
+    /// Set while a request is answered that asks for a WebSocket.
+    farewell: Option<Box<Farewell>>,
     read: u64,
     written: u64,
     established: SystemTime,
@@ -113,6 +117,7 @@ impl Tunnel {
             framing: Framing::Open,
             frames: None,
             cork: None,
+            farewell: None,
             read: 0,
             written: 0,
             established: SystemTime::now(),
@@ -183,6 +188,11 @@ impl Tunnel {
         self.cork.get_or_insert_default().clone()
     }
 
+    /// Says how a WebSocket on it is closed if the process ends it, or that there is none.
+    pub fn bid(&mut self, farewell: Option<Farewell>) {
+        self.farewell = farewell.map(Box::new);
+    }
+
     /// Whether odd framing ended it.
     #[must_use]
     pub const fn is_odd(&self) -> bool {
@@ -226,6 +236,39 @@ impl Tunnel {
         }
     }
 
+    fn poll_write_layer(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.layer {
+            Layer::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Layer::Stream(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+            Layer::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush_layer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.layer {
+            Layer::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Layer::Stream(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Layer::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
+        }
+    }
+
+    /// Writes what closes a WebSocket, once it is time. Whoever reads drives it: an agent that is silent is read, too.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) {
+        let Some(mut farewell) = self.farewell.take() else {
+            return;
+        };
+        while let Some(rest) = farewell.poll_due(cx) {
+            match self.poll_write_layer(cx, rest) {
+                Poll::Ready(Ok(count)) if count > 0 => farewell.said(count),
+                // What fails here fails for who reads or writes next.
+                Poll::Ready(_) | Poll::Pending => break,
+            }
+            // It has a waker, and is tried again with the next read.
+            let _flushed = self.poll_flush_layer(cx);
+        }
+        self.farewell = Some(farewell);
+    }
+
     /// Between requests a client that goes away is noticed, and what it sends ahead is kept for the next request.
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.prefix.is_empty() {
@@ -263,6 +306,7 @@ impl AsyncRead for Tunnel {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.poll_farewell(cx);
         if this.framing == Framing::Done {
             return this.poll_ahead(cx);
         }
@@ -296,11 +340,18 @@ impl AsyncWrite for Tunnel {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let result = match &mut this.layer {
-            Layer::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
-            Layer::Stream(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
-            Layer::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
-        };
+        if this
+            .farewell
+            .as_ref()
+            .is_some_and(|farewell| farewell.is_over())
+        {
+            // Nobody reads what comes behind the end.
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let result = this.poll_write_layer(cx, bytes);
+        if let Some(farewell) = &mut this.farewell {
+            farewell.follow(&result, bytes);
+        }
         if let Poll::Ready(Ok(count)) = &result {
             this.written += *count as u64;
             if let Some(frames) = &mut this.frames {
@@ -315,11 +366,7 @@ impl AsyncWrite for Tunnel {
         if this.cork.as_ref().is_some_and(|cork| cork.holds_back()) {
             return Poll::Ready(Ok(()));
         }
-        match &mut this.layer {
-            Layer::Plain(socket) => Pin::new(socket).poll_flush(cx),
-            Layer::Stream(stream) => Pin::new(&mut **stream).poll_flush(cx),
-            Layer::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
-        }
+        this.poll_flush_layer(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

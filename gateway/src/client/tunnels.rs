@@ -18,7 +18,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use sortie_proto::code::Code;
 use sortie_proto::id::{CredentialId, SessionId, TenantId};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::authenticate::Caller;
 use super::transport::line::{Line, WeakLine};
@@ -121,6 +121,7 @@ pub struct Tunnels {
     next: AtomicU64,
     open: AtomicUsize,
     per_session_max: usize,
+    closing: watch::Sender<bool>,
 }
 
 /// Takes a connection off the list when it is dropped.
@@ -156,6 +157,7 @@ impl Tunnels {
             next: AtomicU64::new(0),
             open: AtomicUsize::new(0),
             per_session_max,
+            closing: watch::Sender::new(false),
         }
     }
 
@@ -230,6 +232,17 @@ impl Tunnels {
                 (!live.lease.holds(state)).then_some(Code::StaleLease)
             }
         })
+    }
+
+    /// Has every WebSocket closed, as its protocol does it: the end of the drain is near.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Turns true when [`close`](Self::close) is called.
+    #[must_use]
+    pub fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
     }
 
     /// Cuts everything: the end of the drain.

@@ -24,6 +24,7 @@ use crate::exchange::credential;
 use crate::journal;
 use crate::snapshot::follow;
 use crate::snapshot::identity::host;
+use crate::supervisor::Supervisor;
 
 /// The file's top level. Each section is read apart, so that one that is wrong does not hide another.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ struct Node {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Proxy {
-    /// Addresses, one or more.
+    /// Addresses, 1 to 32.
     listen: Vec<SocketAddr>,
     /// Whether requests in the base-URL form are taken in the clear from other machines: their token travels with them.
     cleartext_base_url: bool,
@@ -230,9 +231,8 @@ impl Raw {
             1..=1024,
             problems,
         );
-        if self.proxy.listen.is_empty() {
-            problems.push("proxy.listen needs an address".to_owned());
-        }
+        let addresses = self.proxy.listen.len() as u64;
+        between("proxy.listen, addresses", addresses, 1..=32, problems);
         let join = join(&self.node, problems);
         let name = self.node.name.clone().unwrap_or_else(host_name);
         let mut own = self.proxy.listen.clone();
@@ -269,6 +269,7 @@ impl Raw {
             feed: self.feed.check(problems),
             journal: self.journal.check(data_dir.join("journal"), problems),
             drain: Duration::from_secs(self.proxy.drain_seconds),
+            supervisor: Supervisor::default(),
             log: Log {
                 json: self.log.format == Format::Json,
                 level: self.log.level,

@@ -96,6 +96,11 @@ impl Room {
         self.used().saturating_add(segment_bytes) > self.max_of_uses()
     }
 
+    /// Counts bytes that are there already, whether there is room for them or not.
+    pub(super) fn fill(&self, bytes: u64) {
+        let _before = self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Gives bytes back.
     pub(super) fn give(&self, bytes: u64) {
         let taken = self.used.fetch_sub(bytes, Ordering::Relaxed);

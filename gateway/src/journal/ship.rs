@@ -21,6 +21,7 @@ use sortie_proto::wire::v1;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::folder::Folder;
 use super::source::{self, Budget, Dead, LaneSource};
 use super::{Inner, Journal};
 
@@ -30,6 +31,8 @@ const PERIOD: Duration = Duration::from_millis(100);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(20));
 /// The longest wait while uses are refused because the journal is full: only control's answer makes room.
 const FULL_WAIT: Duration = Duration::from_secs(1);
+/// How often folders are looked for whose process has died since: after an upgrade, that of the one before.
+const ADOPT: Duration = Duration::from_secs(10);
 /// The most marks that the lag is measured by: two minutes of rounds.
 const MARKS_MAX: usize = 1_200;
 
@@ -66,6 +69,7 @@ pub struct Shipper {
     dead: Vec<Dead>,
     /// Whether control takes records byte for byte; what it last said.
     takes_payloads: bool,
+    adopt_at: Instant,
     /// When so many records had been appended.
     marks: VecDeque<(Instant, u64)>,
 }
@@ -87,6 +91,7 @@ impl Shipper {
                 .collect(),
             dead: dead.collect::<io::Result<_>>()?,
             takes_payloads: false,
+            adopt_at: Instant::now() + ADOPT,
             marks: VecDeque::new(),
             inner,
             transport,
@@ -127,9 +132,23 @@ impl Shipper {
 
     /// Sends one batch a boot. Whether there is more.
     async fn round(&mut self) -> Result<bool, Error> {
+        self.adopt()?;
         let own = self.ship_own().await?;
         let dead = self.ship_dead().await?;
         Ok(own || dead)
+    }
+
+    fn adopt(&mut self) -> io::Result<()> {
+        if Instant::now() < self.adopt_at {
+            return Ok(());
+        }
+        self.adopt_at = Instant::now() + ADOPT;
+        for folder in Folder::adopt(&self.inner.config.path)? {
+            tracing::info!(boot.id = %folder.boot, "the journal of a process that has died is shipped");
+            self.inner.room.fill(source::bytes(&folder)?);
+            self.dead.push(Dead::open(folder)?);
+        }
+        Ok(())
     }
 
     async fn ship_own(&mut self) -> Result<bool, Error> {

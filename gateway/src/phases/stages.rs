@@ -73,6 +73,15 @@ impl Stages {
             })
     }
 
+    /// The same for a stage that does not wait.
+    pub(super) fn caught<T>(&self, stage: impl FnOnce() -> Result<T>) -> Result<T> {
+        std::panic::catch_unwind(AssertUnwindSafe(stage)).unwrap_or_else(|panic| {
+            drop(panic);
+            self.metrics.panics.inc();
+            Err(Code::Internal.into())
+        })
+    }
+
     /// Whether the request may be exchanged, and what it gets; or what the gateway itself answers to it.
     pub(super) async fn decide(
         &self,

@@ -393,7 +393,8 @@ fn pem_chain(chain: &[Vec<u8>], key: &P256Key) -> Result<Vec<u8>, Error> {
 /// Replaces a file whole, so that a crash leaves the old one or the new one.
 fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
     let replace = || {
-        let new = path.with_extension("new");
+        // Named after the process: during an upgrade there are two of one node.
+        let new = path.with_extension(format!("{}.new", std::process::id()));
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)

@@ -2,8 +2,12 @@
 //!
 //! A beat carries a nonce; control echoes it once all that a database beat behind it could see has been sent. The lease
 //! runs from the moment at which *this node sent* the nonce, on a clock that counts while the machine sleeps: neither a
-//! delayed echo nor a suspended machine makes it longer. **Invariant:** the confirmed moment only moves forward, but
+//! delayed echo nor a suspended machine makes it longer. **Invariants:** the confirmed moment only moves forward, but
 //! for the end of all leases, and before the first echo no lease holds.
+//!
+//! A process that did not run for a while (stopped, frozen, starved) has missed what was revoked meanwhile, however long
+//! its lease still is. It knows by a tick that did not come, and serves again once control has confirmed a moment behind
+//! the gap.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +18,9 @@ use parking_lot::Mutex;
 
 /// The most beats that may wait for their echo. The oldest is forgotten first: a later echo confirms more.
 const BEATS_MAX: usize = 256;
+
+/// How long the tick may be late, in milliseconds.
+const STALL_MAX: u64 = 10_000;
 
 /// A clock in milliseconds that never stops and is set by nobody. Zero means that it cannot be read.
 pub type BootClock = fn() -> u64;
@@ -32,11 +39,24 @@ pub fn boot_clock() -> u64 {
     })
 }
 
+/// The time for which this machine has run.
+fn running_clock() -> u64 {
+    let read = clock_gettime(ClockId::CLOCK_MONOTONIC).ok();
+    read.map_or(0, |time| {
+        u64::try_from(Duration::from(time).as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
 /// The beats that were sent, and up to which moment control has confirmed us.
 #[derive(Debug)]
 pub struct Lease {
     clock: BootClock,
+    running: BootClock,
     confirmed: AtomicU64,
+    /// Confirmed moments before it do not count.
+    counts_from: AtomicU64,
+    /// The last tick by the running clock; zero before the first.
+    ticked: AtomicU64,
     sent: Mutex<Sent>,
 }
 
@@ -50,9 +70,16 @@ impl Lease {
     /// A lease that does not hold yet.
     #[must_use]
     pub fn new(clock: BootClock) -> Self {
+        Self::with_clocks(clock, running_clock)
+    }
+
+    fn with_clocks(clock: BootClock, running: BootClock) -> Self {
         Self {
             clock,
+            running,
             confirmed: AtomicU64::new(0),
+            counts_from: AtomicU64::new(0),
+            ticked: AtomicU64::new(0),
             sent: Mutex::new(Sent::default()),
         }
     }
@@ -106,6 +133,22 @@ impl Lease {
         self.confirmed.load(Ordering::Acquire)
     }
 
+    /// Called every second. Answers whether the one before is so long ago that what was confirmed does not count.
+    pub fn tick(&self) -> bool {
+        let stalled = self.has_stalled();
+        if stalled {
+            // Before the tick counts: nobody must see the one without the other.
+            self.counts_from.store((self.clock)(), Ordering::Release);
+        }
+        self.ticked.store((self.running)(), Ordering::Release);
+        stalled
+    }
+
+    fn has_stalled(&self) -> bool {
+        let ticked = self.ticked.load(Ordering::Acquire);
+        ticked != 0 && (self.running)().saturating_sub(ticked) > STALL_MAX
+    }
+
     /// Whether a vault of this staleness may be served.
     #[must_use]
     pub fn holds(&self, staleness: Duration) -> bool {
@@ -116,7 +159,11 @@ impl Lease {
     #[must_use]
     pub fn is_within(&self, moment: u64, staleness: Duration) -> bool {
         let now = (self.clock)();
-        moment != 0 && now != 0 && u128::from(now.saturating_sub(moment)) < staleness.as_millis()
+        moment != 0
+            && now != 0
+            && !self.has_stalled()
+            && moment >= self.counts_from.load(Ordering::Acquire)
+            && u128::from(now.saturating_sub(moment)) < staleness.as_millis()
     }
 }
 

@@ -18,9 +18,10 @@ use pingora_core::protocols::http::v2::server::{
 use pingora_core::server::ShutdownWatch;
 use pingora_http::{RequestHeader, ResponseHeader};
 use sortie_proto::code::Code;
+use tokio::time::Instant;
 
 use super::super::head::METHOD_BYTES_MAX;
-use super::super::requests::{Active, MALFORMED_STREAMS_MAX, digest, gather};
+use super::super::requests::{Active, MALFORMED_STREAMS_MAX, digest, gather, may_end};
 use super::super::transport::line::Line;
 use super::super::transport::stream::{H2Stream, Reset};
 use super::super::transport::{Origin, Tunnel};
@@ -73,14 +74,14 @@ pub(super) async fn serve<B: Behind>(
         return;
     };
     let active = Arc::new(AtomicUsize::new(0));
-    let mut stopping = shutdown.clone();
+    let (opened, mut stopping) = (Instant::now(), shutdown.clone());
     let (mut malformed, mut stopped, mut ending) = (0, false, false);
     loop {
         // Each stream has one of its own: what rides on it is the stream's.
         let digest = Arc::new(digest.clone());
         let accepted = tokio::select! {
             biased;
-            _ = stopping.wait_for(|stop| *stop), if !stopped => {
+            () = may_end(opened, &mut stopping), if !stopped => {
                 connection.graceful_shutdown();
                 stopped = true;
                 continue;

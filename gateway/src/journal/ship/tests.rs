@@ -415,3 +415,21 @@ async fn wait_until(mut condition: impl FnMut() -> bool) {
         .await
         .expect("the condition never held");
 }
+
+#[tokio::test]
+async fn a_process_that_dies_beside_this_one_has_its_journal_shipped() {
+    let parent = tempfile::tempdir().unwrap();
+    let before = open(config(&parent));
+    before.append(&use_of("/before"), false).unwrap();
+    let journal = open(config(&parent));
+    let audit = Arc::new(Audit::default());
+    let mut shipper = Shipper::new(&journal, audit.clone()).unwrap();
+    shipper.adopt_at = Instant::now();
+    let _more = shipper.round().await.unwrap();
+    assert_eq!(audit.paths(), [""; 0], "the process before lives");
+    drop_as_if_killed(before);
+    shipper.adopt_at = Instant::now();
+    while shipper.round().await.unwrap() {}
+    assert_eq!(audit.paths(), ["/before"]);
+    assert_eq!(folders(&parent).len(), 1, "its folder is gone");
+}

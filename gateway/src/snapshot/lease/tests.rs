@@ -10,6 +10,33 @@ fn clock() -> u64 {
     NOW.get()
 }
 
+thread_local! {
+    static RUNNING: Cell<u64> = const { Cell::new(1_000) };
+}
+
+#[test]
+fn what_was_confirmed_before_the_process_stood_still_does_not_count() {
+    let lease = Lease::with_clocks(clock, || RUNNING.get());
+    let day = Duration::from_secs(86_400);
+    assert!(!lease.tick());
+    lease.echo(lease.beat());
+    let under_way = lease.beat();
+    RUNNING.set(11_000);
+    assert!(lease.holds(day) && !lease.tick(), "ten seconds are borne");
+    RUNNING.set(21_001);
+    NOW.set(11_001);
+    assert!(!lease.holds(day), "before the tick knows it");
+    assert!(lease.tick());
+    assert!(!lease.holds(day), "and behind it");
+    lease.echo(under_way);
+    assert!(
+        !lease.holds(day),
+        "what was sent before the gap confirms nothing"
+    );
+    lease.echo(lease.beat());
+    assert!(lease.holds(day));
+}
+
 const THIRTY: Duration = Duration::from_secs(30);
 
 #[test]
