@@ -13,3 +13,6 @@ mod load;
 #[cfg(target_os = "linux")]
 mod network;
 mod proxy;
+#[cfg(target_os = "linux")]
+mod processes;
+mod upgrade;

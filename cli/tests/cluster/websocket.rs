@@ -41,14 +41,14 @@ const echoes = message => new Promise((resolve, reject) => {
 ";
 
 /// Node's WebSocket behind the gateway.
-struct Client {
+pub(crate) struct Client {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     seen: Vec<String>,
 }
 
 impl Client {
-    fn start(cluster: &Cluster, session: &Minted, path: &str) -> Self {
+    pub(crate) fn start(cluster: &Cluster, session: &Minted, path: &str) -> Self {
         let modules = std::env::var("SORTIE_TEST_NODE_MODULES").unwrap_or_default();
         let url = cluster.url(path).replacen("https", "wss", 1);
         let mut child = Command::new("node")
@@ -77,7 +77,7 @@ impl Client {
             .unwrap();
     }
 
-    async fn hear(&mut self) -> String {
+    pub(crate) async fn hear(&mut self) -> String {
         let line = tokio::time::timeout(DEADLINE, self.lines.next_line()).await;
         let line = line
             .unwrap_or_else(|_| panic!("nothing behind {:?}", self.seen))
@@ -87,13 +87,13 @@ impl Client {
         line
     }
 
-    async fn ask(&mut self, line: &str) -> String {
+    pub(crate) async fn ask(&mut self, line: &str) -> String {
         self.say(line).await;
         self.hear().await
     }
 
     /// What it printed becomes part of what is searched.
-    fn keep(&self, cluster: &Cluster, name: &str) {
+    pub(crate) fn keep(&self, cluster: &Cluster, name: &str) {
         std::fs::write(cluster.path().join(name), self.seen.join("\n")).unwrap();
     }
 }

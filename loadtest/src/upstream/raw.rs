@@ -10,6 +10,8 @@
 //! | `/malformed/both` | a length and chunked framing |
 //! | `/malformed/chunk` | a chunk size that is none |
 //! | `/malformed/short` | fewer bytes than announced |
+//! | `/truncated` | a chunk, and of the next one less than its size says |
+//! | `/reset` | the same, and instead of an end a reset (RST) |
 //! | `/reason` | a head that is right, with the credential as its reason phrase; a 103 with the same before it |
 //! | `/trailer` | a trailer with the credential behind a chunked body, announced or not |
 
@@ -49,6 +51,12 @@ async fn one(upstream: Arc<Upstream>, stream: TcpStream) -> Result<()> {
     upstream.recorder().record_raw(on, &head)?;
     let (path, secret) = parse(&head)?;
     stream.write_all(&answer(&path, &secret)).await?;
+    if path == "/reset" {
+        // What was sent must have arrived: a reset overtakes it.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stream.get_ref().0.set_zero_linger()?;
+        return Ok(());
+    }
     stream.shutdown().await?;
     Ok(())
 }
@@ -97,6 +105,10 @@ fn answer(path: &str, secret: &str) -> Vec<u8> {
             format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz {secret}\r\n")
         }
         "/malformed/short" => format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{secret}"),
+        "/truncated" | "/reset" => {
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n64\r\nhalf"
+                .to_owned()
+        }
         "/reason" => format!(
             "HTTP/1.1 103 {secret}\r\nx-{secret}: 1\r\n\r\nHTTP/1.1 200 {secret}\r\ncontent-length: 2\r\n\r\nok"
         ),

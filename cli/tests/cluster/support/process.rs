@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -56,6 +56,34 @@ impl Process {
         }
     }
 
+    /// Starts one that may have so many descriptors, and that could leave a core.
+    pub(crate) fn start_with_descriptors(
+        count: usize,
+        dir: &Path,
+        name: &str,
+        (binary, arguments): (&str, &[String]),
+    ) -> Self {
+        let program = Path::new(env!("CARGO_BIN_EXE_sortie")).with_file_name(binary);
+        let output = dir.join(format!("{name}.log"));
+        let file = File::options().append(true).open(&output).unwrap();
+        let child = Command::new("sh")
+            .args(["-c", "ulimit -n \"$0\" && exec \"$@\""])
+            .arg(count.to_string())
+            .arg(&program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self {
+            name: name.to_owned(),
+            child,
+            output,
+        }
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id().expect("the process runs")
     }
@@ -70,6 +98,22 @@ impl Process {
             self.must_run();
             poll_once().await;
         }
+    }
+
+    /// Waits until it has printed a text somewhere.
+    pub(crate) async fn wait_for(&mut self, text: &str) {
+        while !self.output().contains(text) {
+            self.must_run();
+            poll_once().await;
+        }
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let ended = tokio::time::timeout(DEADLINE, self.child.wait()).await;
+        let ended =
+            ended.unwrap_or_else(|_| panic!("{} goes on:\n{}", self.name, tail(&self.output())));
+        ended.unwrap()
     }
 
     /// Waits until `/readyz` answers 200.
