@@ -19,6 +19,7 @@ use ipnet::IpNet;
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::l4::ext::TcpKeepalive;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
+use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::protocols::tls::SslDigest;
 use pingora_core::upstreams::peer::{HttpPeer, PeerOptions, Scheme as PeerScheme};
 use sortie_proto::code::Code;
@@ -88,6 +89,9 @@ impl Place {
 
 /// The most streams on one HTTP/2 connection to an upstream.
 const H2_STREAMS_MAX: usize = 100;
+
+/// Bytes read from an upstream at once: a TLS record of the greatest size, or many small ones.
+const READ_BYTES: usize = 16 * 1024;
 
 /// The most addresses that one request tries.
 const ADDRESSES_MAX: usize = 2;
@@ -257,6 +261,7 @@ impl Peers {
         options.max_h2_streams = H2_STREAMS_MAX;
         options.h2_stream_window_size = Some(256 * 1024);
         options.h2_connection_window_size = Some(1024 * 1024);
+        options.l4_buffer = Some(L4BufferSettings::new(READ_BYTES, 0));
         // Compared in `is_of_pool` on every use.
         options.upstream_tls_handshake_complete_hook =
             Some(Arc::new(move |_ssl| Some(Arc::new(PoolTag(group_key)))));
