@@ -43,6 +43,7 @@ mod run;
 mod shown;
 mod sdks;
 mod sidecars;
+mod stalls;
 mod trust;
 mod vendors;
 mod ways;

@@ -88,7 +88,11 @@ impl Place {
 }
 
 /// The most streams on one HTTP/2 connection to an upstream.
-const H2_STREAMS_MAX: usize = 100;
+const H2_STREAMS_MAX: u32 = 100;
+
+/// The most bytes of an answer that wait for an agent that does not read. The connection takes as much for each of its
+/// streams: with less, some that are not read would hold up all others.
+const H2_STREAM_BYTES: u32 = 256 * 1024;
 
 /// Bytes read from an upstream at once: a TLS record of the greatest size, or many small ones.
 const READ_BYTES: usize = 16 * 1024;
@@ -258,9 +262,9 @@ impl Peers {
             // Where the upstream did not switch: nobody can have the connection.
             Kind::Upgrade => Duration::ZERO,
         });
-        options.max_h2_streams = H2_STREAMS_MAX;
-        options.h2_stream_window_size = Some(256 * 1024);
-        options.h2_connection_window_size = Some(1024 * 1024);
+        options.max_h2_streams = H2_STREAMS_MAX as usize;
+        options.h2_stream_window_size = Some(H2_STREAM_BYTES);
+        options.h2_connection_window_size = Some(H2_STREAM_BYTES * H2_STREAMS_MAX);
         options.l4_buffer = Some(L4BufferSettings::new(READ_BYTES, 0));
         // Compared in `is_of_pool` on every use.
         options.upstream_tls_handshake_complete_hook =
