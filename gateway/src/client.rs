@@ -9,6 +9,7 @@ pub mod authenticate;
 pub mod base;
 pub mod connect;
 pub mod head;
+mod idle;
 pub mod intercept;
 pub mod leaf;
 pub mod relay;

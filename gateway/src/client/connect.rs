@@ -62,9 +62,25 @@ impl Target {
     /// Whether a `Host` or an `:authority` names this target. Without a port it names the scheme's own.
     #[must_use]
     pub fn agrees(&self, authority: &str) -> bool {
-        split(authority).is_ok_and(|(host, port)| {
-            host == self.host && port.unwrap_or_else(|| self.scheme.default_port()) == self.port
-        })
+        let named = |port: Option<u16>| port.unwrap_or_else(|| self.scheme.default_port());
+        if let Some(port) = self.port_behind_name(authority) {
+            return named(port) == self.port;
+        }
+        split(authority).is_ok_and(|(host, port)| host == self.host && named(port) == self.port)
+    }
+
+    /// The port of an authority that spells the host as it is here, as nearly all do: that takes no parsing.
+    fn port_behind_name(&self, authority: &str) -> Option<Option<u16>> {
+        let Host::Name(name) = &self.host else {
+            return None;
+        };
+        let rest = authority.strip_prefix(&**name)?;
+        if rest.is_empty() {
+            return Some(None);
+        }
+        let digits = rest.strip_prefix(':')?;
+        let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_plain.then(|| digits.parse().ok()).flatten().map(Some)
     }
 
     /// As it stands in `Host`: without the scheme's own port.

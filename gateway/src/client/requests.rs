@@ -30,6 +30,7 @@ use tokio::time::Instant;
 
 use super::authenticate::Caller;
 use super::head::{self, Head};
+use super::idle::Idle;
 use super::intercept::{self, Failed, Intercepted};
 use super::leaf::Leaf;
 use super::transport::cork::Cork;
@@ -276,7 +277,7 @@ pub async fn hand_on<B: Behind>(
     session.set_write_timeout(Some(frontend.limits.write_timeout));
     session.set_pipelined_prefix(bytes);
     let app = frontend.behind.app(caller);
-    let reused = Box::pin(app.process_new_http(session, shutdown)).await?;
+    let reused = app.process_new_http(session, shutdown).await?;
     reused.consume().0.into_any().downcast::<Tunnel>().ok()
 }
 
@@ -375,6 +376,7 @@ async fn http2<B: Behind>(
     let active = Arc::new(AtomicUsize::new(0));
     let (opened, mut stopping) = (Instant::now(), shutdown.clone());
     let (mut malformed, mut stopped) = (0, false);
+    let mut idle = Idle::new(limits.idle);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -388,13 +390,14 @@ async fn http2<B: Behind>(
                 &cork,
                 &active,
             ) => accepted,
-            () = tokio::time::sleep(limits.idle) => {
+            () = idle.over() => {
                 if active.load(Ordering::Acquire) == 0 {
                     return;
                 }
                 continue;
             }
         };
+        idle.touch();
         match accepted {
             Ok(Some(H2Accept::Session(session))) => {
                 if inbound.refused.is_some() && !stopped {
@@ -432,6 +435,6 @@ fn answer<B: Behind>(
     session.set_write_timeout(Some(frontend.limits.write_timeout));
     drop(tasks::spawn("stream", async move {
         let _running = running;
-        let _never = Box::pin(app.process_new_http(session, &shutdown)).await;
+        let _never = app.process_new_http(session, &shutdown).await;
     }));
 }

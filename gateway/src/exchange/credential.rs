@@ -149,10 +149,9 @@ impl Credentials {
     }
 
     fn finder(&self, used: &[Arc<Opened>]) -> Option<Arc<Finder>> {
-        let masks = || used.iter().map(|opened| &opened.masks).collect::<Vec<_>>();
         let several = match used {
             [] => return None,
-            [_one] => return Some(Finder::of(&masks())),
+            [one] => return Some(Finder::of(&[&one.masks])),
             several => several,
         };
         let mut keys: Vec<_> = several.iter().map(|opened| opened.key.clone()).collect();
@@ -162,7 +161,8 @@ impl Credentials {
         if let Some(finder) = self.finders.get(&keys) {
             return Some(finder);
         }
-        let finder = Finder::of(&masks());
+        let masks: Vec<_> = several.iter().map(|opened| &opened.masks).collect();
+        let finder = Finder::of(&masks);
         self.finders.insert(keys, Arc::clone(&finder));
         Some(finder)
     }

@@ -112,6 +112,13 @@ impl Redactor {
         Self::new(Arc::clone(&self.finder))
     }
 
+    /// Whether a header's name or value holds something that must be hidden. Nothing is counted.
+    #[must_use]
+    pub fn finds(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        self.finder.names.finds(name.as_str().as_bytes())
+            || self.finder.text.finds(value.as_bytes())
+    }
+
     /// Whether a header's name holds something that must be hidden, in any case. It cannot be masked: the header has to
     /// go, and counts as masked.
     #[must_use]

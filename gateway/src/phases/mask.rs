@@ -5,7 +5,7 @@
 //! client needs, is dropped whatever it says. It holds for 1xx answers too, and for a WebSocket's frames.
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ALT_SVC, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora_http::ResponseHeader;
 use sortie_proto::code::Code;
@@ -34,7 +34,7 @@ pub(super) fn mask_head(
         entry.answered();
     }
     // It would send the agent past the tunnel.
-    let _removed = answer.remove_header("alt-svc");
+    let _removed = answer.remove_header(&ALT_SVC);
     let exchange = context.exchange()?;
     if !masks(exchange) {
         return Ok(());
@@ -87,6 +87,11 @@ fn ends_of(headers: &HeaderMap) -> Ends {
 }
 
 fn mask_headers(answer: &mut ResponseHeader, redactor: &mut Redactor) -> Result<()> {
+    // Nearly no answer says a credential in its head: then nothing is copied.
+    let mut headers = answer.headers.iter();
+    if !headers.any(|(name, value)| redactor.finds(name, value)) {
+        return Ok(());
+    }
     let masked = |redactor: &mut Redactor, values: Vec<HeaderValue>| {
         let mut changed = false;
         let values: Vec<_> = values

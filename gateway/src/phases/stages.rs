@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use http::HeaderValue;
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, HOST, IF_RANGE, RANGE, SEC_WEBSOCKET_EXTENSIONS, UPGRADE,
 };
@@ -356,7 +357,7 @@ pub(super) fn rewrite(request: &mut RequestHeader, context: &Context) -> Result<
     exchange.injection.apply(request)?;
     if mask::masks(exchange) {
         request
-            .insert_header(ACCEPT_ENCODING, "identity")
+            .insert_header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
             .map_err(unusable)?;
         if request.headers.contains_key("grpc-accept-encoding") {
             request

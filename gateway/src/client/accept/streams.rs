@@ -21,11 +21,12 @@ use sortie_proto::code::Code;
 use tokio::time::Instant;
 
 use super::super::head::METHOD_BYTES_MAX;
+use super::super::idle::Idle;
 use super::super::requests::{Active, MALFORMED_STREAMS_MAX, digest, gather, may_end};
 use super::super::transport::line::Line;
 use super::super::transport::stream::{H2Stream, Reset};
 use super::super::transport::{Origin, Tunnel};
-use super::{Behind, Frontend, Refusal, base};
+use super::{Behind, Frontend, Limits, Refusal, base};
 use crate::clock;
 use crate::error::Result;
 use crate::reply::{Answer, Place};
@@ -66,8 +67,7 @@ pub(super) async fn serve<B: Behind>(
     let digest = digest(&tunnel);
     tunnel.meter(limits.streams_max);
     let cork = tunnel.cork();
-    let options = options(limits.streams_max, limits.head_bytes_max);
-    let handshake = h2_server::handshake(tunnel, Some(options));
+    let handshake = h2_server::handshake(tunnel, Some(options(limits)));
     let Ok(Ok(mut connection)) = tokio::time::timeout(limits.handshake_deadline, handshake).await
     else {
         let _decision = frontend.behind.refused(nobody(Code::RequestMalformed));
@@ -75,6 +75,7 @@ pub(super) async fn serve<B: Behind>(
     };
     let active = Arc::new(AtomicUsize::new(0));
     let (opened, mut stopping) = (Instant::now(), shutdown.clone());
+    let mut idle = Idle::new(limits.idle);
     let (mut malformed, mut stopped, mut ending) = (0, false, false);
     loop {
         // Each stream has one of its own: what rides on it is the stream's.
@@ -91,7 +92,7 @@ pub(super) async fn serve<B: Behind>(
                 &cork,
                 &active,
             ) => accepted,
-            () = tokio::time::sleep(limits.idle) => {
+            () = idle.over() => {
                 if active.load(Ordering::Acquire) > 0 {
                     continue;
                 }
@@ -104,6 +105,7 @@ pub(super) async fn serve<B: Behind>(
                 continue;
             }
         };
+        idle.touch();
         match accepted {
             Ok(Some(H2Accept::Session(stream))) => start(&shared, stream, &active),
             Ok(Some(H2Accept::Rejected)) => {
@@ -120,12 +122,13 @@ pub(super) async fn serve<B: Behind>(
 }
 
 /// What a client may do on a connection.
-fn options(streams: u32, head_bytes: usize) -> H2Options {
+fn options(limits: &Limits) -> H2Options {
+    let streams = limits.streams_max;
     let connection = STREAM_BYTES.saturating_mul(streams);
     let mut options = h2_server::default_h2_options();
     options
         .max_concurrent_streams(streams)
-        .max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BYTES)
         .max_local_error_reset_streams(Some(BROKEN_STREAMS_MAX))
         .initial_window_size(STREAM_BYTES)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
 use memchr::memmem;
 use pingora_http::RequestHeader;
 use sortie_proto::code::Code;
@@ -21,7 +21,7 @@ use crate::snapshot::VaultState;
 
 /// Refuses a request that passes without a service but names a credential of the vault.
 pub(super) fn refuse_known(vault: &VaultState, request: &RequestHeader) -> Result<()> {
-    let names_one = |text: &[u8]| known(vault, text).is_some();
+    let names_one = |text: &[u8]| known(vault, text, has_underscores(text)).is_some();
     let in_headers = request.headers.values().any(|value| {
         names_one(value.as_bytes()) || decoded_basic(value).is_some_and(|pair| names_one(&pair))
     });
@@ -91,6 +91,14 @@ fn replace_headers(usage: &Usage<'_>, injection: &mut Injection) -> Result<()> {
         if injection.edits.remove.contains(name) || strip::is_stripped(usage.request, name) {
             continue;
         }
+        // Nearly all are as they were: for them nothing is allocated.
+        if headers
+            .get_all(name)
+            .iter()
+            .all(|value| is_plain(usage, name, value))
+        {
+            continue;
+        }
         let mut values = Vec::new();
         for value in headers.get_all(name) {
             let new = if *name == AUTHORIZATION {
@@ -111,6 +119,18 @@ fn replace_headers(usage: &Usage<'_>, injection: &mut Injection) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether no placeholder is in a header's value.
+fn is_plain(usage: &Usage<'_>, name: &HeaderName, value: &HeaderValue) -> bool {
+    let vault = usage.permit.vault();
+    let pair = (*name == AUTHORIZATION)
+        .then(|| decoded_basic(value))
+        .flatten();
+    let text = pair
+        .as_ref()
+        .map_or_else(|| value.as_bytes(), |pair| pair.as_slice());
+    next(vault, text).is_none()
 }
 
 /// Git and others can only send a secret as a part of Basic, where a placeholder is out of sight.
@@ -180,8 +200,10 @@ fn next<'a>(
     vault: &'a VaultState,
     text: &[u8],
 ) -> Option<(Range<usize>, Option<&'a Arc<Credential>>)> {
-    let known = known(vault, text);
-    match (known, shaped(text)) {
+    let underscores = has_underscores(text);
+    let known = known(vault, text, underscores);
+    let shaped = underscores.then(|| shaped(text)).flatten();
+    match (known, shaped) {
         (None, None) => None,
         // At the same place a known one is meant, whatever longer text has the shape.
         (Some((known, credential)), shaped)
@@ -195,13 +217,20 @@ fn next<'a>(
     }
 }
 
+/// Whether two underscores follow each other: nearly no text has them, and nearly all placeholders do.
+fn has_underscores(text: &[u8]) -> bool {
+    text.windows(2).any(|pair| pair == b"__")
+}
+
 /// The first placeholder of the vault's credentials; of several at one place the longest.
-fn known<'a>(vault: &'a VaultState, text: &[u8]) -> Option<(Range<usize>, &'a Arc<Credential>)> {
-    let underscores = memmem::find(text, b"__").is_some();
+fn known<'a>(
+    vault: &'a VaultState,
+    text: &[u8],
+    underscores: bool,
+) -> Option<(Range<usize>, &'a Arc<Credential>)> {
     vault
         .credentials
         .values()
-        // Nearly all are of the default shape, and nearly no text has two underscores in a row.
         .filter(|credential| underscores || !credential.placeholder.contains("__"))
         .filter(|credential| !credential.placeholder.is_empty())
         .filter_map(|credential| {
