@@ -7,9 +7,17 @@ use clap::Parser;
 use sortie_gateway::config::Config;
 use sortie_gateway::logging;
 use sortie_gateway::server::Server;
+#[cfg(debug_assertions)]
+use sortie_sys::allocation::Counting;
+use tikv_jemallocator::Jemalloc;
 
+#[cfg(not(debug_assertions))]
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
+
+#[cfg(debug_assertions)]
+#[global_allocator]
+static ALLOCATOR: Counting<Jemalloc> = Counting(Jemalloc);
 
 /// Exit code for a configuration that cannot be used (sysexits.h: `EX_USAGE`).
 const EXIT_USAGE: u8 = 64;

@@ -2,7 +2,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, PullingGauge, Registry,
+    Result,
 };
 use sortie_proto::code::Code;
 
@@ -102,6 +103,19 @@ impl Metrics {
     pub fn refused(&self, code: Code) {
         self.refusals.with_label_values(&[code.name()]).inc();
     }
+}
+
+/// Has allocations of the worker threads counted. Debug builds alone do it: a test holds requests to so many of them.
+///
+/// # Errors
+/// A name that the registry has already.
+pub fn count_allocations(registry: &Registry) -> Result<()> {
+    let gauge = PullingGauge::new(
+        "sortie_gateway_allocations_total",
+        "Allocations of worker threads",
+        Box::new(|| sortie_sys::allocation::count() as f64),
+    )?;
+    registry.register(Box::new(gauge))
 }
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C> {

@@ -14,6 +14,7 @@ use moka::sync::Cache;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::http_proxy;
 use prometheus::Registry;
+use sortie_sys::allocation;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -26,7 +27,7 @@ use crate::client::tunnels::Tunnels;
 use crate::client::{Frontend, intercept};
 use crate::config::Config;
 use crate::handover::{Offer, Predecessor, Sockets, Started};
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::phases::stages::Stages;
 use crate::ready::{Ready, Step};
 use crate::snapshot::{State, identity};
@@ -122,6 +123,7 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(self.config.workers)
             .thread_name("worker")
+            .on_thread_start(allocation::count_this_thread)
             .enable_all()
             .build()
             .map_err(|error| Error::System("a runtime", error))?;
@@ -137,6 +139,9 @@ impl Server {
         let ready = Ready::default();
         let system = |what| move |error| Error::System(what, error);
         let state = State::new();
+        if cfg!(debug_assertions) {
+            metrics::count_allocations(&registry)?;
+        }
         let sources = admin::Sources {
             registry: registry.clone(),
             ready: ready.clone(),

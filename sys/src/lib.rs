@@ -3,6 +3,7 @@
 //! The other crates forbid `unsafe`; what cannot be said without it stands here, and nothing else does. Without
 //! features there is only what a process asks of the kernel about itself; `boring` adds calls into BoringSSL.
 
+pub mod allocation;
 #[cfg(target_os = "linux")]
 pub mod network;
 pub mod process;

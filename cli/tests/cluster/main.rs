@@ -26,6 +26,8 @@ mod clients;
 #[cfg(target_os = "linux")]
 mod container;
 #[cfg(target_os = "linux")]
+mod counts;
+#[cfg(target_os = "linux")]
 mod doctor;
 mod echoes;
 mod faults;

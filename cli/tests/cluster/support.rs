@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 pub(crate) use self::api::{Api, Minted};
 use self::process::Process;
@@ -47,6 +48,8 @@ pub(crate) struct Setup {
     pub(crate) gateway: String,
     /// Environment of the gateway.
     pub(crate) gateway_env: Vec<(String, String)>,
+    /// A command and its arguments that the gateway is run below.
+    pub(crate) gateway_under: Vec<String>,
     /// Environment of control.
     pub(crate) control_env: Vec<(String, String)>,
 }
@@ -111,7 +114,12 @@ impl Cluster {
         Self::start_with(Setup::default()).await
     }
 
-    pub(crate) async fn start_with(setup: Setup) -> Self {
+    /// On the heap: what starting holds need not be in the future of every test.
+    pub(crate) fn start_with(setup: Setup) -> impl Future<Output = Self> {
+        Box::pin(Self::start_all(setup))
+    }
+
+    async fn start_all(setup: Setup) -> Self {
         // reqwest has no provider of its own. An error says that another test was first.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let dir = tempfile::Builder::new()
@@ -465,16 +473,27 @@ async fn start_gateway(dir: &Path, ports: Ports, setup: &Setup, join: &str) -> P
         );
         std::fs::write(&file, config).unwrap();
     }
-    let arguments = ["--config".to_owned(), file.display().to_string()];
-    let mut process = Process::start(
-        dir,
-        "gateway",
-        "sortie-gateway",
-        &arguments,
-        &setup.gateway_env,
-    );
+    let command = gateway_command(setup, &file);
+    let mut process = Process::start_command(dir, "gateway", command);
     process.wait_until_ready(ports.gateway_admin).await;
     process
+}
+
+fn gateway_command(setup: &Setup, config: &Path) -> Command {
+    let program = process::program("sortie-gateway");
+    let mut command = match setup.gateway_under.split_first() {
+        None => Command::new(program),
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    };
+    command
+        .arg("--config")
+        .arg(config)
+        .envs(setup.gateway_env.iter().cloned());
+    command
 }
 
 async fn read_key(file: &Path) -> String {
