@@ -88,6 +88,11 @@ where
             tracing::subscriber::Interest::never()
         }
     }
+
+    fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
+        // With it, what libraries trace at every step of a request costs one comparison.
+        Filter::<S>::max_level_hint(&self.0)
+    }
 }
 
 /// Takes what libraries say through `log`, Pingora's among them, and passes on that they said something, and where, but
