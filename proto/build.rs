@@ -44,17 +44,19 @@ const ANSWERS: [&str; 33] = [
 ];
 
 /// Those that callers send too: what is left out has its default, and what is not known is refused.
-const SPECS: [&str; 6] = [
+const SPECS: [&str; 8] = [
     "DestinationSpec",
     "ServiceSpec",
     "InjectionSpec",
     "PlaceholderSpec",
     "SessionSpec",
     "EnvironmentSpec",
+    "LimitsSpec",
+    "RateSpec",
 ];
 
 /// Fields that JSON leaves out when they say nothing.
-const OPTIONAL: [&str; 56] = [
+const OPTIONAL: [&str; 66] = [
     "Deleted.revision",
     "ListTenantsResponse.next_page_token",
     "ListGatewaysResponse.next_page_token",
@@ -111,6 +113,16 @@ const OPTIONAL: [&str; 56] = [
     "AuditEntry.duration_micros",
     "AuditEntry.gateway_id",
     "AuditEntry.decision_id",
+    "TenantView.limits",
+    "VaultView.limits",
+    "VaultView.session_limits",
+    "AgentView.limits",
+    "AgentView.session_limits",
+    "ServiceSpec.limits",
+    "LimitsSpec.requests",
+    "LimitsSpec.bytes",
+    "LimitsSpec.concurrency",
+    "RateSpec.burst",
 ];
 
 fn main() -> Result<()> {

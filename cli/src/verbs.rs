@@ -11,11 +11,12 @@ mod agent;
 mod grant;
 mod session;
 mod audit;
+mod limits;
 mod wait;
 mod watch;
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sortie_proto::catalog::Bundle;
 use sortie_proto::secret::Secret;
 
@@ -88,6 +89,21 @@ impl InVault {
     pub(crate) fn name<'a>(&'a self, context: &'a Context) -> &'a str {
         self.vault.as_deref().unwrap_or(&context.vault)
     }
+}
+
+/// The body of a change: what was named, of all that can be.
+///
+/// # Errors
+/// [`Error::Usage`] if it is nothing.
+fn settings<const N: usize>(fields: [(&str, Option<Value>); N]) -> Result<Value> {
+    let named = fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let body: Map<_, _> = named.collect();
+    if body.is_empty() {
+        return Err(Error::Usage("nothing to change was named".to_owned()));
+    }
+    Ok(Value::Object(body))
 }
 
 /// How much of a list is wanted.

@@ -35,7 +35,7 @@ use deadpool_postgres::{
 };
 use sortie_proto::id::TenantId;
 
-pub use self::column::Reference;
+pub use self::column::{Reference, limits, read_limits};
 pub use self::connect::{Connector, InvalidUrl};
 pub use self::transaction::Transaction;
 use crate::error::{Error, Result};

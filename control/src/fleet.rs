@@ -18,7 +18,7 @@ pub mod witness;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -68,6 +68,8 @@ struct Inner {
     /// Turns for those who wait until gateways enforce something.
     waits: Semaphore,
     locked: ArcSwap<HashSet<GatewayId>>,
+    /// How many gateways are live, on all replicas; 0 before that was asked.
+    live: AtomicU32,
 }
 
 /// A gateway that follows this replica.
@@ -137,6 +139,7 @@ impl Fleet {
             heard: watch::Sender::new(()),
             waits: Semaphore::new(enforce::WAITS_MAX),
             locked: ArcSwap::default(),
+            live: AtomicU32::new(0),
         }))
     }
 
@@ -204,6 +207,11 @@ impl Fleet {
         self.0.tasks.spawn("gateway stream", stream);
     }
 
+    /// How many gateways are live, on all replicas; 0 before that is known.
+    fn live(&self) -> u32 {
+        self.0.live.load(Ordering::Relaxed)
+    }
+
     /// Whether a gateway was shut out since its stream began.
     fn is_locked(&self, gateway: GatewayId) -> bool {
         self.0.locked.load().contains(&gateway)
@@ -239,8 +247,10 @@ impl Fleet {
         let tx = self.0.database.system().await?;
         gateways::seen(&tx, &said(&seen)).await?;
         let locked = gateways::locked(&tx).await?;
+        let live = gateways::live(&tx).await?;
         tx.commit().await?;
         self.0.locked.store(Arc::new(locked.into_iter().collect()));
+        self.0.live.store(live, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -87,7 +87,8 @@ impl Keys {
             Some(row) => (row, key::read(&path)?),
             None => {
                 let bytes = key::read_or_create(&path)?;
-                let row = envelope::create_cluster(&tx, data_dir, &bytes).await?;
+                let making = envelope::create_cluster(&tx, data_dir, &bytes);
+                let row = Box::pin(making).await?;
                 (row, bytes)
             }
         };

@@ -4,6 +4,7 @@ mod agents;
 mod credentials;
 mod environment;
 mod grpc;
+mod limits;
 mod openapi;
 mod services;
 mod sessions;

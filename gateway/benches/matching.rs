@@ -29,6 +29,7 @@ fn index(services: usize) -> Index {
             redact: true,
             intercept: Intercept::Always,
             encoded_slash: false,
+            limits: sortie_proto::limits::Limits::default(),
         })
     };
     Index::new((0..services).map(service).collect())

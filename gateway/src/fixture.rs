@@ -1,6 +1,7 @@
 //! Vaults, services and credentials for the tests of several stages.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use sortie_proto::agent::{Grant, VaultRole};
 use sortie_proto::credential::{Credential, Destination, OpenedCredential};
 use sortie_proto::host::{Host, HostPattern, PathPattern};
 use sortie_proto::id::{AgentId, CredentialId, ServiceId, SessionId, TenantId, VaultId};
+use sortie_proto::limits::Limits;
 use sortie_proto::matching::Index;
 use sortie_proto::revision::Revision;
 use sortie_proto::sealed::SealingKey;
@@ -28,6 +30,8 @@ pub(crate) fn tenant() -> Tenant {
         generation: 0,
         enabled: true,
         private_allow: vec![],
+        limits: Limits::default(),
+        weight: NonZeroU32::MIN,
     }
 }
 
@@ -44,6 +48,8 @@ pub(crate) fn vault(tenant: &Tenant, services: Vec<Service>) -> VaultState {
             mode: VaultMode::Deny,
             staleness: Duration::from_secs(60),
             durable: false,
+            limits: Limits::default(),
+            session_limits: Limits::default(),
         },
         index: Index::new(services.into_iter().map(Arc::new).collect()),
         credentials: HashMap::new(),
@@ -74,6 +80,7 @@ pub(crate) fn service(name: &str, url: &str) -> Service {
         redact: true,
         intercept: Intercept::Always,
         encoded_slash: false,
+        limits: Limits::default(),
     }
 }
 
@@ -134,6 +141,8 @@ pub(crate) fn session(vault: &mut VaultState) -> Claims {
             role: VaultRole::User,
             expires_at: Some(2_000),
             version: 1,
+            agent_limits: Limits::default(),
+            session_limits: Limits::default(),
         },
     );
     Claims {

@@ -172,6 +172,7 @@ impl Feed for Control {
                     Some(Message::Beat(beat)) => Event::Echo(v1::Echo {
                         nonce: beat.nonce,
                         revision,
+                        gateways: 1,
                     }),
                     Some(Message::Acknowledge(acknowledge)) => {
                         let _gone = acknowledged.send(acknowledge.revision.unwrap().n);

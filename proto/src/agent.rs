@@ -1,6 +1,7 @@
 //! Agents' roles on vaults, and what refuses their tokens and what they use.
 
 use crate::id::{AgentId, CredentialId, SessionId, TenantId, VaultId};
+use crate::limits::Limits;
 
 /// A role of an agent on a vault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,10 @@ pub struct Grant {
     pub expires_at: Option<i64>,
     /// Rises with every change of the object.
     pub version: u64,
+    /// What the agent may use, in all vaults together: the same in each of its grants.
+    pub agent_limits: Limits,
+    /// What each of the agent's sessions may use, in all vaults together: the same in each of its grants.
+    pub session_limits: Limits,
 }
 
 /// What a role is meant to allow; each includes the ones before it.

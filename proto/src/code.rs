@@ -104,7 +104,10 @@ codes! {
         "The client left before the answer was complete. Send the request again if the answer is still wanted.";
     /// Too many connections or requests at once.
     TooMany = "too_many", 429, ResourceExhausted,
-        "Too many connections or requests at once for this session. Close some, wait, and try again.";
+        "Too many connections or requests at once; `limit` says whose, where a limit was set. Close some, wait, and try again.";
+    /// More requests or bytes than a limit allows.
+    RateLimited = "rate_limited", 429, ResourceExhausted,
+        "A limit on requests or bytes is reached; `limit` says whose. Wait for `Retry-After` seconds; an admin can raise the limit (docs/limits.md).";
 
     // The decision.
     /// No service of that name.
@@ -190,7 +193,7 @@ codes! {
         "The gateway cannot record the use of credentials, so it does not use them. Try again later; the operator sees an alarm.";
     /// The gateway is stopping or has no room.
     Overloaded = "overloaded", 503, Unavailable,
-        "The gateway is at its limits. Try again in a few seconds.";
+        "The gateway is at its limits, and this tenant uses its share of it or more. Try again after `Retry-After` seconds.";
 
     // Control.
     /// Input that cannot be accepted.

@@ -23,6 +23,7 @@ pub mod revision;
 pub mod secret;
 pub mod sealed;
 pub mod host;
+pub mod limits;
 pub mod tenant;
 pub mod vault;
 pub mod agent;

@@ -3,6 +3,7 @@
 use crate::credential::Surface;
 use crate::host::{HostPattern, PathPattern};
 use crate::id::{ServiceId, VaultId};
+use crate::limits::Limits;
 
 /// An allowed destination, how to authenticate to it, and how to treat its answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Service {
     pub intercept: Intercept,
     /// Whether `%2F` stays inside a path segment. Without it such a path is refused.
     pub encoded_slash: bool,
+    /// What all its requests together may use.
+    pub limits: Limits,
 }
 
 impl Service {

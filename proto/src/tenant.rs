@@ -1,8 +1,11 @@
 //! A tenant, as gateways see it.
 
+use std::num::NonZeroU32;
+
 use ipnet::IpNet;
 
 use crate::id::TenantId;
+use crate::limits::Limits;
 
 /// The isolation boundary, as gateways see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,4 +22,11 @@ pub struct Tenant {
     pub enabled: bool,
     /// Special-use ranges that its upstreams may live in. Empty: public addresses only.
     pub private_allow: Vec<IpNet>,
+    /// What all its requests together may use.
+    pub limits: Limits,
+    /// Its part of an overloaded gateway, relative to other tenants'.
+    pub weight: NonZeroU32,
 }
+
+/// The largest weight.
+pub const WEIGHT_MAX: u32 = 1_000;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::id::{TenantId, VaultId};
+use crate::limits::Limits;
 
 /// A boundary inside a tenant, as gateways see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub struct Vault {
     pub staleness: Duration,
     /// Whether a request waits until its record is on disk.
     pub durable: bool,
+    /// What all its requests together may use.
+    pub limits: Limits,
+    /// What each session may use in it.
+    pub session_limits: Limits,
 }
 
 /// What happens to a request that no service matches.

@@ -5,6 +5,7 @@
 
 mod change;
 mod credential;
+mod limits;
 mod revocation;
 mod sealed;
 mod service;

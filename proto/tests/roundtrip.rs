@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use sortie_proto::change::{Change, Object, Snapshot, Tombstone};
 use sortie_proto::credential::{Credential, Destination, OpenedCredential, Surface};
 use sortie_proto::host::{Host, HostPattern, PathPattern};
 use sortie_proto::id::{AgentId, CredentialId, KeyId, ServiceId, SessionId, TenantId, VaultId};
+use sortie_proto::limits::{Limits, Period, Rate};
 use sortie_proto::revision::Revision;
 use sortie_proto::sealed::{KeyRef, Sealed, SealingKey};
 use sortie_proto::secret::Secret;
@@ -128,17 +130,41 @@ fn tenant() -> impl Strategy<Value = Tenant> {
         any::<u64>(),
         any::<bool>(),
         vec(network, 0..3),
+        limits(),
+        1..=1_000_u32,
     )
         .prop_map(
-            |(id, name, version, generation, enabled, private_allow)| Tenant {
+            |(id, name, version, generation, enabled, private_allow, limits, weight)| Tenant {
                 id,
                 name,
                 version,
                 generation,
                 enabled,
                 private_allow,
+                limits,
+                weight: NonZeroU32::new(weight).unwrap(),
             },
         )
+}
+
+fn rate() -> impl Strategy<Value = Rate> {
+    let per = select(vec![
+        Period::Second,
+        Period::Minute,
+        Period::Hour,
+        Period::Day,
+    ]);
+    (1..=1_000_000_u64, per, 1..=7_u64)
+        .prop_map(|(count, per, times)| Rate::new(count, per, count * times).unwrap())
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let parts = (option::of(rate()), option::of(rate()), any::<u32>());
+    parts.prop_map(|(requests, bytes, concurrency)| Limits {
+        requests,
+        bytes,
+        concurrency: NonZeroU32::new(concurrency),
+    })
 }
 
 fn vault() -> impl Strategy<Value = Vault> {
@@ -148,18 +174,25 @@ fn vault() -> impl Strategy<Value = Vault> {
         any::<bool>(),
         any::<bool>(),
         select(vec![VaultMode::Deny, VaultMode::Observe]),
+        limits(),
+        limits(),
     );
     (ids, numbers, settings).prop_map(
-        |((id, tenant, name), (version, generation, seconds), (enabled, durable, mode))| Vault {
-            id,
-            tenant,
-            name,
-            version,
-            generation,
-            enabled,
-            mode,
-            staleness: Duration::from_secs(seconds),
-            durable,
+        |((id, tenant, name), (version, generation, seconds), settings)| {
+            let (enabled, durable, mode, limits, session_limits) = settings;
+            Vault {
+                id,
+                tenant,
+                name,
+                version,
+                generation,
+                enabled,
+                mode,
+                staleness: Duration::from_secs(seconds),
+                durable,
+                limits,
+                session_limits,
+            }
         },
     )
 }
@@ -177,9 +210,10 @@ fn service() -> impl Strategy<Value = Service> {
         vec(injection(), 0..3),
         placeholders(),
         select(vec![Intercept::Always, Intercept::Never]),
+        limits(),
     );
     (ids, place, how, any::<(bool, bool, bool)>()).prop_map(
-        |((id, vault, name, version), place, (inject, placeholders, intercept), flags)| {
+        |((id, vault, name, version), place, (inject, placeholders, intercept, limits), flags)| {
             let (scheme, host, port, methods, path) = place;
             let (enabled, redact, encoded_slash) = flags;
             Service {
@@ -198,6 +232,7 @@ fn service() -> impl Strategy<Value = Service> {
                 redact,
                 intercept,
                 encoded_slash,
+                limits,
             }
         },
     )
@@ -247,15 +282,25 @@ fn destination() -> impl Strategy<Value = Destination> {
 
 fn grant() -> impl Strategy<Value = Grant> {
     let role = select(vec![VaultRole::User, VaultRole::Editor, VaultRole::Admin]);
-    (id(), id(), role, option::of(1..=i64::MAX), any::<u64>()).prop_map(
-        |(vault, agent, role, expires_at, version)| Grant {
-            vault,
-            agent,
-            role,
-            expires_at,
-            version,
-        },
+    let ends = (id(), id());
+    (
+        ends,
+        role,
+        option::of(1..=i64::MAX),
+        any::<u64>(),
+        (limits(), limits()),
     )
+        .prop_map(
+            |((vault, agent), role, expires_at, version, (agent_limits, session_limits))| Grant {
+                vault,
+                agent,
+                role,
+                expires_at,
+                version,
+                agent_limits,
+                session_limits,
+            },
+        )
 }
 
 fn revocation() -> impl Strategy<Value = Revocation> {
@@ -440,6 +485,27 @@ proptest! {
         bytes.truncate(cut % (length + 1));
         read_all(&bytes);
     }
+}
+
+#[test]
+fn a_limit_that_means_nothing_is_refused_and_never_read_as_none() {
+    let rate = v1::Rate {
+        count: 10,
+        per: v1::Period::Second.into(),
+        burst: 10,
+    };
+    let read = |rate: v1::Rate| {
+        Limits::try_from(Some(v1::Limits {
+            bytes: Some(rate),
+            ..v1::Limits::default()
+        }))
+    };
+    assert!(read(rate).is_ok());
+    assert_eq!(read(v1::Rate { per: 99, ..rate }), Err(Invalid("rate.per")));
+    assert_eq!(read(v1::Rate { per: 0, ..rate }), Err(Invalid("rate.per")));
+    assert_eq!(read(v1::Rate { count: 0, ..rate }), Err(Invalid("rate")));
+    assert_eq!(read(v1::Rate { burst: 0, ..rate }), Err(Invalid("rate")));
+    assert_eq!(Limits::try_from(None), Ok(Limits::default()));
 }
 
 #[test]

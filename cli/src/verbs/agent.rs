@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::limits::{self, Limits, SessionLimits};
 use super::wait::Wait;
-use super::{Limit, Sure, in_tenant};
+use super::{Limit, Sure, in_tenant, settings};
 use crate::config::{self, Context};
 use crate::error::Result;
 use crate::output::{Column, cell};
@@ -16,11 +17,13 @@ Example:
   sortie agent create builder --key-file builder.key
   sortie agent list";
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 7] = [
     ("NAME", "/name"),
     ("ID", "/id"),
     ("DELEGATE", "/delegate"),
     ("GENERATION", "/generation"),
+    ("LIMITS", "/limited"),
+    ("EACH SESSION", "/sessions_limited"),
     ("CREATED", "/created_at"),
 ];
 
@@ -44,6 +47,20 @@ pub(crate) enum Act {
         /// Write its key to this file (mode 0600), not to standard output
         #[arg(long, value_name = "FILE")]
         key_file: Option<PathBuf>,
+    },
+    /// Say how much an agent, and each of its sessions, may use
+    #[command(
+        after_help = "Examples:\n  sortie agent update builder --limit requests=100/second\n  \
+                            sortie agent update builder --session-limit requests=60/minute:20 --session-limit bytes=1GiB/hour\n  \
+                            sortie agent update builder --limit none --session-limit none"
+    )]
+    Update {
+        /// Its id or name
+        agent: String,
+        #[command(flatten)]
+        limits: Limits,
+        #[command(flatten)]
+        session_limits: SessionLimits,
     },
     /// Delete an agent
     #[command(after_help = "Example:\n  sortie agent delete builder --yes")]
@@ -70,10 +87,9 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
     match act {
         Act::List { limit } => {
             let path = in_tenant(context, &["agents"]);
-            out.list(
-                &client.list(&path, "agents", &[], limit.limit).await?,
-                &COLUMNS,
-            )
+            let mut agents = client.list(&path, "agents", &[], limit.limit).await?;
+            agents.iter_mut().for_each(|agent| shown(agent, context));
+            out.list(&agents, &COLUMNS)
         }
         Act::Create {
             name,
@@ -82,6 +98,20 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
         } => {
             let body = json!({"name": name, "delegate": delegate});
             create(&body, key_file, context).await
+        }
+        Act::Update {
+            agent,
+            limits,
+            session_limits,
+        } => {
+            let body = settings([
+                ("limits", limits.field()),
+                ("session_limits", session_limits.field()),
+            ])?;
+            let path = in_tenant(context, &["agents", &agent]);
+            let mut changed = client.patch(&path, &body).await?;
+            shown(&mut changed, context);
+            out.object(&changed, &COLUMNS)
         }
         Act::Delete { agent, sure } => {
             sure.ask(&format!("delete agent `{agent}`"))?;
@@ -99,11 +129,14 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
     }
 }
 
-async fn create(
-    body: &serde_json::Value,
-    key_file: Option<PathBuf>,
-    context: &Context,
-) -> Result<()> {
+/// Programs read what control answered, as it is.
+fn shown(agent: &mut Value, context: &Context) {
+    if !context.out.is_json() {
+        limits::summarise(agent);
+    }
+}
+
+async fn create(body: &Value, key_file: Option<PathBuf>, context: &Context) -> Result<()> {
     let path = in_tenant(context, &["agents"]);
     let mut made = context.client.post(&path, "", body).await?;
     let key = cell(&made, "/key");

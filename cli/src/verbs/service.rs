@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
+use super::limits::Limits;
 use super::{InVault, Limit, Sure, in_vault};
 use crate::config::Context;
 use crate::error::{Error, Result};
@@ -114,6 +115,7 @@ Examples:
   sortie service set legacy --host a.example.com --header 'X-Api-Key: {{ KEY }}'
   sortie service set npm --host c.example.com --bearer KEY --encoded-slash
   sortie service set search --host b.example.com --placeholder KEY --in query
+  sortie service set slow --host d.example.com --bearer KEY --limit requests=5/second
   sortie service set github --file github.json
 
 docs/services.md describes every field of a file.";
@@ -159,11 +161,13 @@ pub(crate) struct Spec {
     /// Let `%2F` stand inside a path segment: npm's scoped packages, GitLab's projects
     #[arg(long, conflicts_with = "file")]
     encoded_slash: bool,
+    #[command(flatten)]
+    limits: Limits,
     /// Switch it off
     #[arg(long, conflicts_with = "file")]
     disabled: bool,
     /// Read the whole specification as JSON; `-` is standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "limits")]
     file: Option<PathBuf>,
 }
 
@@ -327,6 +331,7 @@ impl Spec {
             "encoded_slash",
             self.encoded_slash.then_some(Value::from(true)),
         );
+        put("limits", self.limits.field());
         put("enabled", self.disabled.then_some(Value::from(false)));
         let methods: Vec<_> = self
             .method

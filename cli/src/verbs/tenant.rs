@@ -1,10 +1,11 @@
 //! `sortie tenant`.
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::limits::{self, Limits};
 use super::wait::Wait;
-use super::{Limit, Sure, in_tenant};
+use super::{Limit, Sure, in_tenant, settings};
 use crate::config::{self, Context};
 use crate::error::Result;
 use crate::output::{Column, cell};
@@ -14,11 +15,13 @@ Example:
   sortie tenant create acme --key-file acme-owner.key
   sortie tenant list";
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 7] = [
     ("NAME", "/name"),
     ("ID", "/id"),
     ("ENABLED", "/enabled"),
     ("PRIVATE", "/private_allow"),
+    ("LIMITS", "/limited"),
+    ("WEIGHT", "/weight"),
     ("CREATED", "/created_at"),
 ];
 
@@ -30,6 +33,23 @@ pub(crate) enum Act {
     List {
         #[command(flatten)]
         limit: Limit,
+    },
+    /// Change a tenant: switch it, say how much it may use and how much of an overloaded gateway is its part
+    #[command(
+        after_help = "Examples:\n  sortie tenant update acme --limit requests=500/second:1000 --limit bytes=500GiB/day\n  \
+                            sortie tenant update acme --weight 4\n  sortie tenant update acme --limit none"
+    )]
+    Update {
+        /// Its id or name
+        tenant: String,
+        /// Switch it on or off
+        #[arg(long, value_name = "BOOL")]
+        enabled: Option<bool>,
+        #[command(flatten)]
+        limits: Limits,
+        /// Its part of an overloaded gateway, relative to other tenants': 1 to 1000
+        #[arg(long)]
+        weight: Option<u32>,
     },
     /// Make a tenant; its owner's key is given once
     #[command(after_help = "Example:\n  sortie tenant create acme --key-file acme-owner.key")]
@@ -63,11 +83,27 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             wait.done(context.out, &revoked, "revoked all sessions of the tenant")
         }
         Act::List { limit } => {
-            let tenants = context
+            let mut tenants = context
                 .client
                 .list(&["tenants"], "tenants", &[], limit.limit)
                 .await?;
+            tenants.iter_mut().for_each(|tenant| shown(tenant, context));
             context.out.list(&tenants, &COLUMNS)
+        }
+        Act::Update {
+            tenant,
+            enabled,
+            limits,
+            weight,
+        } => {
+            let body = settings([
+                ("enabled", enabled.map(Value::from)),
+                ("limits", limits.field()),
+                ("weight", weight.map(Value::from)),
+            ])?;
+            let mut changed = context.client.patch(&["tenants", &tenant], &body).await?;
+            shown(&mut changed, context);
+            context.out.object(&changed, &COLUMNS)
         }
         Act::Create {
             name,
@@ -98,5 +134,12 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             }
             Ok(())
         }
+    }
+}
+
+/// Programs read what control answered, as it is.
+fn shown(tenant: &mut Value, context: &Context) {
+    if !context.out.is_json() {
+        limits::summarise(tenant);
     }
 }

@@ -1,13 +1,14 @@
 //! `sortie vault`.
 
 use clap::{Subcommand, ValueEnum};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::limits::{self, Limits, SessionLimits};
 use super::wait::Wait;
-use super::{Limit, Sure, in_tenant, in_vault};
+use super::{Limit, Sure, in_tenant, in_vault, settings};
 use crate::args;
 use crate::config::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::output::Column;
 
 pub(super) const EXAMPLE: &str = "\
@@ -15,13 +16,15 @@ Example:
   sortie vault create payments --staleness 30s
   sortie vault list";
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 9] = [
     ("NAME", "/name"),
     ("ID", "/id"),
     ("ENABLED", "/enabled"),
     ("MODE", "/mode"),
     ("STALENESS", "/staleness_seconds"),
     ("DURABLE", "/durable"),
+    ("LIMITS", "/limited"),
+    ("EACH SESSION", "/sessions_limited"),
     ("CREATED", "/created_at"),
 ];
 
@@ -73,7 +76,8 @@ pub(crate) enum Act {
     /// Change a vault's settings
     #[command(
         after_help = "Example:\n  sortie vault update payments --mode observe\n  \
-                            sortie vault update payments --enabled false"
+                            sortie vault update payments --enabled false\n  \
+                            sortie vault update payments --limit requests=600/minute --session-limit concurrency=16"
     )]
     Update {
         /// Its id or name
@@ -90,6 +94,10 @@ pub(crate) enum Act {
         /// Let requests wait until their record is on disk
         #[arg(long, value_name = "BOOL")]
         durable: Option<bool>,
+        #[command(flatten)]
+        limits: Limits,
+        #[command(flatten)]
+        session_limits: SessionLimits,
     },
     /// Delete a vault with its credentials and services
     #[command(after_help = "Example:\n  sortie vault delete payments --yes")]
@@ -116,10 +124,9 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
     match act {
         Act::List { limit } => {
             let path = in_tenant(context, &["vaults"]);
-            out.list(
-                &client.list(&path, "vaults", &[], limit.limit).await?,
-                &COLUMNS,
-            )
+            let mut vaults = client.list(&path, "vaults", &[], limit.limit).await?;
+            vaults.iter_mut().for_each(|vault| shown(vault, context));
+            out.list(&vaults, &COLUMNS)
         }
         Act::Create {
             name,
@@ -127,27 +134,30 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             staleness,
         } => {
             let body = json!({"name": name, "mode": mode.name(), "staleness_seconds": staleness});
-            let made = client
-                .post(&in_tenant(context, &["vaults"]), "", &body)
-                .await?;
+            let path = in_tenant(context, &["vaults"]);
+            let made = client.post(&path, "", &body).await?;
             out.object(&made, &COLUMNS)
         }
-        Act::Get { vault } => out.object(
-            &client.get(&in_vault(context, &vault, &[])).await?,
-            &COLUMNS,
-        ),
+        Act::Get { vault } => print(client.get(&in_vault(context, &vault, &[])).await?, context),
         Act::Update {
             vault,
             enabled,
             mode,
             staleness,
             durable,
+            limits,
+            session_limits,
         } => {
-            let body = settings(enabled, mode, staleness, durable)?;
-            out.object(
-                &client.patch(&in_vault(context, &vault, &[]), &body).await?,
-                &COLUMNS,
-            )
+            let body = settings([
+                ("enabled", enabled.map(Value::from)),
+                ("mode", mode.map(|mode| Value::from(mode.name()))),
+                ("staleness_seconds", staleness.map(Value::from)),
+                ("durable", durable.map(Value::from)),
+                ("limits", limits.field()),
+                ("session_limits", session_limits.field()),
+            ])?;
+            let path = in_vault(context, &vault, &[]);
+            print(client.patch(&path, &body).await?, context)
         }
         Act::Delete { vault, sure } => {
             sure.ask(&format!("delete vault `{vault}` with all that it holds"))?;
@@ -168,26 +178,14 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
     }
 }
 
-fn settings(
-    enabled: Option<bool>,
-    mode: Option<Mode>,
-    staleness: Option<u32>,
-    durable: Option<bool>,
-) -> Result<Value> {
-    let mut body = Map::new();
-    let fields = [
-        ("enabled", enabled.map(Value::from)),
-        ("mode", mode.map(|mode| Value::from(mode.name()))),
-        ("staleness_seconds", staleness.map(Value::from)),
-        ("durable", durable.map(Value::from)),
-    ];
-    for (name, value) in fields {
-        if let Some(value) = value {
-            body.insert(name.to_owned(), value);
-        }
+fn print(mut vault: Value, context: &Context) -> Result<()> {
+    shown(&mut vault, context);
+    context.out.object(&vault, &COLUMNS)
+}
+
+/// Programs read what control answered, as it is.
+fn shown(vault: &mut Value, context: &Context) {
+    if !context.out.is_json() {
+        limits::summarise(vault);
     }
-    if body.is_empty() {
-        return Err(Error::Usage("nothing to change was named".to_owned()));
-    }
-    Ok(Value::Object(body))
 }

@@ -249,3 +249,31 @@ fn a_signal_reaches_the_command_and_the_session_ends() {
     assert_eq!(done.status.code(), Some(9), "{}", text(&done.stderr));
     assert!(is_revoked(&control));
 }
+
+#[test]
+fn limits_take_the_place_of_those_before_and_are_shown_as_they_are_written() {
+    let requests = json!({"count": 600, "per": "minute", "burst": 50});
+    let answer = json!({"name": "main", "limits": {"requests": requests}}).to_string();
+    let control = Control::start(vec![("PATCH", 200, answer)]);
+    let arguments = [
+        "vault",
+        "update",
+        "main",
+        "--limit",
+        "requests=600/minute:50",
+        "--limit",
+        "concurrency=8",
+        "--session-limit",
+        "none",
+    ];
+    let done = control.sortie(&arguments, "");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let asked = control.asked();
+    assert_eq!(asked[0].line, "PATCH /v1/tenants/-/vaults/main");
+    let body: Value = serde_json::from_str(&asked[0].body).unwrap();
+    assert_eq!(
+        body,
+        json!({"limits": {"requests": requests, "concurrency": 8}, "session_limits": {}})
+    );
+    assert!(text(&done.stdout).contains("requests=600/minute:50"));
+}

@@ -86,7 +86,7 @@ pub(super) fn routes() -> (Router<State>, OpenApi) {
         .routes(routes!(services::put, services::get, services::delete))
         .routes(routes!(grants::put, grants::delete))
         .routes(routes!(agents::create, agents::list))
-        .routes(routes!(agents::get, agents::delete))
+        .routes(routes!(agents::get, agents::update, agents::delete))
         .routes(routes!(sessions::mint, sessions::list))
         .routes(routes!(sessions::mint_batch).layer(DefaultBodyLimit::max(BATCH_BODY_MAX)))
         .routes(routes!(sessions::revoke_many))

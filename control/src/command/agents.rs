@@ -36,6 +36,8 @@ fn view(row: AgentRow, granted: &[GrantRow]) -> v1::AgentView {
         generation: row.generation,
         grants,
         created_at: row.created_at.to_string(),
+        limits: (&row.limits).into(),
+        session_limits: (&row.session_limits).into(),
     }
 }
 
@@ -124,6 +126,45 @@ pub async fn list(
         agents: rows.into_iter().map(|row| view(row, &granted)).collect(),
         next_page_token,
     })
+}
+
+/// Sets what an agent and each of its sessions may use. Its grants carry that to gateways.
+///
+/// # Errors
+/// `invalid_argument`, `not_found`, or as the database's.
+pub async fn update(
+    cx: &Context,
+    by: &Authorized<Manage>,
+    request: v1::UpdateAgentRequest,
+) -> Result<v1::AgentView> {
+    let mut problems = Problems::default();
+    let mut read = |at, spec: Option<_>| spec.map(|spec| fields::limits(&mut problems, at, spec));
+    let limits = (
+        read("limits", request.limits),
+        read("session_limits", request.session_limits),
+    );
+    problems.finish()?;
+    let tenant = by.tenant();
+    let tx = cx.database.tenant(tenant).await?;
+    let row = rows::limit(&tx, tenant, reference(by, &request.agent), limits)
+        .await?
+        .ok_or_else(not_found)?;
+    for grant in grants::raise(&tx, tenant, row.id).await? {
+        let vault = grant.vault;
+        changes::publish(&tx, Some(tenant), Some(vault), &Object::Grant(grant)).await?;
+    }
+    let granted = grants::of_agents(&tx, tenant, &[row.id.uuid()]).await?;
+    let view = view(row, &granted);
+    let draft = Draft {
+        action: "agent.update",
+        subject: view.name.clone(),
+        agent: view.id.parse().ok(),
+        detail: json!({ "limits": view.limits, "session_limits": view.session_limits }),
+        ..Draft::default()
+    };
+    record_in(&tx, by, draft).await?;
+    cx.settle(tx).await?;
+    Ok(view)
 }
 
 async fn refuse_tokens(tx: &Transaction, by: &Authorized<Manage>, row: &AgentRow) -> Result<()> {

@@ -2,9 +2,12 @@
 
 use std::fmt::Display;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use sortie_proto::limits::{Limits, Period, Rate};
+use sortie_proto::wire::v1;
 
 use crate::error::{Error, Result};
 
@@ -147,4 +150,24 @@ pub(super) fn ttl(seconds: u32) -> Checked<i64> {
 /// An instant in RFC 3339; none is empty.
 pub(super) fn show(instant: Option<Timestamp>) -> String {
     instant.map_or_else(String::new, |instant| instant.to_string())
+}
+
+/// Limits as callers write them; `at` is their field.
+pub(super) fn limits(problems: &mut Problems, at: &str, spec: v1::LimitsSpec) -> Limits {
+    let mut rate = |name: &str, spec: Option<v1::RateSpec>| {
+        let spec = spec?;
+        let per = Period::from_name(&spec.per).ok_or("must be `second`, `minute`, `hour` or `day`");
+        let per = problems.take(format!("{at}.{name}.per"), per)?;
+        let burst = if spec.burst == 0 {
+            spec.count
+        } else {
+            spec.burst
+        };
+        problems.take(format!("{at}.{name}"), Rate::new(spec.count, per, burst))
+    };
+    Limits {
+        requests: rate("requests", spec.requests),
+        bytes: rate("bytes", spec.bytes),
+        concurrency: NonZeroU32::new(spec.concurrency),
+    }
 }

@@ -185,6 +185,7 @@ pub(super) fn service(problems: &mut Problems, spec: v1::ServiceSpec) -> Option<
         redact: spec.redact.unwrap_or(true),
         intercept: intercept?,
         encoded_slash: spec.encoded_slash,
+        limits: fields::limits(problems, "limits", spec.limits.unwrap_or_default()),
     })
 }
 
@@ -341,6 +342,7 @@ pub(super) fn show_service(service: &Service) -> v1::ServiceSpec {
         redact: Some(service.redact),
         intercept: service.intercept.name().to_owned(),
         encoded_slash: service.encoded_slash,
+        limits: (&service.limits).into(),
     }
 }
 

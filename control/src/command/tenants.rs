@@ -1,11 +1,14 @@
 //! Tenants: made and changed by operators, described to their own.
 
+use std::num::NonZeroU32;
+
 use jiff::Timestamp;
 use serde_json::json;
 use sortie_proto::change::Object;
 use sortie_proto::code::Code;
 use sortie_proto::id::TenantId;
 use sortie_proto::key::KeyKind;
+use sortie_proto::tenant::WEIGHT_MAX;
 use sortie_proto::wire::v1;
 
 use super::fields::{self, Problems};
@@ -15,7 +18,7 @@ use super::{Context, Draft, not_found, record};
 use crate::access::{Authorized, Describe, Operator, Role};
 use crate::authority;
 use crate::database::api_keys::{self, NewApiKey};
-use crate::database::tenants::{self as rows, TenantRow};
+use crate::database::tenants::{self as rows, TenantRow, TenantUpdate};
 use crate::database::{Reference, changes};
 use crate::error::{Error, Result};
 
@@ -30,6 +33,8 @@ fn view(row: TenantRow) -> v1::TenantView {
         enabled: row.tenant.enabled,
         private_allow: ranges.map(ToString::to_string).collect(),
         created_at: row.created_at.to_string(),
+        limits: (&row.tenant.limits).into(),
+        weight: row.tenant.weight.get(),
     }
 }
 
@@ -120,7 +125,13 @@ pub async fn list(
     })
 }
 
-/// Switches a tenant on or off, and says which private ranges its upstreams may live in.
+fn weight(weight: u32) -> Result<NonZeroU32, &'static str> {
+    NonZeroU32::new(weight)
+        .filter(|weight| weight.get() <= WEIGHT_MAX)
+        .ok_or("must be 1 to 1,000")
+}
+
+/// Switches a tenant on or off, and says which private ranges its upstreams may live in, and how much it may use.
 ///
 /// # Errors
 /// `invalid_argument`, `not_found`, or as the database's.
@@ -137,20 +148,31 @@ pub async fn update(
             "must be true for `private_allow` to take the place of the old ranges",
         );
     }
+    let limits = request.limits;
+    let update = TenantUpdate {
+        enabled: request.enabled,
+        private_allow: request.replace_private_allow.then_some(allow),
+        limits: limits.map(|spec| fields::limits(&mut problems, "limits", spec)),
+        weight: (request.weight).and_then(|of| problems.take("weight", weight(of))),
+    };
     problems.finish()?;
-    let allow = request.replace_private_allow.then_some(allow);
     let tx = cx.database.system().await?;
     let reference = Reference::read(&request.tenant, TenantId::uuid);
     let found = rows::get(&tx, reference).await?.ok_or_else(not_found)?;
     let tenant = found.tenant.id;
-    let row = rows::update(&tx, tenant, request.enabled, allow.as_deref())
+    let row = rows::update(&tx, tenant, update)
         .await?
         .ok_or_else(not_found)?;
     changes::publish(&tx, Some(tenant), None, &Object::Tenant(row.tenant.clone())).await?;
     let draft = Draft {
         action: "tenant.update",
         subject: row.tenant.name.clone(),
-        detail: json!({ "enabled": row.tenant.enabled, "private_allow": row.tenant.private_allow }),
+        detail: json!({
+            "enabled": row.tenant.enabled,
+            "private_allow": row.tenant.private_allow,
+            "limits": Option::<v1::LimitsSpec>::from(&row.tenant.limits),
+            "weight": row.tenant.weight,
+        }),
         ..Draft::default()
     };
     record(&tx, Some(tenant), by.actor(), draft).await?;

@@ -28,6 +28,8 @@ fn view(row: VaultRow) -> v1::VaultView {
         durable: vault.durable,
         version: vault.version,
         created_at: row.created_at.to_string(),
+        limits: (&vault.limits).into(),
+        session_limits: (&vault.session_limits).into(),
     }
 }
 
@@ -135,6 +137,9 @@ pub async fn update(
             .staleness_seconds
             .and_then(|seconds| problems.take("staleness_seconds", staleness(seconds))),
         durable: request.durable,
+        limits: (request.limits).map(|spec| fields::limits(&mut problems, "limits", spec)),
+        session_limits: (request.session_limits)
+            .map(|spec| fields::limits(&mut problems, "session_limits", spec)),
     };
     problems.finish()?;
     let tx = cx.database.tenant(by.tenant()).await?;
@@ -152,6 +157,8 @@ pub async fn update(
             "mode": vault.mode.name(),
             "staleness_seconds": vault.staleness.as_secs(),
             "durable": vault.durable,
+            "limits": Option::<v1::LimitsSpec>::from(&vault.limits),
+            "session_limits": Option::<v1::LimitsSpec>::from(&vault.session_limits),
         }),
         ..Draft::default()
     };

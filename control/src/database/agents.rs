@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use sortie_proto::id::{AgentId, TenantId};
+use sortie_proto::limits::Limits;
 use tokio_postgres::Row;
 
-use super::column::{id, unsigned};
+use super::column::{id, limits, stored_limits, unsigned};
 use super::{Reference, Transaction};
 use crate::error::Result;
 
@@ -19,6 +20,10 @@ pub struct AgentRow {
     pub delegate: bool,
     /// Rises by revoking.
     pub generation: u64,
+    /// What it may use, in all vaults together.
+    pub limits: Limits,
+    /// What each of its sessions may use, in all vaults together.
+    pub session_limits: Limits,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -40,6 +45,8 @@ fn read(row: &Row) -> Result<AgentRow> {
         name: row.try_get("name")?,
         delegate: row.try_get("delegate")?,
         generation: unsigned(row, "generation")?,
+        limits: limits(row, "limits")?,
+        session_limits: limits(row, "session_limits")?,
         created_at: row.try_get("created_at")?,
     })
 }
@@ -129,6 +136,35 @@ pub async fn list(
     .iter()
     .map(read)
     .collect()
+}
+
+/// Changes the limits that are named.
+///
+/// # Errors
+/// As the database's.
+pub async fn limit(
+    tx: &Transaction,
+    tenant: TenantId,
+    agent: Reference<'_>,
+    (limits, session_limits): (Option<Limits>, Option<Limits>),
+) -> Result<Option<AgentRow>> {
+    tx.query_opt(
+        "/* agents.limit */ UPDATE agents SET limits = CASE WHEN $4 THEN $5 ELSE limits END, \
+         session_limits = CASE WHEN $6 THEN $7 ELSE session_limits END \
+         WHERE tenant_id = $1 AND (id = $2 OR name = $3) RETURNING *",
+        &[
+            &tenant.uuid(),
+            &agent.id,
+            &agent.name,
+            &limits.is_some(),
+            &limits.as_ref().and_then(stored_limits),
+            &session_limits.is_some(),
+            &session_limits.as_ref().and_then(stored_limits),
+        ],
+    )
+    .await?
+    .map(|row| read(&row))
+    .transpose()
 }
 
 /// Raises the generation, so that tokens that carry a lower one are refused.

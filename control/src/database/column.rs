@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+use prost::Message;
+use sortie_proto::limits::Limits;
+use sortie_proto::wire::v1;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -66,4 +69,26 @@ pub(super) fn id<Id: From<Uuid>>(row: &Row, column: &str) -> Result<Id> {
 /// A number for an `integer`.
 pub(super) fn small_signed(number: u32) -> Result<i32> {
     i32::try_from(number).map_err(Error::internal)
+}
+
+/// Limits, kept as the message that gateways get. What does not read is an error, never no limit.
+///
+/// # Errors
+/// `internal`.
+pub fn limits(row: &Row, column: &str) -> Result<Limits> {
+    read_limits(row.try_get(column)?)
+}
+
+/// The same of a value that was read already.
+///
+/// # Errors
+/// `internal`.
+pub fn read_limits(stored: Option<&[u8]>) -> Result<Limits> {
+    let wire = stored.map(v1::Limits::decode).transpose();
+    Ok(wire.map_err(Error::internal)?.try_into()?)
+}
+
+/// Limits for a `bytea`; none at all are NULL.
+pub(super) fn stored_limits(limits: &Limits) -> Option<Vec<u8>> {
+    Option::<v1::Limits>::from(limits).map(|wire| wire.encode_to_vec())
 }

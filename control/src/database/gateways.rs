@@ -178,6 +178,21 @@ pub async fn locked(tx: &Transaction) -> Result<Vec<GatewayId>> {
         .collect()
 }
 
+/// How many gateways were heard of in the last fifteen seconds, and are not shut out: limits are shared among them.
+///
+/// # Errors
+/// As the database's.
+pub async fn live(tx: &Transaction) -> Result<u32> {
+    let row = tx
+        .query_one(
+            "/* gateways.live */ SELECT count(*) FROM gateways WHERE locked_at IS NULL \
+             AND last_seen_at > now() - interval '15 seconds'",
+            &[],
+        )
+        .await?;
+    u32::try_from(row.try_get::<_, i64>(0)?).map_err(Error::internal)
+}
+
 /// Stores a join token by its keyed hash.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::Transaction;
-use super::column::{id, unsigned};
+use super::column::{id, limits, unsigned};
 use crate::error::{Error, Result};
 
 /// A grant with the names of its two ends.
@@ -31,6 +31,8 @@ fn read(row: &Row) -> Result<Grant> {
         role,
         expires_at: expires_at.map(Timestamp::as_second),
         version: unsigned(row, "version")?,
+        agent_limits: limits(row, "limits")?,
+        session_limits: limits(row, "session_limits")?,
     })
 }
 
@@ -52,6 +54,10 @@ pub async fn count_others(
     Ok(row.try_get(0)?)
 }
 
+/// The agent's limits, which each of its grants carries to gateways.
+const AGENT: &str = "(SELECT limits FROM agents a WHERE a.id = agent_id), \
+                     (SELECT session_limits FROM agents a WHERE a.id = agent_id)";
+
 /// Adds a grant or replaces it.
 ///
 /// # Errors
@@ -65,9 +71,11 @@ pub async fn put(
 ) -> Result<Grant> {
     let row = tx
         .query_one(
-            "/* grants.put */ INSERT INTO grants (tenant_id, vault_id, agent_id, role, expires_at) \
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (vault_id, agent_id) DO UPDATE SET role = excluded.role, \
-             expires_at = excluded.expires_at, version = grants.version + 1 RETURNING *",
+            &format!(
+                "/* grants.put */ INSERT INTO grants (tenant_id, vault_id, agent_id, role, expires_at) \
+                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (vault_id, agent_id) DO UPDATE SET role = excluded.role, \
+                 expires_at = excluded.expires_at, version = grants.version + 1 RETURNING *, {AGENT}"
+            ),
             &[
                 &tenant.uuid(),
                 &vault.uuid(),
@@ -78,6 +86,24 @@ pub async fn put(
         )
         .await?;
     read(&row)
+}
+
+/// The grants of an agent, a version up: its limits, which they carry, have changed.
+///
+/// # Errors
+/// As the database's.
+pub async fn raise(tx: &Transaction, tenant: TenantId, agent: AgentId) -> Result<Vec<Grant>> {
+    tx.query(
+        &format!(
+            "/* grants.raise */ UPDATE grants SET version = version + 1 WHERE tenant_id = $1 AND agent_id = $2 \
+             RETURNING *, {AGENT}"
+        ),
+        &[&tenant.uuid(), &agent.uuid()],
+    )
+    .await?
+    .iter()
+    .map(read)
+    .collect()
 }
 
 /// Removes a grant; answers whether there was one.
@@ -108,8 +134,8 @@ pub async fn of_agents(
     agents: &[Uuid],
 ) -> Result<Vec<GrantRow>> {
     tx.query(
-        "/* grants.of_agents */ SELECT g.*, v.name FROM grants g JOIN vaults v ON v.id = g.vault_id \
-         AND v.tenant_id = g.tenant_id WHERE g.tenant_id = $1 AND g.agent_id = ANY ($2) ORDER BY v.name",
+        "/* grants.of_agents */ SELECT g.*, v.name, a.limits, a.session_limits FROM grants g \
+         JOIN vaults v ON v.id = g.vault_id AND v.tenant_id = g.tenant_id JOIN agents a ON a.id = g.agent_id WHERE g.tenant_id = $1 AND g.agent_id = ANY ($2) ORDER BY v.name",
         &[&tenant.uuid(), &agents],
     )
     .await?

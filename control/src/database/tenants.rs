@@ -1,11 +1,14 @@
 //! The table `tenants`.
 
+use std::num::NonZeroU32;
+
 use jiff::Timestamp;
 use sortie_proto::id::TenantId;
+use sortie_proto::limits::Limits;
 use sortie_proto::tenant::Tenant;
 use tokio_postgres::Row;
 
-use super::column::{id, unsigned};
+use super::column::{id, limits, small, small_signed, stored_limits, unsigned};
 use super::{Reference, Transaction};
 use crate::error::{Error, Result};
 
@@ -16,6 +19,27 @@ pub struct TenantRow {
     pub tenant: Tenant,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// What of a tenant can be changed; `None` leaves it.
+#[derive(Debug, Clone, Default)]
+pub struct TenantUpdate {
+    /// Whether anything of it is brokered.
+    pub enabled: Option<bool>,
+    /// The private ranges that its upstreams may live in.
+    pub private_allow: Option<Vec<String>>,
+    /// What all its requests together may use.
+    pub limits: Option<Limits>,
+    /// Its part of an overloaded gateway.
+    pub weight: Option<NonZeroU32>,
+}
+
+/// The weight of a tenant's row.
+///
+/// # Errors
+/// `internal` if it means nothing.
+pub fn weight(row: &Row) -> Result<NonZeroU32> {
+    NonZeroU32::new(small(row, "weight")?).ok_or_else(|| Error::internal("a tenant without weight"))
 }
 
 fn read(row: &Row) -> Result<TenantRow> {
@@ -29,6 +53,8 @@ fn read(row: &Row) -> Result<TenantRow> {
             generation: unsigned(row, "generation")?,
             enabled: row.try_get("enabled")?,
             private_allow: ranges.into_iter().map(parse).collect::<Result<_>>()?,
+            limits: limits(row, "limits")?,
+            weight: weight(row)?,
         },
         created_at: row.try_get("created_at")?,
     })
@@ -121,13 +147,21 @@ pub async fn raise_subjects(tx: &Transaction, tenant: TenantId) -> Result<u64> {
 pub async fn update(
     tx: &Transaction,
     tenant: TenantId,
-    enabled: Option<bool>,
-    private_allow: Option<&[String]>,
+    update: TenantUpdate,
 ) -> Result<Option<TenantRow>> {
+    let weight = update.weight.map(|weight| small_signed(weight.get()));
     tx.query_opt(
         "/* tenants.update */ UPDATE tenants SET enabled = coalesce($2, enabled), \
-         private_allow = coalesce($3, private_allow), version = version + 1 WHERE id = $1 RETURNING *",
-        &[&tenant.uuid(), &enabled, &private_allow],
+         private_allow = coalesce($3, private_allow), limits = CASE WHEN $4 THEN $5 ELSE limits END, \
+         weight = coalesce($6, weight), version = version + 1 WHERE id = $1 RETURNING *",
+        &[
+            &tenant.uuid(),
+            &update.enabled,
+            &update.private_allow,
+            &update.limits.is_some(),
+            &update.limits.as_ref().and_then(stored_limits),
+            &weight.transpose()?,
+        ],
     )
     .await?
     .map(|row| read(&row))

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sortie_proto::id::{TenantId, VaultId};
+use sortie_proto::limits::Limits;
 use sortie_proto::vault::{Vault, VaultMode};
 use tokio_postgres::Row;
 
-use super::column::{id, small, small_signed, unsigned};
+use super::column::{id, limits, small, small_signed, stored_limits, unsigned};
 use super::{Reference, Transaction};
 use crate::error::{Error, Result};
 
@@ -31,6 +32,10 @@ pub struct VaultUpdate {
     pub staleness_seconds: Option<u32>,
     /// Whether a request waits until its record is on disk.
     pub durable: Option<bool>,
+    /// What all its requests together may use.
+    pub limits: Option<Limits>,
+    /// What each session may use in it.
+    pub session_limits: Option<Limits>,
 }
 
 fn read(row: &Row) -> Result<VaultRow> {
@@ -47,6 +52,8 @@ fn read(row: &Row) -> Result<VaultRow> {
             mode,
             staleness: Duration::from_secs(small(row, "staleness_seconds")?.into()),
             durable: row.try_get("durable")?,
+            limits: limits(row, "limits")?,
+            session_limits: limits(row, "session_limits")?,
         },
         created_at: row.try_get("created_at")?,
     })
@@ -161,7 +168,9 @@ pub async fn update(
          staleness_seconds = coalesce($6, staleness_seconds), durable = coalesce($7, durable), \
          staleness_before_seconds = CASE WHEN $6 < staleness_seconds THEN {longest} ELSE staleness_before_seconds END, \
          staleness_before_until = CASE WHEN $6 < staleness_seconds THEN now() + make_interval(secs => {longest} + 60) \
-         ELSE staleness_before_until END, version = version + 1 WHERE tenant_id = $1 AND (id = $2 OR name = $3) RETURNING *"
+         ELSE staleness_before_until END, limits = CASE WHEN $8 THEN $9 ELSE limits END, \
+         session_limits = CASE WHEN $10 THEN $11 ELSE session_limits END, \
+         version = version + 1 WHERE tenant_id = $1 AND (id = $2 OR name = $3) RETURNING *"
     );
     tx.query_opt(
         &sql,
@@ -173,6 +182,10 @@ pub async fn update(
             &update.mode.map(VaultMode::name),
             &staleness,
             &update.durable,
+            &update.limits.is_some(),
+            &update.limits.as_ref().and_then(stored_limits),
+            &update.session_limits.is_some(),
+            &update.session_limits.as_ref().and_then(stored_limits),
         ],
     )
     .await?

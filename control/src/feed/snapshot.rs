@@ -26,7 +26,7 @@ use tokio_postgres::row::RowIndex;
 use uuid::Uuid;
 
 use crate::database::keys::SealedKey;
-use crate::database::{Database, changes};
+use crate::database::{Database, changes, limits, read_limits, tenants};
 use crate::error::{Error, Result};
 use crate::seal::Keys;
 
@@ -44,7 +44,8 @@ pub struct Vaults {
 const VAULTS: &str = "/* snapshot.vaults */ SELECT c.epoch, c.head_n, v.id, v.tenant_id, v.name, v.version, v.generation, \
     v.enabled, v.mode, v.staleness_seconds, v.durable, s.specs, \
     k.ids, k.names, k.placeholders, k.versions, k.key_ids, k.key_versions, k.nonces, k.ciphertexts, \
-    g.agents, g.roles, g.ends, g.versions, d.ids, d.versions, d.sealed, t.key_id, t.version, t.sealed \
+    g.agents, g.roles, g.ends, g.versions, d.ids, d.versions, d.sealed, t.key_id, t.version, t.sealed, \
+    v.limits, v.session_limits, g.agent_limits, g.agent_session_limits \
     FROM cluster c CROSS JOIN vaults v \
     CROSS JOIN LATERAL (SELECT coalesce(array_agg(spec), '{}') AS specs FROM services \
         WHERE tenant_id = v.tenant_id AND vault_id = v.id) s \
@@ -53,9 +54,12 @@ const VAULTS: &str = "/* snapshot.vaults */ SELECT c.epoch, c.head_n, v.id, v.te
         coalesce(array_agg(key_id), '{}') AS key_ids, coalesce(array_agg(key_version), '{}') AS key_versions, \
         coalesce(array_agg(nonce), '{}') AS nonces, coalesce(array_agg(ciphertext), '{}') AS ciphertexts \
         FROM credentials WHERE tenant_id = v.tenant_id AND vault_id = v.id) k \
-    CROSS JOIN LATERAL (SELECT coalesce(array_agg(agent_id), '{}') AS agents, coalesce(array_agg(role), '{}') AS roles, \
-        coalesce(array_agg(expires_at), '{}') AS ends, coalesce(array_agg(version), '{}') AS versions \
-        FROM grants WHERE tenant_id = v.tenant_id AND vault_id = v.id) g \
+    CROSS JOIN LATERAL (SELECT coalesce(array_agg(i.agent_id), '{}') AS agents, \
+        coalesce(array_agg(i.role), '{}') AS roles, \
+        coalesce(array_agg(i.expires_at), '{}') AS ends, coalesce(array_agg(i.version), '{}') AS versions, \
+        coalesce(array_agg(a.limits), '{}') AS agent_limits, \
+        coalesce(array_agg(a.session_limits), '{}') AS agent_session_limits \
+        FROM grants i JOIN agents a ON a.id = i.agent_id WHERE i.tenant_id = v.tenant_id AND i.vault_id = v.id) g \
     CROSS JOIN LATERAL (SELECT coalesce(array_agg(key_id), '{}') AS ids, coalesce(array_agg(version), '{}') AS versions, \
         coalesce(array_agg(sealed), '{}') AS sealed FROM (SELECT key_id, version, sealed FROM data_keys \
         WHERE tenant_id = v.tenant_id AND vault_id = v.id ORDER BY created_at DESC, version DESC) newest) d \
@@ -112,7 +116,8 @@ pub async fn tenant(database: &Database, id: TenantId) -> Result<v1::TenantState
     let revision = changes::head(&tx).await?.last;
     let row = tx
         .query_opt(
-            "/* snapshot.tenant */ SELECT name, version, generation, enabled, private_allow FROM tenants WHERE id = $1",
+            "/* snapshot.tenant */ SELECT name, version, generation, enabled, private_allow, limits, weight \
+             FROM tenants WHERE id = $1",
             &[&id.uuid()],
         )
         .await?
@@ -128,6 +133,8 @@ pub async fn tenant(database: &Database, id: TenantId) -> Result<v1::TenantState
             .iter()
             .map(|text| text.parse().map_err(Error::internal))
             .collect::<Result<_>>()?,
+        limits: limits(&row, "limits")?,
+        weight: tenants::weight(&row)?,
     };
     let live = changes::live_revocations(&tx, id).await?;
     tx.commit().await?;
@@ -156,6 +163,8 @@ fn settings(row: &Row, tenant: TenantId, id: VaultId) -> Result<Vault> {
         mode,
         staleness: Duration::from_secs(u64::try_from(staleness).map_err(Error::internal)?),
         durable: row.try_get("durable")?,
+        limits: limits(row, "limits")?,
+        session_limits: limits(row, "session_limits")?,
     })
 }
 
@@ -215,9 +224,12 @@ fn sealed(key: (Uuid, i32), nonce: &[u8], ciphertext: Vec<u8>) -> Result<Option<
 fn grants(row: &Row, vault: VaultId) -> Result<Vec<Grant>> {
     let (agents, roles): (Vec<Uuid>, Vec<&str>) = (row.try_get(20)?, row.try_get(21)?);
     let (ends, versions): (Vec<Option<Timestamp>>, Vec<i64>) = (row.try_get(22)?, row.try_get(23)?);
+    let own: Vec<Option<&[u8]>> = row.try_get("agent_limits")?;
+    let of_sessions: Vec<Option<&[u8]>> = row.try_get("agent_session_limits")?;
     pairs(agents, roles)
         .zip(pairs(ends, versions))
-        .map(|((agent, role), (end, version))| {
+        .zip(pairs(own, of_sessions))
+        .map(|(((agent, role), (end, version)), (own, of_sessions))| {
             Ok(Grant {
                 vault,
                 agent: agent.into(),
@@ -225,6 +237,8 @@ fn grants(row: &Row, vault: VaultId) -> Result<Vec<Grant>> {
                     .ok_or_else(|| Error::internal("an unknown role"))?,
                 expires_at: end.map(Timestamp::as_second),
                 version: u64::try_from(version).map_err(Error::internal)?,
+                agent_limits: read_limits(own)?,
+                session_limits: read_limits(of_sessions)?,
             })
         })
         .collect()

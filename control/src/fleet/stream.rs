@@ -228,6 +228,7 @@ impl Following {
             self.send(Event::Echo(v1::Echo {
                 nonce,
                 revision: Some(self.sent.into()),
+                gateways: self.fleet.live(),
             }))
             .await?;
         }

@@ -68,6 +68,7 @@ fn service(entry: &Entry) -> Arc<Service> {
         redact: true,
         intercept: Intercept::Always,
         encoded_slash: entry.encoded_slash,
+        limits: crate::limits::Limits::default(),
     })
 }
 

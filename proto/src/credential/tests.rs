@@ -21,6 +21,7 @@ fn service(scheme: Scheme, host: &str, path: &str, methods: &[&str]) -> Service 
         redact: true,
         intercept: Intercept::Always,
         encoded_slash: false,
+        limits: crate::limits::Limits::default(),
     }
 }
 

@@ -32,6 +32,7 @@ fn service(text: &str) -> Arc<Service> {
         redact: true,
         intercept: Intercept::Always,
         encoded_slash: false,
+        limits: crate::limits::Limits::default(),
     })
 }
 

@@ -121,6 +121,7 @@ impl From<&Service> for v1::Service {
             redact: service.redact,
             intercept: intercept.into(),
             encoded_slash: service.encoded_slash,
+            limits: (&service.limits).into(),
         }
     }
 }
@@ -169,6 +170,7 @@ impl TryFrom<v1::Service> for Service {
             redact: wire.redact,
             intercept,
             encoded_slash: wire.encoded_slash,
+            limits: wire.limits.try_into()?,
         })
     }
 }

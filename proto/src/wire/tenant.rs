@@ -1,5 +1,6 @@
 //! Tenants, vaults and grants.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::{Invalid, Result, agent_id, v1, vault_id};
@@ -21,6 +22,8 @@ impl From<&Tenant> for v1::Tenant {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            limits: (&tenant.limits).into(),
+            weight: tenant.weight.get(),
         }
     }
 }
@@ -41,6 +44,8 @@ impl TryFrom<v1::Tenant> for Tenant {
             version: wire.version,
             generation: wire.generation,
             enabled: wire.enabled,
+            limits: wire.limits.try_into()?,
+            weight: NonZeroU32::new(wire.weight).unwrap_or(NonZeroU32::MIN),
         })
     }
 }
@@ -61,6 +66,8 @@ impl From<&Vault> for v1::Vault {
             mode: mode.into(),
             staleness_seconds: u32::try_from(vault.staleness.as_secs()).unwrap_or(u32::MAX),
             durable: vault.durable,
+            limits: (&vault.limits).into(),
+            session_limits: (&vault.session_limits).into(),
         }
     }
 }
@@ -84,6 +91,8 @@ impl TryFrom<v1::Vault> for Vault {
             mode,
             staleness: Duration::from_secs(wire.staleness_seconds.into()),
             durable: wire.durable,
+            limits: wire.limits.try_into()?,
+            session_limits: wire.session_limits.try_into()?,
         })
     }
 }
@@ -101,6 +110,8 @@ impl From<&Grant> for v1::Grant {
             role: role.into(),
             expires_at: grant.expires_at.unwrap_or(0),
             version: grant.version,
+            agent_limits: (&grant.agent_limits).into(),
+            session_limits: (&grant.session_limits).into(),
         }
     }
 }
@@ -121,6 +132,8 @@ impl TryFrom<v1::Grant> for Grant {
             role,
             expires_at: (wire.expires_at != 0).then_some(wire.expires_at),
             version: wire.version,
+            agent_limits: wire.agent_limits.try_into()?,
+            session_limits: wire.session_limits.try_into()?,
         })
     }
 }

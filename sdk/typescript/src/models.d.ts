@@ -7,6 +7,8 @@ export interface AgentView {
   grants: GrantView[];
   id: string;
   name: string;
+  limits?: LimitsSpec | null;
+  session_limits?: LimitsSpec | null;
 }
 
 export interface ApiKeyView {
@@ -220,6 +222,15 @@ export interface JoinTokenView {
   join: string;
 }
 
+/** What one tenant, vault, agent, service or session may use, over all gateways. What is left out is not limited. */
+export interface LimitsSpec {
+  /** Of bodies, both ways. */
+  bytes?: RateSpec | null;
+  /** Requests that are open at once. */
+  concurrency?: number;
+  requests?: RateSpec | null;
+}
+
 export interface ListAgentsResponse {
   agents: AgentView[];
   next_page_token?: string;
@@ -364,6 +375,14 @@ export interface PutGrant {
   expires_at?: string;
 }
 
+export interface RateSpec {
+  /** As many may come at once; 0 means `count`. */
+  burst?: number;
+  count?: number;
+  /** Second, minute, hour or day. */
+  per?: string;
+}
+
 export interface RenewSession {
   /** 60 to 604,800; 3,600 if it is not given. */
   ttl_seconds?: number;
@@ -399,6 +418,7 @@ export interface ServiceSpec {
   host?: string;
   inject?: InjectionSpec[];
   intercept?: string;
+  limits?: LimitsSpec | null;
   methods?: string[];
   path?: string;
   placeholders?: PlaceholderSpec | null;
@@ -455,13 +475,26 @@ export interface TenantView {
   id: string;
   name: string;
   private_allow: string[];
+  weight: number;
+  limits?: LimitsSpec | null;
+}
+
+export interface UpdateAgent {
+  /** Takes the place of the limits that were set; `{}` removes them. */
+  limits?: LimitsSpec | null;
+  /** The same, of each of the agent's sessions. */
+  session_limits?: LimitsSpec | null;
 }
 
 export interface UpdateTenant {
   /** Whether anything of the tenant is brokered. */
   enabled?: boolean | null;
+  /** Takes the place of the limits that were set; `{}` removes them. */
+  limits?: LimitsSpec | null;
   /** Takes the place of the ranges that were allowed. */
   private_allow?: string[] | null;
+  /** Its part of an overloaded gateway, relative to other tenants': 1 to 1,000. */
+  weight?: number | null;
 }
 
 export interface UpdateVault {
@@ -469,8 +502,12 @@ export interface UpdateVault {
   durable?: boolean | null;
   /** Whether anything of the vault is brokered. */
   enabled?: boolean | null;
+  /** Takes the place of the limits that were set; `{}` removes them. */
+  limits?: LimitsSpec | null;
   /** `deny` or `observe`. */
   mode?: string | null;
+  /** The same, of each session in this vault. */
+  session_limits?: LimitsSpec | null;
   /** 30 to 86,400. */
   staleness_seconds?: number | null;
 }
@@ -485,4 +522,6 @@ export interface VaultView {
   staleness_seconds: number;
   tenant_id: string;
   version: number;
+  limits?: LimitsSpec | null;
+  session_limits?: LimitsSpec | null;
 }

@@ -38,6 +38,7 @@ import type {
   ServiceSpec,
   ServiceView,
   TenantView,
+  UpdateAgent,
   UpdateTenant,
   UpdateVault,
   VaultView,
@@ -60,7 +61,7 @@ export class Operations {
   createTenant(body: CreateTenant): Promise<CreateTenantResponse>;
   /** Describes a tenant. */
   getTenant(): Promise<TenantView>;
-  /** Switches a tenant on or off, and says which private ranges its upstreams may live in. */
+  /** Switches a tenant on or off, and says which private ranges its upstreams may live in, and how much it may use. */
   updateTenant(body: UpdateTenant): Promise<TenantView>;
   /** Lists the agents of a tenant with their grants; an agent sees itself. */
   listAgents(query?: { page_size?: number; page_token?: string }): Promise<ListAgentsResponse>;
@@ -70,6 +71,8 @@ export class Operations {
   getAgent(agent: string): Promise<AgentView>;
   /** Deletes an agent with its grants, and refuses its tokens. */
   deleteAgent(agent: string): Promise<Deleted>;
+  /** Sets what an agent, and each of its sessions, may use. */
+  updateAgent(agent: string, body: UpdateAgent): Promise<AgentView>;
   /** Refuses every token of an agent that is out. Its key stays good. */
   revokeAgent(agent: string, body?: Revoke): Promise<Revoked>;
   /** Lists the API keys of a tenant. */

@@ -47,7 +47,7 @@ export class Operations {
     return this.#transport.call("GET", `/v1/tenants/${this.#tenant}`, { repeatable: true });
   }
 
-  /** Switches a tenant on or off, and says which private ranges its upstreams may live in. */
+  /** Switches a tenant on or off, and says which private ranges its upstreams may live in, and how much it may use. */
   updateTenant(body) {
     return this.#transport.call("PATCH", `/v1/tenants/${this.#tenant}`, { body, repeatable: true });
   }
@@ -70,6 +70,11 @@ export class Operations {
   /** Deletes an agent with its grants, and refuses its tokens. */
   deleteAgent(agent) {
     return this.#transport.call("DELETE", `/v1/tenants/${this.#tenant}/agents/${part(agent)}`, { repeatable: true });
+  }
+
+  /** Sets what an agent, and each of its sessions, may use. */
+  updateAgent(agent, body) {
+    return this.#transport.call("PATCH", `/v1/tenants/${this.#tenant}/agents/${part(agent)}`, { body, repeatable: true });
   }
 
   /** Refuses every token of an agent that is out. Its key stays good. */

@@ -135,6 +135,7 @@ calls! {
     create_agent(CreateAgentRequest) -> CreateAgentResponse, Manage => agents::create(cx, by, request);
     get_agent(GetAgentRequest) -> AgentView, ReadAgent => agents::get(cx, by, &request.agent);
     list_agents(ListAgentsRequest) -> ListAgentsResponse, ReadAgent => agents::list(cx, by, request);
+    update_agent(UpdateAgentRequest) -> AgentView, Manage => agents::update(cx, by, request);
     delete_agent(DeleteAgentRequest) -> Deleted, Manage => agents::delete(cx, by, &request.agent);
     revoke_agent(RevokeAgentRequest) -> Revoked, Manage => agents::revoke(cx, by, request);
     put_grant(PutGrantRequest) -> GrantView, Manage => grants::put(cx, by, request);

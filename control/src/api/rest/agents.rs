@@ -22,6 +22,15 @@ pub(super) struct CreateAgent {
     delegate: bool,
 }
 
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpdateAgent {
+    /// Takes the place of the limits that were set; `{}` removes them.
+    limits: Option<v1::LimitsSpec>,
+    /// The same, of each of the agent's sessions.
+    session_limits: Option<v1::LimitsSpec>,
+}
+
 /// Makes an agent. The answer carries its key, this once.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/agents", operation_id = "CreateAgent", tag = "agents",
     request_body = CreateAgent, responses((status = 201, body = v1::CreateAgentResponse)))]
@@ -65,6 +74,25 @@ pub(super) async fn get(
 ) -> Answer<v1::AgentView> {
     let by = caller.may::<ReadAgent>(&tenant).await?;
     Ok(Json(agents::get(&state, &by, &agent).await?))
+}
+
+/// Sets what an agent, and each of its sessions, may use.
+#[utoipa::path(patch, path = "/v1/tenants/{tenant}/agents/{agent}", operation_id = "UpdateAgent", tag = "agents",
+    request_body = UpdateAgent, responses((status = 200, body = v1::AgentView)))]
+pub(super) async fn update(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path((tenant, agent)): Path<(String, String)>,
+    Json(body): Json<UpdateAgent>,
+) -> Answer<v1::AgentView> {
+    let by = caller.may::<Manage>(&tenant).await?;
+    let request = v1::UpdateAgentRequest {
+        tenant,
+        agent,
+        limits: body.limits,
+        session_limits: body.session_limits,
+    };
+    Ok(Json(agents::update(&state, &by, request).await?))
 }
 
 /// Deletes an agent with its grants, and refuses its tokens.

@@ -25,7 +25,7 @@ pub(super) async fn put(
         name,
         spec: Some(spec),
     };
-    Ok(Json(services::put(&state, &by, request).await?))
+    Ok(Json(Box::pin(services::put(&state, &by, request)).await?))
 }
 
 /// Describes a service.

@@ -32,6 +32,10 @@ pub(super) struct UpdateTenant {
     enabled: Option<bool>,
     /// Takes the place of the ranges that were allowed.
     private_allow: Option<Vec<String>>,
+    /// Takes the place of the limits that were set; `{}` removes them.
+    limits: Option<v1::LimitsSpec>,
+    /// Its part of an overloaded gateway, relative to other tenants': 1 to 1,000.
+    weight: Option<u32>,
 }
 
 /// Makes a tenant. The answer carries the key of its first owner, this once.
@@ -77,7 +81,7 @@ pub(super) async fn get(
     Ok(Json(tenants::get(&state, &by).await?))
 }
 
-/// Switches a tenant on or off, and says which private ranges its upstreams may live in.
+/// Switches a tenant on or off, and says which private ranges its upstreams may live in, and how much it may use.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}", operation_id = "UpdateTenant", tag = "tenants",
     request_body = UpdateTenant, responses((status = 200, body = v1::TenantView)))]
 pub(super) async fn update(
@@ -92,6 +96,8 @@ pub(super) async fn update(
         enabled: body.enabled,
         replace_private_allow: body.private_allow.is_some(),
         private_allow: body.private_allow.unwrap_or_default(),
+        limits: body.limits,
+        weight: body.weight,
     };
     Ok(Json(tenants::update(&state, &by, request).await?))
 }

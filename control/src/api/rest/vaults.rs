@@ -36,6 +36,10 @@ pub(super) struct UpdateVault {
     staleness_seconds: Option<u32>,
     /// Whether a request waits until its record is on disk.
     durable: Option<bool>,
+    /// Takes the place of the limits that were set; `{}` removes them.
+    limits: Option<v1::LimitsSpec>,
+    /// The same, of each session in this vault.
+    session_limits: Option<v1::LimitsSpec>,
 }
 
 /// Makes a vault.
@@ -101,6 +105,8 @@ pub(super) async fn update(
         mode: body.mode,
         staleness_seconds: body.staleness_seconds,
         durable: body.durable,
+        limits: body.limits,
+        session_limits: body.session_limits,
     };
     Ok(Json(vaults::update(&state, &by, request).await?))
 }

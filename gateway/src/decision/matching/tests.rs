@@ -49,6 +49,7 @@ fn a_request_is_matched_or_refused_with_the_reason() {
     };
     let slashes = Service {
         encoded_slash: true,
+        limits: sortie_proto::limits::Limits::default(),
         ..service("npm", "https://npm.test/**")
     };
     let posts = Service {

@@ -4,6 +4,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use proptest::prelude::*;
 use sortie_proto::agent::{Grant, Revocation, RevokedSubject, VaultRole};
@@ -11,6 +12,7 @@ use sortie_proto::change::{Change, Object, Snapshot, Tombstone};
 use sortie_proto::credential::Credential;
 use sortie_proto::host::{HostPattern, PathPattern};
 use sortie_proto::id::{AgentId, CredentialId, ServiceId};
+use sortie_proto::limits::Limits;
 use sortie_proto::sealed::{Sealed, SealingKey};
 use sortie_proto::service::{Intercept, Scheme, Service};
 use sortie_proto::tenant::Tenant;
@@ -52,6 +54,8 @@ fn vault(id: VaultId) -> Vault {
         mode: VaultMode::Deny,
         staleness: std::time::Duration::from_secs(900),
         durable: false,
+        limits: Limits::default(),
+        session_limits: Limits::default(),
     }
 }
 
@@ -63,6 +67,8 @@ fn tenant() -> Tenant {
         generation: 1,
         enabled: true,
         private_allow: Vec::new(),
+        limits: Limits::default(),
+        weight: NonZeroU32::MIN,
     }
 }
 
@@ -83,6 +89,7 @@ fn service(n: u8, version: u64) -> Arc<Service> {
         redact: true,
         intercept: Intercept::Always,
         encoded_slash: false,
+        limits: Limits::default(),
     })
 }
 
@@ -108,6 +115,8 @@ fn grant(n: u8, version: u64) -> Grant {
         role: VaultRole::User,
         expires_at: None,
         version,
+        agent_limits: Limits::default(),
+        session_limits: Limits::default(),
     }
 }
 
@@ -386,6 +395,7 @@ impl From<Echo> for v1::FollowEvent {
                 }
                 .into(),
             ),
+            gateways: 0,
         }))
     }
 }

@@ -41,6 +41,8 @@ class AgentView:
     grants: List[GrantView]
     id: str
     name: str
+    limits: Optional[LimitsSpec] = None
+    session_limits: Optional[LimitsSpec] = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "AgentView":
@@ -52,6 +54,8 @@ class AgentView:
             grants=[GrantView.from_json(one) for one in data["grants"] or []],
             id=data["id"],
             name=data["name"],
+            limits=_one(LimitsSpec, data.get("limits")),
+            session_limits=_one(LimitsSpec, data.get("session_limits")),
         )
 
     def to_json(self) -> Dict[str, Any]:
@@ -620,6 +624,30 @@ class JoinTokenView:
 
 
 @dataclass(frozen=True)
+class LimitsSpec:
+    """What one tenant, vault, agent, service or session may use, over all gateways. What is left out is not limited."""
+
+    #: Of bodies, both ways.
+    bytes: Optional[RateSpec] = None
+    #: Requests that are open at once.
+    concurrency: int = 0
+    requests: Optional[RateSpec] = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "LimitsSpec":
+        """Reads the JSON form. What is not known is left out: a newer control may say more."""
+        return cls(
+            bytes=_one(RateSpec, data.get("bytes")),
+            concurrency=data.get("concurrency", 0),
+            requests=_one(RateSpec, data.get("requests")),
+        )
+
+    def to_json(self) -> Dict[str, Any]:
+        """The JSON form, without what says nothing."""
+        return _object(self)
+
+
+@dataclass(frozen=True)
 class ListAgentsResponse:
     agents: List[AgentView]
     next_page_token: str = ""
@@ -1024,6 +1052,28 @@ class PutGrant:
 
 
 @dataclass(frozen=True)
+class RateSpec:
+    #: As many may come at once; 0 means `count`.
+    burst: int = 0
+    count: int = 0
+    #: Second, minute, hour or day.
+    per: str = ""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "RateSpec":
+        """Reads the JSON form. What is not known is left out: a newer control may say more."""
+        return cls(
+            burst=data.get("burst", 0),
+            count=data.get("count", 0),
+            per=data.get("per", ""),
+        )
+
+    def to_json(self) -> Dict[str, Any]:
+        """The JSON form, without what says nothing."""
+        return _object(self)
+
+
+@dataclass(frozen=True)
 class RenewSession:
     #: 60 to 604,800; 3,600 if it is not given.
     ttl_seconds: int = 0
@@ -1114,6 +1164,7 @@ class ServiceSpec:
     host: str = ""
     inject: List[InjectionSpec] = field(default_factory=list)
     intercept: str = ""
+    limits: Optional[LimitsSpec] = None
     methods: List[str] = field(default_factory=list)
     path: str = ""
     placeholders: Optional[PlaceholderSpec] = None
@@ -1130,6 +1181,7 @@ class ServiceSpec:
             host=data.get("host", ""),
             inject=[InjectionSpec.from_json(one) for one in data.get("inject") or []],
             intercept=data.get("intercept", ""),
+            limits=_one(LimitsSpec, data.get("limits")),
             methods=list(data.get("methods") or []),
             path=data.get("path", ""),
             placeholders=_one(PlaceholderSpec, data.get("placeholders")),
@@ -1251,6 +1303,8 @@ class TenantView:
     id: str
     name: str
     private_allow: List[str]
+    weight: int
+    limits: Optional[LimitsSpec] = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "TenantView":
@@ -1261,6 +1315,28 @@ class TenantView:
             id=data["id"],
             name=data["name"],
             private_allow=list(data["private_allow"] or []),
+            weight=data["weight"],
+            limits=_one(LimitsSpec, data.get("limits")),
+        )
+
+    def to_json(self) -> Dict[str, Any]:
+        """The JSON form, without what says nothing."""
+        return _object(self)
+
+
+@dataclass(frozen=True)
+class UpdateAgent:
+    #: Takes the place of the limits that were set; `{}` removes them.
+    limits: Optional[LimitsSpec] = None
+    #: The same, of each of the agent's sessions.
+    session_limits: Optional[LimitsSpec] = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "UpdateAgent":
+        """Reads the JSON form. What is not known is left out: a newer control may say more."""
+        return cls(
+            limits=_one(LimitsSpec, data.get("limits")),
+            session_limits=_one(LimitsSpec, data.get("session_limits")),
         )
 
     def to_json(self) -> Dict[str, Any]:
@@ -1272,15 +1348,21 @@ class TenantView:
 class UpdateTenant:
     #: Whether anything of the tenant is brokered.
     enabled: Optional[bool] = None
+    #: Takes the place of the limits that were set; `{}` removes them.
+    limits: Optional[LimitsSpec] = None
     #: Takes the place of the ranges that were allowed.
     private_allow: Optional[List[str]] = None
+    #: Its part of an overloaded gateway, relative to other tenants': 1 to 1,000.
+    weight: Optional[int] = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "UpdateTenant":
         """Reads the JSON form. What is not known is left out: a newer control may say more."""
         return cls(
             enabled=data.get("enabled"),
+            limits=_one(LimitsSpec, data.get("limits")),
             private_allow=list(data.get("private_allow") or []),
+            weight=data.get("weight"),
         )
 
     def to_json(self) -> Dict[str, Any]:
@@ -1294,8 +1376,12 @@ class UpdateVault:
     durable: Optional[bool] = None
     #: Whether anything of the vault is brokered.
     enabled: Optional[bool] = None
+    #: Takes the place of the limits that were set; `{}` removes them.
+    limits: Optional[LimitsSpec] = None
     #: `deny` or `observe`.
     mode: Optional[str] = None
+    #: The same, of each session in this vault.
+    session_limits: Optional[LimitsSpec] = None
     #: 30 to 86,400.
     staleness_seconds: Optional[int] = None
 
@@ -1305,7 +1391,9 @@ class UpdateVault:
         return cls(
             durable=data.get("durable"),
             enabled=data.get("enabled"),
+            limits=_one(LimitsSpec, data.get("limits")),
             mode=data.get("mode"),
+            session_limits=_one(LimitsSpec, data.get("session_limits")),
             staleness_seconds=data.get("staleness_seconds"),
         )
 
@@ -1325,6 +1413,8 @@ class VaultView:
     staleness_seconds: int
     tenant_id: str
     version: int
+    limits: Optional[LimitsSpec] = None
+    session_limits: Optional[LimitsSpec] = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "VaultView":
@@ -1339,6 +1429,8 @@ class VaultView:
             staleness_seconds=data["staleness_seconds"],
             tenant_id=data["tenant_id"],
             version=data["version"],
+            limits=_one(LimitsSpec, data.get("limits")),
+            session_limits=_one(LimitsSpec, data.get("session_limits")),
         )
 
     def to_json(self) -> Dict[str, Any]:

@@ -88,7 +88,7 @@ class Operations:
         return models.TenantView.from_json(data)
 
     def update_tenant(self, body: models.UpdateTenant) -> models.TenantView:
-        """Switches a tenant on or off, and says which private ranges its upstreams may live in."""
+        """Switches a tenant on or off, and says which private ranges its upstreams may live in, and how much it may use."""
         data = self._transport.call(
             "PATCH",
             f"/v1/tenants/{self._tenant}",
@@ -134,6 +134,16 @@ class Operations:
             repeatable=True,
         )
         return models.Deleted.from_json(data)
+
+    def update_agent(self, agent: str, body: models.UpdateAgent) -> models.AgentView:
+        """Sets what an agent, and each of its sessions, may use."""
+        data = self._transport.call(
+            "PATCH",
+            f"/v1/tenants/{self._tenant}/agents/{_part(agent)}",
+            body=body.to_json(),
+            repeatable=True,
+        )
+        return models.AgentView.from_json(data)
 
     def revoke_agent(self, agent: str, body: Optional[models.Revoke] = None) -> models.Revoked:
         """Refuses every token of an agent that is out. Its key stays good."""
