@@ -17,6 +17,7 @@ use crate::client::connect::Target;
 use crate::client::transport::socket;
 use crate::client::{Behind, Passage, Passed, Refusal, Way};
 use crate::clock;
+use crate::decision::limit::{Asked, Slot};
 use crate::decision::{matching, policy};
 use crate::error::{Error, Result};
 use crate::journal::entry::{Entry, Request};
@@ -83,22 +84,24 @@ impl Broker {
         let opened = async {
             let decision = entry.decision();
             let permit = policy::decide(&stages.state, caller, found, decision, clock::seconds())?;
+            // A tunnel is one request, and its bytes are counted when it has ended.
+            let slot = stages.limits.admit(&Asked::of(caller.claims(), &permit))?;
             let addresses = stages.peers.resolve(&permit, target).await?;
             entry.pass(&permit).await?;
             let connecting = TcpStream::connect(addresses.as_slice());
             match tokio::time::timeout(CONNECT_DEADLINE, connecting).await {
                 Ok(Ok(stream)) => {
                     socket::tune(&stream, UNREAD);
-                    Ok(stream)
+                    Ok((stream, slot))
                 }
                 Ok(Err(error)) => Err(Error::because(Code::UpstreamConnect, error)),
                 Err(_elapsed) => Err(Code::UpstreamTimeout.into()),
             }
         };
         match opened.await {
-            Ok(upstream) => Ok(Passage {
+            Ok((upstream, slot)) => Ok(Passage {
                 upstream,
-                record: Box::new(Relayed(entry)),
+                record: Box::new(Relayed { entry, slot }),
             }),
             Err(error) => {
                 entry.fail(error.code());
@@ -109,13 +112,17 @@ impl Broker {
     }
 }
 
-/// The entry of a tunnel that is passed on untouched.
+/// The entry of a tunnel that is passed on untouched, and its place.
 #[derive(Debug)]
-struct Relayed(Entry);
+struct Relayed {
+    entry: Entry,
+    slot: Slot,
+}
 
 impl Passed for Relayed {
     fn passed(mut self: Box<Self>, sent: u64, received: u64) {
-        self.0.end(200, sent, received);
+        self.slot.count(sent.saturating_add(received));
+        self.entry.end(200, sent, received);
     }
 }
 

@@ -32,6 +32,7 @@ use tokio::net::TcpStream;
 
 use crate::error::Result;
 use crate::metrics::Metrics;
+use crate::pressure::Pressure;
 use authenticate::{Authenticator, Caller};
 use base::{Base, Named};
 use connect::Target;
@@ -127,6 +128,8 @@ pub struct Limits {
     pub connections_per_source_max: usize,
     /// The most connections of one session at once; beyond it CONNECT is answered with `too_many`.
     pub connections_per_session_max: usize,
+    /// Connections of one tenant at once.
+    pub connections_per_tenant_max: usize,
     /// The most bytes of a head before the caller is known.
     pub head_bytes_max: usize,
     /// The most bytes of a head inside a tunnel.
@@ -158,6 +161,8 @@ pub struct Frontend<B: Behind> {
     /// Whether the base-URL form is taken in the clear from other machines.
     pub(crate) cleartext_base_url: bool,
     pub(crate) metrics: Metrics,
+    /// What the node is short of.
+    pub(crate) pressure: Pressure,
     /// How many hosts without a service each session has asked for.
     pub(crate) refused_hosts: Cache<SessionId, Arc<AtomicU32>>,
 }

@@ -19,6 +19,7 @@ use crate::client::accept::secure::Secure;
 use crate::decision::limit;
 use crate::exchange::{credential, peer};
 use crate::journal;
+use crate::pressure;
 use crate::snapshot::follow;
 use crate::supervisor::Supervisor;
 
@@ -56,6 +57,10 @@ pub struct Config {
     pub credentials: credential::Config,
     /// How many requests may be open at once.
     pub requests: limit::Config,
+    /// What memory and worker threads are measured against.
+    pub pressure: pressure::Config,
+    /// Where gateways share limits.
+    pub redis: Option<limit::lease::redis::Config>,
     /// Where control's replicas are; empty is where the join string says.
     pub controls: Vec<String>,
     /// What may wait for control.

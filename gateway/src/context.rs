@@ -176,6 +176,13 @@ impl Context {
             .ok_or_else(|| Error::from(Code::Internal))
     }
 
+    /// Counts bytes of a body, of the request or of the answer.
+    pub fn passed(&mut self, body: Option<&Bytes>) {
+        if let (Some(exchange), Some(body)) = (&mut self.exchange, body) {
+            exchange.slot.count(body.len() as u64);
+        }
+    }
+
     /// Who reads the answers that we write.
     #[must_use]
     pub fn place(&self) -> Place {

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod tasks;
 pub mod ready;
 pub mod metrics;
+pub mod pressure;
 pub mod config;
 pub mod client;
 pub mod decision;

@@ -73,6 +73,10 @@ impl ProxyHttp for Phases {
             .as_ref()
             .map(crate::journal::entry::Entry::decision);
         let answer = Answer::new(error.code(), decision, context.place());
+        let answer = match error.exceeded() {
+            Some(exceeded) => answer.naming(exceeded),
+            None => answer,
+        };
         // What speaks against the tunnel itself may be over with the next one.
         let spent = error.code() == Code::UpstreamConnect
             || (context.inbound.as_ref()).is_some_and(|inbound| inbound.refused.is_some());
@@ -144,10 +148,11 @@ impl ProxyHttp for Phases {
     async fn request_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         end: bool,
         context: &mut Context,
     ) -> Result<()> {
+        context.passed(body.as_ref());
         if end {
             upgrade::request_ends(context);
         }
@@ -176,6 +181,7 @@ impl ProxyHttp for Phases {
         end: bool,
         context: &mut Context,
     ) -> Result<Option<Duration>> {
+        context.passed(body.as_ref());
         let masked = self.0.caught(|| {
             fail::point("body", session.req_header().uri.path());
             mask::mask_body(body, end, context)

@@ -7,8 +7,11 @@ use bytes::Bytes;
 use pingora_core::protocols::http::v2::server::HttpSession;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
+use serde_json::Value;
 use sortie_proto::code::Code;
 use sortie_proto::id::DecisionId;
+
+use crate::error::Exceeded;
 
 /// Who is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,7 @@ pub struct Answer {
     body: Bytes,
 }
 
+const RETRY_AFTER: &str = "Retry-After";
 /// Seconds after which to try again what may pass by itself.
 const RETRY_AFTER_SECONDS: &str = "5";
 
@@ -94,7 +98,7 @@ impl Answer {
             headers.push(("Allow", "GET, HEAD".to_owned()));
         }
         if matches!(status, 429 | 503) {
-            headers.push(("Retry-After", RETRY_AFTER_SECONDS.to_owned()));
+            headers.push((RETRY_AFTER, RETRY_AFTER_SECONDS.to_owned()));
         }
         let phrase = http::StatusCode::from_u16(status)
             .ok()
@@ -106,6 +110,25 @@ impl Answer {
             headers,
             body: Bytes::from(body.to_string()),
         }
+    }
+
+    /// The same answer, with the limit that was reached and when there is room again: in whole seconds, at least one.
+    #[must_use]
+    pub fn naming(mut self, exceeded: Exceeded) -> Self {
+        let whole = exceeded.retry_after.as_nanos().div_ceil(1_000_000_000);
+        let seconds = whole.max(1);
+        if let Ok(Value::Object(mut body)) = serde_json::from_slice(&self.body) {
+            let limit = serde_json::json!({
+                "of": exceeded.of.name(),
+                "unit": exceeded.unit.name(),
+                "retry_after_seconds": u64::try_from(seconds).unwrap_or(u64::MAX),
+            });
+            let _absent = body.insert("limit".to_owned(), limit);
+            self.body = Bytes::from(Value::Object(body).to_string());
+        }
+        self.headers.retain(|(name, _)| *name != RETRY_AFTER);
+        self.headers.push((RETRY_AFTER, seconds.to_string()));
+        self
     }
 
     /// A page of the gateway's own.

@@ -26,6 +26,7 @@ use crate::client::authenticate::Authenticator;
 use crate::client::tunnels::Tunnels;
 use crate::client::{Frontend, intercept};
 use crate::config::Config;
+use crate::decision::limit::lease::redis::InvalidUrl;
 use crate::handover::{Offer, Predecessor, Sockets, Started};
 use crate::metrics::{self, Metrics};
 use crate::phases::stages::Stages;
@@ -70,6 +71,9 @@ pub enum Error {
     /// The journal cannot be opened.
     #[error("the journal cannot be opened")]
     Journal(#[from] journal::Error),
+    /// The address of Redis means nothing.
+    #[error("limits cannot be shared")]
+    Redis(#[from] InvalidUrl),
     /// BoringSSL refuses its own configuration.
     #[error("TLS cannot be set up")]
     Tls(#[from] boring::error::ErrorStack),
@@ -268,12 +272,16 @@ fn frontend(config: &Config, stages: &Arc<Stages>) -> Result<Frontend<Broker>, E
         behind: broker(config, stages.clone())?,
         authenticator: Authenticator::new(&config.authenticate, state.clone()),
         leaves: stages.leaves.clone(),
-        tunnels: Arc::new(Tunnels::new(config.limits.connections_per_session_max)),
+        tunnels: Arc::new(Tunnels::new(
+            config.limits.connections_per_session_max,
+            config.limits.connections_per_tenant_max,
+        )),
         acceptor: intercept::acceptor()?,
         secure: config.tls.clone(),
         limits: config.limits.clone(),
         cleartext_base_url: config.cleartext_base_url,
         metrics: metrics.clone(),
+        pressure: stages.pressure.clone(),
         refused_hosts: Cache::builder()
             .max_capacity(REFUSED_SESSIONS_MAX)
             .time_to_live(REFUSED_HOSTS_LIFE)

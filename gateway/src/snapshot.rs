@@ -18,7 +18,7 @@ pub mod whereabouts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -113,6 +113,7 @@ struct Inner {
     lease: Lease,
     epoch: AtomicU64,
     open: Open,
+    gateways: AtomicU32,
     quarantined: ArcSwap<Vec<Quarantined>>,
 }
 
@@ -159,6 +160,7 @@ impl State {
             epoch: AtomicU64::new(0),
             open: Open::default(),
             quarantined: ArcSwap::default(),
+            gateways: AtomicU32::new(0),
         }))
     }
 
@@ -262,7 +264,12 @@ impl State {
             .iter()
             .map(Quarantined::describe)
             .collect();
-        serde_json::json!({ "lease_age_ms": age, "vaults": vaults, "quarantined": quarantined })
+        serde_json::json!({
+            "lease_age_ms": age,
+            "gateways": self.gateways(),
+            "vaults": vaults,
+            "quarantined": quarantined,
+        })
     }
 
     /// What this node could not understand, and refuses.
@@ -288,7 +295,17 @@ impl State {
                 .is_none_or(|at| lease.is_within(at, staleness))
     }
 
+    /// How many gateways the cluster has, this one included, as control last said; 0 before it did.
+    #[must_use]
+    pub fn gateways(&self) -> u32 {
+        self.0.gateways.load(Ordering::Relaxed)
+    }
+
     // What follows is the follow service's: it alone writes.
+
+    pub(crate) fn set_gateways(&self, gateways: u32) {
+        self.0.gateways.store(gateways, Ordering::Relaxed);
+    }
 
     pub(crate) fn lease(&self) -> &Lease {
         &self.0.lease

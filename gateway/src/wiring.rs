@@ -6,12 +6,14 @@ use std::time::Duration;
 use prometheus::Registry;
 use sortie_proto::id::BootId;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::client::leaf::Leaves;
 use crate::config::Config;
-use crate::decision::limit::Limits;
+use crate::decision::limit::lease::redis::Redis;
+use crate::decision::limit::lease::{self, Lessor};
+use crate::decision::limit::{self, Limits};
 use crate::exchange::credential::Credentials;
 use crate::exchange::peer::Peers;
 use crate::journal::Journal;
@@ -19,6 +21,7 @@ use crate::journal::ship::Shipper;
 use crate::journal::transport::AuditLink;
 use crate::metrics::Metrics;
 use crate::phases::stages::Stages;
+use crate::pressure::{self, Pressure};
 use crate::ready::{Ready, Step};
 use crate::server::Error;
 use crate::snapshot::State;
@@ -62,7 +65,27 @@ pub(crate) async fn start(
     )?;
     let journal = Arc::new(Journal::open(config.journal.clone(), boot, registry)?);
     let whereabouts = identity.whereabouts().clone();
+    let pressure = Pressure::default();
+    let watching = pressure::Watch::new(&config.pressure, pressure.clone(), registry)?;
+    drop(tasks::spawn("pressure", watching.run()));
+    let (wishes, wished) = mpsc::channel(lease::WISHES_MAX);
+    let limits = Limits::new(
+        config.requests.clone(),
+        limit::Parts {
+            state: state.clone(),
+            pressure: pressure.clone(),
+            metrics: limit::metrics::Metrics::register(registry)?,
+            wishes: config.redis.is_some().then_some(wishes),
+        },
+    );
+    let lessor = config.redis.as_ref().map(|redis| {
+        let store = Redis::new(&redis.url, &identity.cluster())?;
+        Ok::<_, lease::redis::InvalidUrl>(Lessor::new(store, wished, redis.budget, limits.clone()))
+    });
     let control = ControlSide::start(follow, &journal, identity, (state.clone(), ready.clone()))?;
+    if let Some(lessor) = lessor.transpose()? {
+        control.lease(lessor);
+    }
     let metrics = Metrics::new(registry)?;
     let leaves = Leaves::new(&config.leaf, link.clone(), metrics.leaves_minted.clone());
     let stages = Stages {
@@ -71,7 +94,8 @@ pub(crate) async fn start(
         leaves: Arc::new(leaves),
         credentials: Credentials::new(&config.credentials),
         peers: Peers::new(config.upstream.peers.clone(), whereabouts),
-        limits: Limits::new(config.requests.clone()),
+        limits,
+        pressure,
         journal,
         metrics,
     };
@@ -125,6 +149,12 @@ impl ControlSide {
             stop,
             journal: journal.clone(),
         })
+    }
+
+    /// Shares limits with the other gateways, for as long as the thread runs.
+    fn lease(&self, lessor: Lessor<Redis>) {
+        let _inside = self.runtime.enter();
+        drop(tasks::spawn("lessor", lessor.run(self.stop.subscribe())));
     }
 
     /// Waits until the journal is acknowledged, and ends the thread.

@@ -37,7 +37,7 @@ const STAGES: &[&str] = &["client", "decision", "exchange", "journal"];
 
 /// What every stage of the gateway may import besides. These import no stage.
 const UNDER_STAGES: &[&str] = &[
-    "clock", "error", "metrics", "p256", "ready", "reply", "snapshot", "tasks",
+    "clock", "error", "metrics", "p256", "pressure", "ready", "reply", "snapshot", "tasks",
 ];
 
 /// Imports across that order: who, whom, why.
@@ -87,6 +87,10 @@ const EXPOSE: &[(&str, &str)] = &[
     (
         "gateway/src/client/accept/secure.rs",
         "hands the port's key to BoringSSL",
+    ),
+    (
+        "gateway/src/decision/limit/lease/redis.rs",
+        "hands the address, which may hold a password, to the client",
     ),
     ("gateway/src/fixture.rs", "seals what the tests inject"),
     ("gateway/src/p256.rs", "hands the node's keys to BoringSSL"),

@@ -30,6 +30,7 @@ use super::tunnels::Registered;
 use super::{Behind, Frontend, Inbound, Limits, Refusal, Way, base, relay, requests};
 use crate::clock;
 use crate::error::Result;
+use crate::pressure::Memory;
 use crate::reply::{Answer, Connection, Place};
 use crate::tasks;
 
@@ -124,7 +125,9 @@ pub async fn accept<B: Behind>(
         };
         let open = usize::try_from(frontend.metrics.connections.get()).unwrap_or(0);
         let limits = &frontend.limits;
-        if open >= limits.connections_max
+        let is_out = frontend.pressure.memory() == Memory::Out;
+        if is_out
+            || open >= limits.connections_max
             || sources.is_beyond(&stream)
             || !sources.add(source, limits.connections_per_source_max)
         {

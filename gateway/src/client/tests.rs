@@ -103,6 +103,7 @@ fn limits() -> Limits {
         connections_max: 8,
         connections_per_source_max: 8,
         connections_per_session_max: 8,
+        connections_per_tenant_max: 8,
         head_bytes_max: 16 * 1024,
         tunnel_head_bytes_max: 16 * 1024,
         head_deadline: Duration::from_secs(5),
@@ -136,12 +137,13 @@ fn frontend(state: &State) -> Arc<Frontend<Recorder>> {
         },
         authenticator: Authenticator::new(&authenticate, state.clone()),
         leaves: Arc::new(Leaves::new(&leaves, Link::for_test(state.clone()), counter)),
-        tunnels: Arc::new(Tunnels::new(8)),
+        tunnels: Arc::new(Tunnels::new(8, 8)),
         acceptor: intercept::acceptor().unwrap(),
         secure: None,
         limits: limits(),
         cleartext_base_url: false,
         metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
+        pressure: Pressure::default(),
         refused_hosts: Cache::new(8),
     })
 }
@@ -315,4 +317,25 @@ async fn a_session_is_asked_about_without_a_request_to_anybody() {
     let answer = probe(&frontend, "sortie_ses_abc").await;
     assert!(answer.starts_with("HTTP/1.1 407"), "{answer}");
     assert_eq!(frontend.behind.ways.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_tenant_has_so_many_connections_over_all_its_sessions() {
+    let tunnels = Arc::new(Tunnels::new(8, 2));
+    let (tenant, other) = (fixture::tenant(), fixture::tenant());
+    let session = |tenant| {
+        let mut vault = fixture::vault(tenant, vec![]);
+        Caller::for_test(fixture::session(&mut vault))
+    };
+    let (_client, tunnel) = pair().await;
+    let register = |caller: Caller| tunnels.register(&caller, tunnel.line());
+    let first = register(session(&tenant)).unwrap();
+    let second = register(session(&tenant)).unwrap();
+    let refused = register(session(&tenant)).unwrap_err();
+    assert_eq!(refused.code(), Code::TooMany);
+    let elsewhere = register(session(&other)).unwrap();
+    drop(first);
+    let again = register(session(&tenant)).unwrap();
+    drop((second, elsewhere, again));
+    assert_eq!(tunnels.open(), 0);
 }

@@ -120,7 +120,9 @@ pub struct Tunnels {
     hasher: RandomState,
     next: AtomicU64,
     open: AtomicUsize,
+    tenants: Mutex<HashMap<TenantId, usize>>,
     per_session_max: usize,
+    per_tenant_max: usize,
     closing: watch::Sender<bool>,
 }
 
@@ -132,6 +134,41 @@ pub struct Registered {
     number: u64,
     ended: Arc<Notify>,
     lease: Arc<Lease>,
+    _of_tenant: OfTenant,
+}
+
+/// One of a tenant's connections, until it is dropped.
+#[derive(Debug)]
+struct OfTenant {
+    tunnels: Arc<Tunnels>,
+    tenant: TenantId,
+}
+
+impl OfTenant {
+    fn enter(tunnels: &Arc<Tunnels>, tenant: TenantId) -> Result<Self> {
+        let mut counts = tunnels.tenants.lock();
+        let count = counts.entry(tenant).or_default();
+        if *count >= tunnels.per_tenant_max {
+            return Err(Code::TooMany.into());
+        }
+        *count += 1;
+        Ok(Self {
+            tunnels: tunnels.clone(),
+            tenant,
+        })
+    }
+}
+
+impl Drop for OfTenant {
+    fn drop(&mut self) {
+        let mut counts = self.tunnels.tenants.lock();
+        if let Some(count) = counts.get_mut(&self.tenant) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                let _zero = counts.remove(&self.tenant);
+            }
+        }
+    }
 }
 
 impl Registered {
@@ -148,15 +185,17 @@ impl Registered {
 }
 
 impl Tunnels {
-    /// Makes an empty list. A session may have so many connections at once.
+    /// Makes an empty list. A session and a tenant may have so many connections at once.
     #[must_use]
-    pub fn new(per_session_max: usize) -> Self {
+    pub fn new(per_session_max: usize, per_tenant_max: usize) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             next: AtomicU64::new(0),
             open: AtomicUsize::new(0),
+            tenants: Mutex::default(),
             per_session_max,
+            per_tenant_max,
             closing: watch::Sender::new(false),
         }
     }
@@ -165,8 +204,9 @@ impl Tunnels {
     /// again: one that comes in between is seen by one of the two.
     ///
     /// # Errors
-    /// `too_many` for a session that has its share.
+    /// `too_many` for a session or a tenant that has as many as it may.
     pub fn register(self: &Arc<Self>, caller: &Caller, line: &Line) -> Result<Registered> {
+        let of_tenant = OfTenant::enter(self, caller.claims().tenant)?;
         let session = caller.claims().session;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let ended = Arc::new(Notify::new());
@@ -193,6 +233,7 @@ impl Tunnels {
             number,
             ended,
             lease,
+            _of_tenant: of_tenant,
         })
     }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::raw::between;
+use crate::decision::limit;
+use crate::pressure;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -16,6 +18,8 @@ pub(super) struct Limits {
     pub(super) connections_per_source_max: usize,
     /// Connections of one session at once; beyond it `too_many`.
     pub(super) connections_per_session_max: usize,
+    /// Connections of one tenant at once; beyond it `too_many`.
+    pub(super) connections_per_tenant_max: usize,
     /// Bytes of a head before the caller is known; beyond it `head_too_large`.
     pub(super) head_bytes_max: usize,
     /// Bytes of a head inside a tunnel; beyond it `head_too_large`.
@@ -36,6 +40,16 @@ pub(super) struct Limits {
     pub(super) requests_per_session_max: NonZeroU32,
     /// Requests of one vault that are open at once; beyond it `too_many`.
     pub(super) requests_per_vault_max: NonZeroU32,
+    /// Requests that are open at once; beyond it tenants that use their share or more get `overloaded`.
+    pub(super) requests_max: NonZeroU32,
+    /// Memory that the process may take, in bytes; 0 is what its control group or the machine has. From 92 % on tenants
+    /// that use their share or more get `overloaded`, from 95 % on all do, and new connections are closed.
+    pub(super) memory_max_bytes: u64,
+    /// How far worker threads may be behind, in milliseconds, on average; then, if several tenants are at work, those
+    /// that use their share or more get `overloaded`.
+    pub(super) lag_max_ms: u64,
+    /// Buckets of limits on requests and bytes that are kept; the least used begin full again.
+    pub(super) buckets_max: u64,
     /// Leaf certificates that are kept; others are signed again.
     pub(super) leaves_max: u64,
     /// Tenants whose intermediates are kept; others are signed again.
@@ -54,6 +68,7 @@ pub(super) struct Limits {
 
 const SESSION_REQUESTS: NonZeroU32 = NonZeroU32::new(256).expect("not zero");
 const VAULT_REQUESTS: NonZeroU32 = NonZeroU32::new(8_192).expect("not zero");
+const REQUESTS: NonZeroU32 = NonZeroU32::new(20_000).expect("not zero");
 
 impl Default for Limits {
     fn default() -> Self {
@@ -61,6 +76,7 @@ impl Default for Limits {
             connections_max: 50_000,
             connections_per_source_max: 10_000,
             connections_per_session_max: 1_000,
+            connections_per_tenant_max: 45_000,
             head_bytes_max: 16 * 1024,
             tunnel_head_bytes_max: 64 * 1024,
             head_deadline_ms: 10_000,
@@ -71,6 +87,10 @@ impl Default for Limits {
             refused_hosts_max: 256,
             requests_per_session_max: SESSION_REQUESTS,
             requests_per_vault_max: VAULT_REQUESTS,
+            requests_max: REQUESTS,
+            memory_max_bytes: 0,
+            lag_max_ms: 1_000,
+            buckets_max: 200_000,
             leaves_max: 50_000,
             tenants_max: 10_000,
             tokens_max: 200_000,
@@ -98,6 +118,11 @@ impl Limits {
             (
                 "connections_per_session_max",
                 self.connections_per_session_max as u64,
+                1..=10_000_000,
+            ),
+            (
+                "connections_per_tenant_max",
+                self.connections_per_tenant_max as u64,
                 1..=10_000_000,
             ),
             // A token of the longest kind, in Basic, needs 3 KiB.
@@ -136,6 +161,8 @@ impl Limits {
 
     fn check_caches(&self, problems: &mut Vec<String>) {
         for (name, value, range) in [
+            ("lag_max_ms", self.lag_max_ms, 10..=60_000),
+            ("buckets_max", self.buckets_max, 1..=10_000_000),
             ("leaves_max", self.leaves_max, 1..=10_000_000),
             ("tenants_max", self.tenants_max, 1..=1_000_000),
             ("tokens_max", self.tokens_max, 1..=10_000_000),
@@ -164,6 +191,22 @@ impl Limits {
         }
     }
 
+    pub(super) const fn requests(&self) -> limit::Config {
+        limit::Config {
+            session_requests_max: self.requests_per_session_max,
+            vault_requests_max: self.requests_per_vault_max,
+            requests_max: self.requests_max,
+            buckets_max: self.buckets_max,
+        }
+    }
+
+    pub(super) fn pressure(&self) -> pressure::Config {
+        pressure::Config {
+            memory_max: (self.memory_max_bytes > 0).then_some(self.memory_max_bytes),
+            lag_max: Duration::from_millis(self.lag_max_ms),
+        }
+    }
+
     /// Checks every bound.
     pub(super) fn check(self, problems: &mut Vec<String>) -> crate::client::Limits {
         self.check_sizes(problems);
@@ -172,6 +215,7 @@ impl Limits {
             connections_max: self.connections_max,
             connections_per_source_max: self.connections_per_source_max,
             connections_per_session_max: self.connections_per_session_max,
+            connections_per_tenant_max: self.connections_per_tenant_max,
             head_bytes_max: self.head_bytes_max,
             tunnel_head_bytes_max: self.tunnel_head_bytes_max,
             head_deadline: Duration::from_millis(self.head_deadline_ms),

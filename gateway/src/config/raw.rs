@@ -1,6 +1,7 @@
 //! The file's shape, with its defaults, and the way from it to a [`Config`].
 
 mod overlay;
+mod redis;
 mod tls;
 mod upstream;
 
@@ -14,12 +15,12 @@ use sortie_proto::secret::Secret;
 use toml::{Table, Value};
 
 use self::overlay::overlay;
+use self::redis::RawRedis;
 use self::tls::RawTls;
 use self::upstream::RawUpstream;
 use super::limits::Limits;
 use super::{Config, Log, PREFIX};
 use crate::client;
-use crate::decision::limit;
 use crate::exchange::credential;
 use crate::journal;
 use crate::snapshot::follow;
@@ -36,6 +37,7 @@ pub(super) struct Raw {
     feed: Feed,
     journal: Journal,
     limits: Limits,
+    redis: RawRedis,
     log: RawLog,
 }
 
@@ -188,8 +190,8 @@ impl Default for RawLog {
     }
 }
 
-const SECTIONS: [&str; 7] = [
-    "proxy", "admin", "upstream", "feed", "journal", "limits", "log",
+const SECTIONS: [&str; 8] = [
+    "proxy", "admin", "upstream", "feed", "journal", "limits", "redis", "log",
 ];
 
 impl Raw {
@@ -208,7 +210,7 @@ impl Raw {
         }
         let mut section = |name: &str| table.remove(name).unwrap_or_else(|| Table::new().into());
         let sections = SECTIONS.map(&mut section);
-        let [proxy, admin, upstream, feed, journal, limits, log] = sections;
+        let [proxy, admin, upstream, feed, journal, limits, redis, log] = sections;
         Self {
             node: part("the top level", table.into(), problems),
             proxy: part("[proxy]", proxy, problems),
@@ -217,6 +219,7 @@ impl Raw {
             feed: part("[feed]", feed, problems),
             journal: part("[journal]", journal, problems),
             limits: part("[limits]", limits, problems),
+            redis: part("[redis]", redis, problems),
             log: part("[log]", log, problems),
         }
     }
@@ -260,10 +263,9 @@ impl Raw {
                 open_max: self.limits.open_credentials_max,
                 idle: Duration::from_secs(self.limits.open_credential_idle_seconds),
             },
-            requests: limit::Config {
-                session_requests_max: self.limits.requests_per_session_max,
-                vault_requests_max: self.limits.requests_per_vault_max,
-            },
+            requests: self.limits.requests(),
+            pressure: self.limits.pressure(),
+            redis: self.redis.check(problems),
             limits: self.limits.check(problems),
             controls: self.feed.controls(problems),
             feed: self.feed.check(problems),
@@ -298,9 +300,14 @@ impl Raw {
         put("feed", Table::try_from(&self.feed));
         put("journal", Table::try_from(&self.journal));
         put("limits", Table::try_from(&self.limits));
+        put("redis", Table::try_from(&self.redis));
         put("log", Table::try_from(&self.log));
         if let Some(join) = table.get_mut("join") {
             *join = Value::from("…");
+        }
+        let redis = table.get_mut("redis").and_then(Value::as_table_mut);
+        if let Some(url) = redis.and_then(|redis| redis.get_mut("url")) {
+            *url = Value::from("…");
         }
         table.to_string()
     }

@@ -122,3 +122,27 @@ fn a_denied_range_that_would_cover_nothing_is_a_problem() {
         assert!(problem.contains("upstream.deny") && problem.contains(range));
     }
 }
+
+#[test]
+fn the_address_of_redis_is_read_and_never_printed() {
+    let url = ("REDIS__URL", "rediss://limits:a-password@redis.test:6380/1");
+    let config = read("[redis]\nbudget_ms = 9", &[url]).unwrap();
+    let redis = config.redis.unwrap();
+    assert_eq!(redis.budget, Duration::from_millis(9));
+    assert!(redis.url.same_as(url.1.as_bytes()));
+    assert!(!config.text.contains("a-password"), "{}", config.text);
+    assert!(config.text.contains("url = \"…\""), "{}", config.text);
+    assert!(read("", &[]).unwrap().redis.is_none());
+}
+
+#[test]
+fn an_address_of_redis_that_means_nothing_is_a_problem_and_is_not_printed() {
+    for wrong in ["http://redis.test", "a-password", "redis://"] {
+        let problems = read("", &[("REDIS__URL", wrong)]).unwrap_err();
+        assert_eq!(problems.len(), 1, "{wrong}: {problems:?}");
+        assert!(!problems[0].contains("a-password"), "{problems:?}");
+    }
+    let both = "[redis]\nurl = 'redis://a.test'\nurl_file = 'b'";
+    let problems = read(both, &[]).unwrap_err();
+    assert_eq!(problems, ["redis.url and redis.url_file are both set"]);
+}

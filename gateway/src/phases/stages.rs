@@ -23,7 +23,7 @@ use crate::client::head::METHOD_BYTES_MAX;
 use crate::client::leaf::Leaves;
 use crate::clock;
 use crate::context::{Context, Exchange};
-use crate::decision::limit::Limits;
+use crate::decision::limit::{Asked, Limits};
 use crate::decision::policy::Permit;
 use crate::decision::{matching, policy};
 use crate::error::{Error, Result};
@@ -35,6 +35,7 @@ use crate::journal::Journal;
 use crate::journal::entry::{Entry, Request};
 use crate::metrics::Metrics;
 use crate::phases::{guide, mask, upgrade};
+use crate::pressure::Pressure;
 use crate::reply::Answer;
 use crate::snapshot::link::Link;
 use crate::snapshot::{State, VaultState};
@@ -52,8 +53,10 @@ pub struct Stages {
     pub leaves: Arc<Leaves>,
     /// Addresses and pools.
     pub peers: Peers,
-    /// How many requests are open.
+    /// What may be open, and taken.
     pub limits: Limits,
+    /// What the node is short of.
+    pub pressure: Pressure,
     /// Where every request is recorded.
     pub journal: Arc<Journal>,
     /// What is counted.
@@ -135,9 +138,7 @@ impl Stages {
             return Err(Code::UpgradeUnsupported.into());
         }
         let permit = policy::decide(&self.state, caller, found, entry.decision(), now)?;
-        let slot = self
-            .limits
-            .admit(caller.claims().session, permit.vault().vault.id)?;
+        let slot = self.limits.admit(&Asked::of(caller.claims(), &permit))?;
         let injection = self.prepare(&inbound, &permit, request)?;
         let redact = permit.service().is_some_and(|service| service.redact);
         context.exchange = Some(Exchange {

@@ -22,6 +22,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use boring::asn1::Asn1Time;
 use boring::x509::X509;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use sortie_proto::id::GatewayId;
 use sortie_proto::secret::Secret;
 use sortie_proto::wire::v1;
@@ -255,6 +256,16 @@ impl Identity {
     #[must_use]
     pub const fn id(&self) -> GatewayId {
         self.id
+    }
+
+    /// A short name for the cluster: a hash of its authority.
+    #[must_use]
+    pub fn cluster(&self) -> String {
+        let hash = Sha256::digest(&self.authority);
+        hash.iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// Where control is; kept up to date by [`connect`](Self::connect).

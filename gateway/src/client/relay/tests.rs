@@ -38,7 +38,7 @@ impl Setup {
         let (agent, server) = pair().await;
         let (client, upstream) = pair().await;
         let tunnel = Box::new(Tunnel::plain(server));
-        let tunnels = Arc::new(Tunnels::new(1));
+        let tunnels = Arc::new(Tunnels::new(1, 8));
         let mut vault = fixture::vault(&fixture::tenant(), vec![]);
         let caller = Caller::for_test(fixture::session(&mut vault));
         let registered = tunnels.register(&caller, tunnel.line()).unwrap();

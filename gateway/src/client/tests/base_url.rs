@@ -184,7 +184,7 @@ async fn on_http_2_a_session_that_ends_takes_its_own_requests_along_and_no_other
     let (end, later) = (i64::from(u32::MAX) - 1, i64::from(u32::MAX));
     let (state, tokens) = signed_until(&[end, later]);
     let frontend = ways::secured(&state, |frontend| {
-        frontend.tunnels = Arc::new(Tunnels::new(1));
+        frontend.tunnels = Arc::new(Tunnels::new(1, 8));
     });
     let client = ways::dial_h2(&frontend).await;
     let ended = streamed(&client, "/r/main/api/", &tokens[0]).await;

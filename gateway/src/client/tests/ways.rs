@@ -252,7 +252,7 @@ async fn a_session_that_ends_takes_its_own_tunnels_along_and_no_others() {
 async fn a_tunnel_in_a_stream_counts_as_a_connection_of_its_session() {
     let (state, token) = signed();
     let frontend = secured(&state, |frontend| {
-        frontend.tunnels = Arc::new(Tunnels::new(1));
+        frontend.tunnels = Arc::new(Tunnels::new(1, 8));
     });
     let client = dial_h2(&frontend).await;
     let held = client.tunnel(&token).await;

@@ -45,7 +45,7 @@ The answer is JSON with `code`, `message` and `decision_id`; the code is in the 
 | `placeholder_unresolved` | A placeholder is misspelt, or stands where it may not. Compare it with the tables above. |
 | `destination_refused` | The credential may not go to that host. Do not try another way. |
 | `token_expired`, `session_revoked` | Your session is over. Stop, and say so. |
-| `too_many`, or status 503 | Wait for `Retry-After` seconds and try again. |
+| `rate_limited`, `too_many`, or status 503 | Wait for `Retry-After` seconds and try again. |
 
 An answer without `X-Sortie-Code` is the API's own: a 401 or 403 there means that the credential itself is not enough.
 

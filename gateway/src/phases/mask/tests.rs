@@ -6,7 +6,7 @@ use sortie_proto::id::SessionId;
 use sortie_proto::service::Injection as How;
 
 use super::*;
-use crate::decision::limit::{self, Limits};
+use crate::decision::limit;
 use crate::decision::policy::Permit;
 use crate::exchange::credential::{self, Credentials};
 use crate::exchange::inject;
@@ -35,11 +35,8 @@ fn context(values: &[&str], redact: bool) -> (Context, Credentials) {
     let (target, path) = fixture::target("https://a.test/");
     let request = RequestHeader::build("GET", path.as_bytes(), None).unwrap();
     let injection = inject::prepare(&permit, &credentials, &target, &request).unwrap();
-    let limits = Limits::new(limit::Config {
-        session_requests_max: NonZeroU32::MIN,
-        vault_requests_max: NonZeroU32::MIN,
-    });
-    let slot = limits.admit(SessionId::generate(), permit.vault().vault.id);
+    let limits = limit::fixture::limits(NonZeroU32::MIN, NonZeroU32::MIN);
+    let slot = limits.admit(&limit::fixture::asked(SessionId::generate(), &permit));
     let context = Context {
         exchange: Some(Exchange {
             slot: slot.unwrap(),

@@ -90,10 +90,8 @@ impl Setup {
                 idle: Duration::from_secs(1),
             }),
             peers: peers(),
-            limits: Limits::new(limit::Config {
-                session_requests_max: one,
-                vault_requests_max: one,
-            }),
+            limits: limit::fixture::limits(one, one),
+            pressure: Pressure::default(),
             journal: Arc::new(Journal::open(journal, BootId::generate(), &registry).unwrap()),
             metrics,
         };

@@ -44,6 +44,10 @@ impl Replica {
                 self.awaited.clear();
                 self.confirmed();
                 self.state.lease().echo(echo.nonce);
+                // Control that does not know says nothing: what it said before holds.
+                if echo.gateways > 0 {
+                    self.state.set_gateways(echo.gateways);
+                }
                 Ok(())
             }
         }

@@ -15,7 +15,9 @@ fn written(path: &str, headers: &[(&'static str, &str)]) -> RequestHeader {
             service: sortie_proto::id::ServiceId::generate(),
             target: fixture::target("https://a.test:8443/").0,
         },
-        registered: Arc::new(Tunnels::new(1)).register(&caller, &line).unwrap(),
+        registered: Arc::new(Tunnels::new(1, 8))
+            .register(&caller, &line)
+            .unwrap(),
         caller,
     };
     let mut head = RequestHeader::build("POST", b"/", None).unwrap();
