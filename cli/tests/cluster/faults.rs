@@ -9,6 +9,7 @@ mod feed;
 mod invariants;
 mod journal;
 mod killed;
+mod limits;
 mod load;
 #[cfg(target_os = "linux")]
 mod network;

@@ -36,6 +36,7 @@ mod guide;
 #[cfg(target_os = "linux")]
 mod isolate;
 mod keyless;
+mod limits;
 #[cfg(target_os = "linux")]
 mod redirected;
 mod refusals;

@@ -141,6 +141,10 @@ impl Api {
         self.must(Method::PUT, path, Some(body)).await
     }
 
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Value {
+        self.must(Method::PATCH, path, Some(body)).await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Value {
         self.must(Method::DELETE, path, None).await
     }
