@@ -23,6 +23,7 @@ use self::report::{Memory, Report, Sample, say};
 use self::stand::{Proxy, Stand};
 use crate::client;
 use crate::tunnels;
+use crate::until_interrupted;
 
 /// How long an idle process may tidy up before its memory is read.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -131,13 +132,6 @@ fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
         .enable_all()
         .build()?
         .block_on(work)
-}
-
-async fn until_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::select! {
-        done = work => done,
-        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
-    }
 }
 
 async fn measure(options: &Options, stand: &mut Stand) -> Result<Report> {

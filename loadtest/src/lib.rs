@@ -1,11 +1,31 @@
 //! Drives a running Sortie from outside and measures it.
 //!
 //! [`upstream`] is the other end: a TLS server that records every request and echoes credentials in every way that an
-//! answer can carry them. [`mod@bench`] starts all processes, drives them in alternating runs, and compares; it also trains
-//! the instrumented gateway of a profile-guided build. [`tunnels`] holds many idle tunnels open. Nothing here is part
-//! of the product: it speaks to it by HTTP and signals only.
+//! answer can carry them. [`mod@bench`] starts all processes, drives them in alternating runs, and compares; it also
+//! trains the instrumented gateway of a profile-guided build. [`mod@drive`] is the many-agents generator: it goes
+//! through a scenario ([`plan`]) on a [`cluster`]. What they come to is [`measure`]d and [`report`]ed in one form.
+//! Nothing here is part of the product: it speaks to it by HTTP, gRPC and signals only.
 
 pub mod upstream;
 pub mod client;
 pub mod tunnels;
 pub mod bench;
+pub mod cluster;
+pub mod plan;
+pub mod drive;
+pub mod hold;
+pub mod measure;
+pub mod report;
+
+use anyhow::{Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Work that an interrupt ends, so that what was started is ended in good order behind it.
+async fn until_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut told = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        _ = told.recv() => bail!("told to end"),
+    }
+}

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use sortie_loadtest::{bench, upstream};
+use sortie_loadtest::report::summary;
+use sortie_loadtest::{bench, drive, upstream};
 
 /// Drives a running Sortie from outside and measures it.
 #[derive(Debug, Parser)]
@@ -16,10 +17,14 @@ struct Arguments {
 enum Command {
     /// Serves a recording upstream until it is ended; prints `ready {…}` with its ports.
     Upstream(upstream::Options),
-    /// Measures the gateway beside NGINX.
+    /// Measures the gateway beside other proxies.
     Bench(bench::Options),
     /// Drives an instrumented gateway, for a profile-guided build.
     Train(bench::Training),
+    /// Goes through a scenario with many agents, and asks what must hold.
+    Drive(Box<drive::Options>),
+    /// Puts a folder of results on one page.
+    Summary(summary::Options),
 }
 
 fn main() -> Result<()> {
@@ -27,5 +32,7 @@ fn main() -> Result<()> {
         Command::Upstream(options) => upstream::run(options),
         Command::Bench(options) => bench::run(&options),
         Command::Train(training) => bench::train(&training),
+        Command::Drive(options) => drive::run(&options),
+        Command::Summary(options) => summary::run(&options),
     }
 }

@@ -90,7 +90,7 @@ impl Stand {
             .with_context(|| format!("cannot make {}", folder.display()))?;
         raise_file_limit(0)?;
         say(&format!("logs are in {} until the end", folder.display()));
-        let (upstream, upstream_port) = start_upstream(&folder).await?;
+        let (upstream, upstream_port) = start_upstream(&folder, &[HOST.to_owned()], 1).await?;
         say("starting control");
         let cluster = Cluster::start(&programs.control, &folder, upstream_port).await?;
         let mut proxies = Vec::new();
@@ -182,10 +182,20 @@ impl Stand {
     }
 }
 
-async fn start_upstream(folder: &Path) -> Result<(Process, u16)> {
+/// Starts the upstream under these names, with its authority in a folder. Answers its port, too.
+///
+/// # Errors
+/// When it does not start.
+pub async fn start_upstream(
+    folder: &Path,
+    names: &[String],
+    workers: usize,
+) -> Result<(Process, u16)> {
     let mut command = Command::new(std::env::current_exe()?);
     command
-        .args(["upstream", "--name", HOST, "--workers", "1", "--dir"])
+        .args(["upstream", "--workers", &workers.to_string()])
+        .args(names.iter().map(|name| format!("--name={name}")))
+        .arg("--dir")
         .arg(folder);
     let mut process = Process::start("upstream", folder, &mut command)?;
     let log = folder.join("upstream.log");
