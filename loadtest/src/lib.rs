@@ -3,8 +3,9 @@
 //! [`upstream`] is the other end: a TLS server that records every request and echoes credentials in every way that an
 //! answer can carry them. [`mod@bench`] starts all processes, drives them in alternating runs, and compares; it also
 //! trains the instrumented gateway of a profile-guided build. [`mod@drive`] is the many-agents generator: it goes
-//! through a scenario ([`plan`]) on a [`cluster`]. What they come to is [`measure`]d and [`report`]ed in one form.
-//! Nothing here is part of the product: it speaks to it by HTTP, gRPC and signals only.
+//! through a scenario ([`plan`]) on a [`cluster`]. [`memory`] holds connections that do nothing ([`hold`]). What they
+//! come to is [`measure`]d and [`report`]ed in one form. Nothing here is part of the product: it speaks to it by HTTP,
+//! gRPC and signals only.
 
 pub mod upstream;
 pub mod client;
@@ -14,6 +15,7 @@ pub mod cluster;
 pub mod plan;
 pub mod drive;
 pub mod hold;
+pub mod memory;
 pub mod measure;
 pub mod report;
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use sortie_loadtest::report::summary;
-use sortie_loadtest::{bench, drive, upstream};
+use sortie_loadtest::{bench, drive, memory, upstream};
 
 /// Drives a running Sortie from outside and measures it.
 #[derive(Debug, Parser)]
@@ -23,6 +23,11 @@ enum Command {
     Train(bench::Training),
     /// Goes through a scenario with many agents, and asks what must hold.
     Drive(Box<drive::Options>),
+    /// Measures the memory of connections that do nothing.
+    Memory(memory::Options),
+    /// Holds connections for `memory`, in a process of its own.
+    #[command(hide = true)]
+    Hold(memory::holder::Options),
     /// Puts a folder of results on one page.
     Summary(summary::Options),
 }
@@ -33,6 +38,8 @@ fn main() -> Result<()> {
         Command::Bench(options) => bench::run(&options),
         Command::Train(training) => bench::train(&training),
         Command::Drive(options) => drive::run(&options),
+        Command::Memory(options) => memory::run(&options),
+        Command::Hold(options) => memory::holder::run(&options),
         Command::Summary(options) => summary::run(&options),
     }
 }
