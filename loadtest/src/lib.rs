@@ -16,6 +16,8 @@ pub mod plan;
 pub mod drive;
 pub mod hold;
 pub mod memory;
+pub mod fleet;
+pub mod revocation;
 pub mod measure;
 pub mod report;
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use sortie_loadtest::report::summary;
-use sortie_loadtest::{bench, drive, memory, upstream};
+use sortie_loadtest::{bench, drive, fleet, memory, revocation, upstream};
 
 /// Drives a running Sortie from outside and measures it.
 #[derive(Debug, Parser)]
@@ -28,6 +28,10 @@ enum Command {
     /// Holds connections for `memory`, in a process of its own.
     #[command(hide = true)]
     Hold(memory::holder::Options),
+    /// Follows control as many gateways at once.
+    Fleet(fleet::Options),
+    /// Measures how soon gateways under load cut what is revoked.
+    Revocation(revocation::Options),
     /// Puts a folder of results on one page.
     Summary(summary::Options),
 }
@@ -40,6 +44,8 @@ fn main() -> Result<()> {
         Command::Drive(options) => drive::run(&options),
         Command::Memory(options) => memory::run(&options),
         Command::Hold(options) => memory::holder::run(&options),
+        Command::Fleet(options) => fleet::run(&options),
+        Command::Revocation(options) => revocation::run(&options),
         Command::Summary(options) => summary::run(&options),
     }
 }
