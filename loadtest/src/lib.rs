@@ -18,6 +18,7 @@ pub mod hold;
 pub mod memory;
 pub mod fleet;
 pub mod revocation;
+pub mod workers;
 pub mod measure;
 pub mod report;
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use sortie_loadtest::report::summary;
-use sortie_loadtest::{bench, drive, fleet, memory, revocation, upstream};
+use sortie_loadtest::{bench, drive, fleet, memory, revocation, upstream, workers};
 
 /// Drives a running Sortie from outside and measures it.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ enum Command {
     Fleet(fleet::Options),
     /// Measures how soon gateways under load cut what is revoked.
     Revocation(revocation::Options),
+    /// Measures how requests a second grow with worker threads.
+    Workers(workers::Options),
     /// Puts a folder of results on one page.
     Summary(summary::Options),
 }
@@ -46,6 +48,7 @@ fn main() -> Result<()> {
         Command::Hold(options) => memory::holder::run(&options),
         Command::Fleet(options) => fleet::run(&options),
         Command::Revocation(options) => revocation::run(&options),
+        Command::Workers(options) => workers::run(&options),
         Command::Summary(options) => summary::run(&options),
     }
 }
