@@ -1,17 +1,20 @@
 //! Drives a running Sortie from outside and measures it.
 //!
 //! [`upstream`] is the other end: a TLS server that records every request and echoes credentials in every way that an
-//! answer can carry them. [`mod@bench`] starts all processes, drives them in alternating runs, and compares; it also
-//! trains the instrumented gateway of a profile-guided build. [`mod@drive`] is the many-agents generator: it goes
-//! through a scenario ([`plan`]) on a [`cluster`]. [`memory`] holds connections that do nothing ([`hold`]). What they
-//! come to is [`measure`]d and [`report`]ed in one form. Nothing here is part of the product: it speaks to it by HTTP,
-//! gRPC and signals only.
+//! answer can carry them. [`mod@bench`] starts all processes, drives them in alternating runs, and compares; it also trains
+//! the instrumented gateway of a profile-guided build. [`mod@drive`] is the many-agents generator: it goes through a
+//! scenario ([`plan`]) on a [`cluster`]. [`memory`] holds connections that do nothing ([`hold`]), [`fleet`] follows
+//! control as many gateways at once, [`revocation`] measures how soon what is revoked is cut, [`workers`] how requests a
+//! second grow with threads, and [`with`] lends a cluster to others' load generators. What they come to is
+//! [`measure`]d and [`report`]ed in one form. Nothing here is part of the product: it speaks to it by HTTP, gRPC and
+//! signals only.
 
 pub mod upstream;
 pub mod client;
 pub mod tunnels;
 pub mod bench;
 pub mod cluster;
+pub mod with;
 pub mod plan;
 pub mod drive;
 pub mod hold;

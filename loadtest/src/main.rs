@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use sortie_loadtest::report::summary;
-use sortie_loadtest::{bench, drive, fleet, memory, revocation, upstream, workers};
+use sortie_loadtest::{bench, drive, fleet, memory, revocation, upstream, with, workers};
 
 /// Drives a running Sortie from outside and measures it.
 #[derive(Debug, Parser)]
@@ -34,6 +34,8 @@ enum Command {
     Revocation(revocation::Options),
     /// Measures how requests a second grow with worker threads.
     Workers(workers::Options),
+    /// Runs a command with a cluster around it.
+    With(with::Options),
     /// Puts a folder of results on one page.
     Summary(summary::Options),
 }
@@ -49,6 +51,7 @@ fn main() -> Result<()> {
         Command::Fleet(options) => fleet::run(&options),
         Command::Revocation(options) => revocation::run(&options),
         Command::Workers(options) => workers::run(&options),
+        Command::With(options) => with::run(&options),
         Command::Summary(options) => summary::run(&options),
     }
 }
