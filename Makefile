@@ -1,6 +1,6 @@
 # `make dev` and `make test` do all their own set-up; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help dev test faults soak bench release dist ci
+.PHONY: help dev test faults soak bench bench-peers measure measure-quick release dist ci
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Root's clone may stand where PostgreSQL, which refuses to run as root, cannot get to: then the default of `sortie dev`.
@@ -8,7 +8,7 @@ DATA := $(if $(filter 0,$(shell id -u)),,--data-dir .dev)
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: ## Install what is missing, build, and run the whole cluster on this machine
 	@scripts/setup
@@ -38,6 +38,22 @@ soak: ## Run the tests that take long
 bench: ## Compare the gateway with NGINX on this machine
 	@scripts/setup
 	scripts/bench
+
+bench-peers: ## Compare it with NGINX, Envoy and Squid
+	@scripts/setup --peers
+	scripts/bench --peers
+
+load-%: ## One view of k6, e.g. make load-smoke (loadtest/README.md has the others)
+	@scripts/setup
+	scripts/load k6 $*
+
+measure: ## Measure everything that has a bar, into loadtest/results (over an hour)
+	@scripts/setup --peers
+	scripts/measure
+
+measure-quick: ## The same, smaller and shorter: fifteen minutes
+	@scripts/setup --peers
+	scripts/measure --quick
 
 release: ## Build the release programs, guided by profiles
 	@scripts/setup

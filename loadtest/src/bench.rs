@@ -1,11 +1,14 @@
 //! The benchmark: the cluster beside NGINX, on one machine, in alternating runs.
 //!
 //! NGINX is a plain TLS-to-TLS reverse proxy with one worker: the least that any broker must do. The gateway has
-//! everything on: tokens, matching, injection, redaction, journal. What counts is the ratio within a round, since a
+//! everything on: tokens, matching, injection, redaction, journal. Envoy does what NGINX does; Squid with `ssl_bump` does
+//! the gateway's own job. What counts is the ratio within a round, since a
 //! shared machine drifts; CPU is the operating system's account of the proxy's own processes.
 
 pub mod cluster;
 pub mod nginx;
+pub mod envoy;
+pub mod squid;
 pub mod oha;
 pub mod process;
 pub mod report;
@@ -23,6 +26,7 @@ use self::report::{Memory, Report, Sample, say};
 use self::stand::{Proxy, Stand};
 use crate::client;
 use crate::tunnels;
+use crate::until_interrupted;
 
 /// How long an idle process may tidy up before its memory is read.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -57,6 +61,12 @@ pub struct Options {
     /// The reverse proxy to compare with.
     #[arg(long, default_value = "nginx")]
     nginx: PathBuf,
+    /// Envoy, to compare with.
+    #[arg(long)]
+    envoy: Option<PathBuf>,
+    /// Squid with OpenSSL, to compare with.
+    #[arg(long)]
+    squid: Option<PathBuf>,
     /// Rounds; each drives every proxy once in every scenario.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -67,7 +77,7 @@ pub struct Options {
     #[arg(long, default_value = "loadtest/results")]
     results: PathBuf,
     /// What the results' files are called.
-    #[arg(long, default_value = "latest")]
+    #[arg(long, default_value = "latest", overrides_with = "label")]
     label: String,
 }
 
@@ -95,7 +105,7 @@ pub fn run(options: &Options) -> Result<()> {
         let mut stand = Stand::start(&options.programs, &options.gateways).await?;
         let done = until_interrupted(measure(options, &mut stand)).await;
         stand.stop().await;
-        let report = done?;
+        let mut report = done?;
         report.print()?;
         report.write(&options.results, &options.label)
     })
@@ -133,13 +143,6 @@ fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
         .block_on(work)
 }
 
-async fn until_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::select! {
-        done = work => done,
-        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
-    }
-}
-
 async fn measure(options: &Options, stand: &mut Stand) -> Result<Report> {
     // Memory first: a process that has carried load keeps some of what it used.
     let mut memory = Vec::new();
@@ -149,10 +152,17 @@ async fn measure(options: &Options, stand: &mut Stand) -> Result<Report> {
         }
     }
     stand.add_nginx(&options.nginx).await?;
+    if let Some(envoy) = &options.envoy {
+        stand.add_envoy(envoy).await?;
+    }
+    if let Some(squid) = &options.squid {
+        stand.add_squid(squid).await?;
+    }
     let mut samples = Vec::new();
     for round in 1..=options.rounds {
         for scenario in Scenario::ALL {
-            for proxy in stand.proxies() {
+            let all = stand.proxies().iter();
+            for proxy in all.filter(|proxy| proxy.speaks(scenario)) {
                 let sample = sample(options, scenario, round, (proxy, stand)).await?;
                 say(&sample.line());
                 samples.push(sample);

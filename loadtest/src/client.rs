@@ -139,7 +139,11 @@ where
     })
 }
 
-async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Result<String> {
+/// Reads the head of an answer.
+///
+/// # Errors
+/// When it is too long, or the connection ends before.
+pub async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Result<String> {
     let mut head = Vec::with_capacity(512);
     while !head.ends_with(b"\r\n\r\n") {
         ensure!(head.len() < HEAD_MAX, "the answer's head is too long");
@@ -157,7 +161,11 @@ fn first_line(head: &str) -> &str {
     head.lines().next().unwrap_or_default()
 }
 
-fn status(head: &str) -> Result<u16> {
+/// The status in a head.
+///
+/// # Errors
+/// When there is none.
+pub fn status(head: &str) -> Result<u16> {
     let digits = first_line(head)
         .split(' ')
         .nth(1)

@@ -63,8 +63,8 @@ pub enum Way<'a> {
         address: SocketAddr,
         /// The root of its leaves.
         root: &'a Path,
-        /// A session token.
-        token: &'a str,
+        /// A session token, if it wants one.
+        token: Option<&'a str>,
     },
 }
 
@@ -141,15 +141,19 @@ impl Load<'_> {
                 .arg(root)
                 .arg("-x")
                 .arg(format!("http://{address}"))
-                .arg("--proxy-header")
-                .arg(format!(
-                    "Proxy-Authorization: Basic {}",
-                    STANDARD.encode(format!("{token}:"))
-                )),
+                .args(token.iter().flat_map(|token| proxy_header(token))),
         };
         command.arg(format!("https://{HOST}:{}/", self.port));
         command
     }
+}
+
+fn proxy_header(token: &str) -> [String; 2] {
+    let basic = STANDARD.encode(format!("{token}:"));
+    [
+        "--proxy-header".to_owned(),
+        format!("Proxy-Authorization: Basic {basic}"),
+    ]
 }
 
 fn outcome(said: &Value) -> Result<Outcome> {

@@ -77,6 +77,16 @@ impl Process {
         Ok(())
     }
 
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn ended(mut self) -> Result<()> {
+        let ended = timeout(END, self.child.wait()).await;
+        ended.with_context(|| format!("{} did not end", self.name))??;
+        Ok(())
+    }
+
     /// What it has printed so far.
     #[must_use]
     pub fn output(&self) -> String {
@@ -111,13 +121,15 @@ impl Process {
     /// # Errors
     /// When there is no `/proc`.
     pub fn resident(&self) -> Result<u64> {
-        let mut pages = 0;
-        for pid in family(self.pid)? {
-            let statm = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;
-            let resident = statm.split(' ').nth(1).context("not a statm line")?;
-            pages += resident.parse::<u64>()?;
-        }
-        Ok(pages * PAGE)
+        family(self.pid)?.into_iter().map(resident).sum()
+    }
+
+    /// Resident memory of it alone, in bytes.
+    ///
+    /// # Errors
+    /// When there is no `/proc`.
+    pub fn own_resident(&self) -> Result<u64> {
+        resident(self.pid)
     }
 
     /// Asks it to end, and kills it if it does not.
@@ -130,6 +142,12 @@ impl Process {
             super::report::say(&format!("{} did not end and was killed", self.name));
         }
     }
+}
+
+fn resident(pid: u32) -> Result<u64> {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let pages = statm.split(' ').nth(1).context("not a statm line")?;
+    Ok(pages.parse::<u64>()? * PAGE)
 }
 
 /// A process and its children: NGINX works in one of them.

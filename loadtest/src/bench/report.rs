@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::process::Command;
 
 use super::oha::Scenario;
+use crate::report::Figure;
 
 /// Says how far things are, on standard error.
 pub fn say(line: &str) {
@@ -94,11 +95,57 @@ pub struct Row {
 /// All that was measured.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
+    name: String,
     machine: Machine,
+    figures: Vec<Figure>,
     body_bytes: u32,
     rows: Vec<Row>,
     memory: Vec<Memory>,
     samples: Vec<Sample>,
+}
+
+/// The most CPU that a request may cost relative to NGINX.
+const fn bar(scenario: Scenario) -> f64 {
+    match scenario {
+        Scenario::KeepAlive1 => 1.8,
+        Scenario::KeepAlive2 => 1.25,
+        Scenario::NewTunnel => 1.3,
+    }
+}
+
+/// The figures that count: of the build that ships, which is the last gateway, beside the peers.
+fn figures(rows: &[Row], memory: &[Memory]) -> Vec<Figure> {
+    let ours = rows.iter().rfind(|row| row.proxy.starts_with("sortie"));
+    let Some(ours) = ours.map(|row| &row.proxy) else {
+        return Vec::new();
+    };
+    let mut figures = Vec::new();
+    for row in rows.iter().filter(|row| row.proxy == *ours) {
+        let title =
+            |peer: &str| format!("CPU a request, {}, {ours} / {peer}", row.scenario.title());
+        let beside = Figure::new(title("nginx"), row.cpu_ratio, "×");
+        figures.push(beside.at_most(bar(row.scenario)));
+        for (peer, most) in [("envoy", 1.0), ("squid", 1.0 / 1.5)] {
+            let other = rows
+                .iter()
+                .find(|other| other.proxy == peer && other.scenario == row.scenario);
+            // Of new tunnels only NGINX's handshake is the bar: what Envoy and Squid do there is for the table.
+            let Some(other) = other.filter(|_| row.scenario != Scenario::NewTunnel) else {
+                continue;
+            };
+            let ratio = row.cpu_ratio / other.cpu_ratio;
+            figures.push(Figure::new(title(peer), ratio, "×").at_most(most));
+        }
+    }
+    for memory in memory.iter().filter(|memory| memory.proxy == *ours) {
+        let title = format!(
+            "memory, idle HTTP/1.1 tunnel, {ours}, at {}",
+            memory.tunnels
+        );
+        let each = memory.bytes_per_tunnel as f64 / 1024.0;
+        figures.push(Figure::new(title, each, "KiB").at_most(18.0));
+    }
+    figures
 }
 
 impl Report {
@@ -122,7 +169,9 @@ impl Report {
         };
         let rows = rows(&samples);
         Ok(Self {
+            name: "bench".to_owned(),
             machine,
+            figures: figures(&rows, &memory),
             body_bytes: 1024,
             rows,
             memory,
@@ -142,7 +191,8 @@ impl Report {
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn write(&self, folder: &Path, label: &str) -> Result<()> {
+    pub fn write(&mut self, folder: &Path, label: &str) -> Result<()> {
+        label.clone_into(&mut self.name);
         std::fs::create_dir_all(folder)?;
         let base = folder.join(label);
         std::fs::write(
@@ -208,6 +258,8 @@ fn rows(samples: &[Sample]) -> Vec<Row> {
         .into_iter()
         .flat_map(|scenario| names.iter().map(move |name| (scenario, *name)));
     each.map(|(scenario, name)| row(samples, scenario, name))
+        // Not every proxy can be driven in every way.
+        .filter(|row| row.requests_per_second.is_finite())
         .collect()
 }
 

@@ -8,14 +8,16 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::cluster::{Cluster, GatewayPlan};
-use super::oha::Way;
+use super::oha::{Scenario, Way};
 use super::process::Process;
 use super::report::say;
-use super::{Programs, nginx};
+use super::{Programs, envoy, nginx, squid};
 use crate::tunnels::raise_file_limit;
 
 /// The upstream's name. No resolver knows it: each proxy is told its address.
 pub const HOST: &str = "api.up.test";
+
+const SQUID: &str = "squid";
 
 /// Something that is driven.
 #[derive(Debug)]
@@ -24,7 +26,16 @@ pub struct Proxy {
     process: Process,
     address: SocketAddr,
     root: PathBuf,
-    token: Option<String>,
+    reach: Reach,
+}
+
+/// How a proxy is reached.
+#[derive(Debug)]
+enum Reach {
+    /// As the server itself.
+    Reverse,
+    /// By CONNECT; a gateway wants a session's token.
+    Forward(Option<String>),
 }
 
 impl Proxy {
@@ -52,17 +63,23 @@ impl Proxy {
         &self.root
     }
 
+    /// Whether it can be driven so: Squid speaks HTTP/1.1 only.
+    #[must_use]
+    pub fn speaks(&self, scenario: Scenario) -> bool {
+        scenario != Scenario::KeepAlive2 || self.name != SQUID
+    }
+
     /// How it is reached.
     #[must_use]
     pub fn way(&self) -> Way<'_> {
         let (address, root) = (self.address, self.root.as_path());
-        match &self.token {
-            Some(token) => Way::Forward {
+        match &self.reach {
+            Reach::Forward(token) => Way::Forward {
                 address,
                 root,
-                token,
+                token: token.as_deref(),
             },
-            None => Way::Reverse { address, root },
+            Reach::Reverse => Way::Reverse { address, root },
         }
     }
 }
@@ -74,7 +91,7 @@ pub struct Stand {
     upstream: Process,
     upstream_port: u16,
     cluster: Cluster,
-    /// NGINX first, once it is there; then the gateways.
+    /// NGINX first, once it is there; then the gateways, then the other peers.
     proxies: Vec<Proxy>,
 }
 
@@ -90,7 +107,7 @@ impl Stand {
             .with_context(|| format!("cannot make {}", folder.display()))?;
         raise_file_limit(0)?;
         say(&format!("logs are in {} until the end", folder.display()));
-        let (upstream, upstream_port) = start_upstream(&folder).await?;
+        let (upstream, upstream_port) = start_upstream(&folder, &[HOST.to_owned()], 1).await?;
         say("starting control");
         let cluster = Cluster::start(&programs.control, &folder, upstream_port).await?;
         let mut proxies = Vec::new();
@@ -109,7 +126,7 @@ impl Stand {
                 process,
                 address,
                 root: cluster.root().to_owned(),
-                token: cluster.tokens().first().cloned(),
+                reach: Reach::Forward(cluster.tokens().first().cloned()),
             });
         }
         Ok(Self {
@@ -134,9 +151,43 @@ impl Stand {
             process,
             address,
             root,
-            token: None,
+            reach: Reach::Reverse,
         };
         self.proxies.insert(0, nginx);
+        Ok(())
+    }
+
+    /// Starts Envoy beside them.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn add_envoy(&mut self, program: &Path) -> Result<()> {
+        let address = free_address()?;
+        let process = envoy::start(program, &self.folder, address, self.upstream_port).await?;
+        self.proxies.push(Proxy {
+            name: "envoy".to_owned(),
+            process,
+            address,
+            root: self.folder.join("ca.pem"),
+            reach: Reach::Reverse,
+        });
+        Ok(())
+    }
+
+    /// Starts Squid beside them.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn add_squid(&mut self, program: &Path) -> Result<()> {
+        let address = free_address()?;
+        let process = squid::start(program, &self.folder, address).await?;
+        self.proxies.push(Proxy {
+            name: SQUID.to_owned(),
+            process,
+            address,
+            root: self.folder.join("squid-root.pem"),
+            reach: Reach::Forward(None),
+        });
         Ok(())
     }
 
@@ -148,7 +199,9 @@ impl Stand {
 
     /// The gateways.
     pub fn gateways(&self) -> impl Iterator<Item = &Proxy> {
-        self.proxies.iter().filter(|proxy| proxy.token.is_some())
+        self.proxies
+            .iter()
+            .filter(|proxy| matches!(proxy.reach, Reach::Forward(Some(_))))
     }
 
     /// The upstream's port.
@@ -182,10 +235,20 @@ impl Stand {
     }
 }
 
-async fn start_upstream(folder: &Path) -> Result<(Process, u16)> {
+/// Starts the upstream under these names, with its authority in a folder. Answers its port, too.
+///
+/// # Errors
+/// When it does not start.
+pub async fn start_upstream(
+    folder: &Path,
+    names: &[String],
+    workers: usize,
+) -> Result<(Process, u16)> {
     let mut command = Command::new(std::env::current_exe()?);
     command
-        .args(["upstream", "--name", HOST, "--workers", "1", "--dir"])
+        .args(["upstream", "--workers", &workers.to_string()])
+        .args(names.iter().map(|name| format!("--name={name}")))
+        .arg("--dir")
         .arg(folder);
     let mut process = Process::start("upstream", folder, &mut command)?;
     let log = folder.join("upstream.log");

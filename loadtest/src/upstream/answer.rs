@@ -34,9 +34,8 @@ use super::listen::Upstream;
 use super::record::{self, Connection};
 use super::{echo, git, models, site, websocket};
 
-/// What `/bytes/N` is cut from.
-static FIXED: &[u8] = &[b'x'; 64 * 1024];
 const DEFAULT_BYTES: usize = 1024;
+const DRIPS_MAX: usize = 64 * 1024;
 const BYTES_MAX: usize = 1 << 30;
 
 /// The query of a request.
@@ -195,14 +194,8 @@ async fn by_name(on: Connection, head: &Parts, received: &Received) -> Result<Re
 }
 
 fn bytes(count: usize) -> Response<Body> {
-    if let Some(fixed) = FIXED.get(..count) {
-        return typed(
-            "application/octet-stream",
-            body::full(Bytes::from_static(fixed)),
-        );
-    }
     let count = count.min(BYTES_MAX);
-    typed("application/octet-stream", body::full(vec![b'x'; count]))
+    typed("application/octet-stream", body::repeated(count))
 }
 
 fn events(head: &Parts) -> Result<Response<Body>> {
@@ -225,7 +218,7 @@ fn events(head: &Parts) -> Result<Response<Body>> {
 fn drip(query: Query<'_>) -> Result<Response<Body>> {
     let drops = stream::iter(vec![
         Bytes::from_static(b".");
-        query.number("n", 10)?.min(FIXED.len())
+        query.number("n", 10)?.min(DRIPS_MAX)
     ]);
     Ok(typed(
         "text/plain",

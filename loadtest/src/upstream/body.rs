@@ -1,6 +1,8 @@
 //! Bodies: reading one with a bound, and answers that come in pieces, slowly, or not to their end.
 
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,13 +10,49 @@ use futures_util::{Stream, StreamExt as _, stream};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::HeaderMap;
-use hyper::body::{Frame, Incoming};
+use hyper::body::{Frame, Incoming, SizeHint};
 
 /// The body of an answer.
 pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// How long a piece waits for the one before it to leave: hyper flushes when a body has nothing ready.
 const FLUSH: Duration = Duration::from_millis(5);
+
+/// What a long body is made of: as long as it may be, it takes no memory of its own.
+static FIXED: &[u8] = &[b'x'; 64 * 1024];
+
+/// So many bytes, all the same.
+#[derive(Debug)]
+struct Repeated(usize);
+
+impl hyper::body::Body for Repeated {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let part = FIXED.get(..self.0).unwrap_or(FIXED);
+        self.0 -= part.len();
+        let frame = Frame::data(Bytes::from_static(part));
+        Poll::Ready((!part.is_empty()).then_some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0 == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0 as u64)
+    }
+}
+
+/// So many bytes, with their length.
+#[must_use]
+pub fn repeated(count: usize) -> Body {
+    Repeated(count).boxed_unsync()
+}
 
 /// What came of a request's body.
 #[derive(Debug, Default)]

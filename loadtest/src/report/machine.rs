@@ -1,0 +1,67 @@
+//! Where something was measured, and of what.
+
+use std::fmt;
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+/// A machine, and the commit that ran on it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Machine {
+    /// The commit, with `+` behind it if the tree held more than it.
+    pub commit: String,
+    /// Its processor.
+    pub processor: String,
+    /// How many of them.
+    pub processors: usize,
+    /// Its kernel.
+    pub kernel: String,
+    /// How many processes wanted to run in the last minute: others disturb.
+    pub load: String,
+}
+
+impl Machine {
+    /// This one. What cannot be read is `unknown`.
+    #[must_use]
+    pub fn here() -> Self {
+        let changed = said("git", &["status", "--porcelain", "--untracked-files=no"]);
+        let mark = if changed.is_empty() { "" } else { "+" };
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        Self {
+            commit: format!(
+                "{}{mark}",
+                said("git", &["rev-parse", "--short=12", "HEAD"])
+            ),
+            processor: processor(),
+            processors: std::thread::available_parallelism().map_or(0, usize::from),
+            kernel: said("uname", &["-sr"]),
+            load: load.split(' ').next().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Commit {}, {} × {}, {}, load at the end {}",
+            self.commit, self.processors, self.processor, self.kernel, self.load
+        )
+    }
+}
+
+fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    line.and_then(|line| line.split_once(": "))
+        .map_or("unknown", |(_, value)| value)
+        .to_owned()
+}
+
+fn said(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map_or_else(
+        |_missing| "unknown".to_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
+}
