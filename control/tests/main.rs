@@ -5,6 +5,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::large_futures,
+    clippy::too_many_lines,
     reason = "tests, and support that clippy does not know to be for tests"
 )]
 

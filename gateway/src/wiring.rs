@@ -153,7 +153,7 @@ impl ControlSide {
 
     /// Shares limits with the other gateways, for as long as the thread runs.
     fn lease(&self, lessor: Lessor<Redis>) {
-        let _inside = self.runtime.enter();
+        let _inside = self.runtime.as_ref().map(Runtime::enter);
         drop(tasks::spawn("lessor", lessor.run(self.stop.subscribe())));
     }
 

@@ -18,14 +18,14 @@ use crate::bench::stand::free_address;
 /// A running control.
 #[derive(Debug)]
 pub struct Alone {
-    folder: PathBuf,
-    control: Process,
+    pub(crate) folder: PathBuf,
+    pub(crate) control: Process,
     /// An operator's way in.
-    pub operator: Api,
+    pub(crate) operator: Api,
     /// The tenant owner's way in.
-    pub owner: Api,
+    pub(crate) owner: Api,
     /// The metrics.
-    pub admin: Api,
+    pub(crate) admin: Api,
 }
 
 impl Alone {

@@ -1,5 +1,7 @@
 //! `sortie tenant`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -61,7 +63,7 @@ pub(crate) enum Act {
         private_allow: Vec<String>,
         /// Write the owner's key to this file (mode 0600), not to standard output
         #[arg(long, value_name = "FILE")]
-        key_file: Option<std::path::PathBuf>,
+        key_file: Option<PathBuf>,
     },
     /// End all sessions of the tenant, on all gateways; keys stay good
     #[command(after_help = "Example:\n  sortie tenant revoke --wait --yes")]
@@ -111,30 +113,35 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             key_file,
         } => {
             let body = json!({"name": name, "private_allow": private_allow});
-            let mut made = context.client.post(&["tenants"], "", &body).await?;
-            let key = cell(&made, "/owner_key");
-            if let Some(path) = &key_file {
-                config::write_private(path, key.as_bytes())?;
-                if let Some(fields) = made.as_object_mut() {
-                    fields.remove("owner_key");
-                }
-            }
-            let tenant = made.get("tenant").cloned().unwrap_or_default();
-            if context.out.is_json() {
-                return context.out.done(&made, "");
-            }
-            context.out.object(&tenant, &COLUMNS)?;
-            match key_file {
-                Some(path) => context
-                    .out
-                    .note(&format!("the owner's key is in {}", path.display())),
-                None => context
-                    .out
-                    .line(&format!("owner's key (shown this once)  {key}")),
-            }
-            Ok(())
+            let made = context.client.post(&["tenants"], "", &body).await?;
+            created(made, key_file, context)
         }
     }
+}
+
+/// Shows a tenant that was made, and hands its owner's key over.
+fn created(mut made: Value, key_file: Option<PathBuf>, context: &Context) -> Result<()> {
+    let key = cell(&made, "/owner_key");
+    if let Some(path) = &key_file {
+        config::write_private(path, key.as_bytes())?;
+        if let Some(fields) = made.as_object_mut() {
+            fields.remove("owner_key");
+        }
+    }
+    let tenant = made.get("tenant").cloned().unwrap_or_default();
+    if context.out.is_json() {
+        return context.out.done(&made, "");
+    }
+    context.out.object(&tenant, &COLUMNS)?;
+    match key_file {
+        Some(path) => context
+            .out
+            .note(&format!("the owner's key is in {}", path.display())),
+        None => context
+            .out
+            .line(&format!("owner's key (shown this once)  {key}")),
+    }
+    Ok(())
 }
 
 /// Programs read what control answered, as it is.

@@ -8,10 +8,14 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::indexing_slicing,
+    clippy::large_futures,
     clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
     clippy::string_slice,
     clippy::unwrap_used,
-    reason = "a test owns its tasks, reads its environment and keeps its own time; its support is not taken for a test"
+    reason = "a test owns its tasks, reads its environment, keeps its own time and says what it skips; its support is \
+              not taken for a test"
 )]
 #![expect(
     clippy::too_many_lines,

@@ -159,7 +159,7 @@ impl Following {
             "a gateway follows");
         let presence = fleet.join(Connected {
             gateway: gateway.id(),
-            boot: hello.boot_id.into_iter().take(BOOT_BYTES).collect(),
+            boot: hello.boot_id.iter().copied().take(BOOT_BYTES).collect(),
             name: gateway.name().to_owned(),
             version,
             acknowledged,

@@ -228,7 +228,7 @@ async fn follow(channel: &Channel, boot: BootId, subject: &Subject) -> Result<()
         .into_inner();
     while let Some(event) = events.message().await? {
         match event.event {
-            Some(Event::Vault(_)) => return Ok(()),
+            Some(Event::Vault(_) | Event::EncodedVault(_)) => return Ok(()),
             Some(Event::VaultRefused(refused)) => {
                 anyhow::bail!("the vault is refused: {refused:?}")
             }

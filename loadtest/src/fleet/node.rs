@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use futures_util::FutureExt as _;
 use rand::Rng as _;
+use sortie_proto::capability;
 use sortie_proto::revision::Revision;
 use sortie_proto::wire::v1;
 use sortie_proto::wire::v1::feed_client::FeedClient;
@@ -122,7 +123,6 @@ impl Node {
             .await?
             .into_inner();
         self.acknowledged = None;
-        self.held.clear();
         let mut welcomed = false;
         let mut heard = Instant::now();
         let mut ticks = interval(TICK);
@@ -156,8 +156,8 @@ impl Node {
             resume: self.position.filter(|_| self.whole).map(Into::into),
             version: concat!("loadtest-", env!("CARGO_PKG_VERSION")).to_owned(),
             boot_id: self.boot.to_vec(),
+            capabilities: capability::ALL.map(Into::into).to_vec(),
             tenants: self.tenants.clone(),
-            ..v1::Hello::default()
         }))
     }
 
@@ -215,6 +215,7 @@ impl Node {
                     self.tenants.push(id);
                 }
             }
+            Event::EncodedVault(vault) => self.has(&vault.vault_id),
             Event::Vault(snapshot) => self.has(&snapshot.vault.context("no vault")?.id),
             Event::VaultRefused(refused) => {
                 board.was_refused();
@@ -247,13 +248,16 @@ impl Node {
             self.position = Some(revision);
         }
         self.position = self.position.or(Some(revision));
-        self.missing = self.holds.len();
+        self.missing = 0;
         for held in &self.holds {
-            self.held.insert(held.vault.clone(), false);
+            // What a stream that goes on has brought already is not asked for again, as a gateway does.
+            let has = welcome.resumed && self.held.get(&held.vault) == Some(&true);
+            self.held.insert(held.vault.clone(), has);
+            self.missing += usize::from(!has);
             say.push(Message::Subscribe(v1::Subscribe {
                 vault_id: held.vault.clone(),
                 session_token: held.token.to_string(),
-                have: None,
+                have: self.position.filter(|_| has).map(Into::into),
             }));
         }
         Ok(())

@@ -24,7 +24,6 @@ struct Namespace {
 
 impl Namespace {
     /// Makes one, or says why it cannot.
-    #[expect(clippy::print_stderr, reason = "who runs the tests has to know")]
     fn make() -> Option<Self> {
         static NEXT: AtomicU8 = AtomicU8::new(1);
         if !nix::unistd::geteuid().is_root() {

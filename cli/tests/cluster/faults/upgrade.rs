@@ -74,7 +74,7 @@ impl Load {
         }));
     }
 
-    /// Node's WebSockets.
+    /// Node's `WebSocket`s.
     fn add_sockets(&mut self, cluster: &Cluster, session: &Minted) {
         let url = cluster.url("/websocket").replacen("https", "wss", 1);
         let modules = std::env::var("SORTIE_TEST_NODE_MODULES").unwrap_or_default();
@@ -173,7 +173,7 @@ async fn must_be(
         let mut text = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(error) = cause {
-            text += &format!(": {error}");
+            text = format!("{text}: {error}");
             cause = error.source();
         }
         text
@@ -187,7 +187,7 @@ async fn must_be(
     Err(format!("{status}: {}", String::from_utf8_lossy(&body)))
 }
 
-/// HTTP/1.1 kept alive, HTTP/2, a connection a request, uploads, event streams and WebSockets.
+/// HTTP/1.1 kept alive, HTTP/2, a connection a request, uploads, event streams and `WebSocket`s.
 fn load(cluster: &Cluster, session: &Minted) -> Load {
     let mut load = Load::new();
     let one = client(cluster, session).http1_only().build().unwrap();

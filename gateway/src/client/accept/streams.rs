@@ -73,9 +73,8 @@ pub(super) async fn serve<B: Behind>(
         let _decision = frontend.behind.refused(nobody(Code::RequestMalformed));
         return;
     };
-    let active = Arc::new(AtomicUsize::new(0));
-    let (opened, mut stopping) = (Instant::now(), shutdown.clone());
-    let mut idle = Idle::new(limits.idle);
+    let (opened, active) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
+    let (mut stopping, mut idle) = (shutdown.clone(), Idle::new(limits.idle));
     let (mut malformed, mut stopped, mut ending) = (0, false, false);
     loop {
         // Each stream has one of its own: what rides on it is the stream's.

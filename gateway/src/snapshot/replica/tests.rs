@@ -322,6 +322,7 @@ fn a_node_that_is_shut_out_keeps_nothing_and_starts_afresh() {
             event(Event::Echo(v1::Echo {
                 nonce,
                 revision: Some(at(10).into()),
+                gateways: 1,
             })),
             NOW,
         )

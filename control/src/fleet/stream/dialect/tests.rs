@@ -17,8 +17,8 @@ fn revocation(subject: Subject) -> v1::Revocation {
 
 fn change(object: Object) -> v1::Change {
     v1::Change {
-        revision: None,
         object: Some(object),
+        ..v1::Change::default()
     }
 }
 

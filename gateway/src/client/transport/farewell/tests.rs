@@ -18,7 +18,7 @@ impl Agent {
         }
     }
 
-    fn is_sent(mut self, parts: &[&[u8]]) -> Self {
+    fn sends(mut self, parts: &[&[u8]]) -> Self {
         for part in parts {
             self.farewell.follow(&Poll::Ready(Ok(part.len())), part);
         }
@@ -52,28 +52,28 @@ fn it_is_said_between_two_frames_and_nowhere_else() {
     ];
     for cut in (0..1_000).chain([all.len() - 1, all.len()]) {
         let (before, _) = all.split_at(cut);
-        let due = Agent::new().is_sent(&[before]).due_at_the_end();
+        let due = Agent::new().sends(&[before]).due_at_the_end();
         assert_eq!(due.is_some(), ends.contains(&cut), "behind {cut} bytes");
     }
     let bytes: Vec<_> = all.chunks(1).collect();
-    let due = Agent::new().is_sent(&bytes).due_at_the_end();
+    let due = Agent::new().sends(&bytes).due_at_the_end();
     assert_eq!(due, Some(&[0x88, 2, 0x03, 0xe9][..]));
 }
 
 #[test]
 fn an_answer_that_does_not_switch_and_a_closed_websocket_have_no_farewell() {
     let refused = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\n\x81\x00";
-    assert_eq!(Agent::new().is_sent(&[refused]).due_at_the_end(), None);
-    let closed = Agent::new().is_sent(&[SWITCH, b"\x88\x02\x03\xe8"]);
+    assert_eq!(Agent::new().sends(&[refused]).due_at_the_end(), None);
+    let closed = Agent::new().sends(&[SWITCH, b"\x88\x02\x03\xe8"]);
     assert_eq!(closed.due_at_the_end(), None);
     let interim: [&[u8]; 2] = [b"HTTP/1.1 103 Early Hints\r\n\r\n", SWITCH];
-    let interim = Agent::new().is_sent(&interim);
+    let interim = Agent::new().sends(&interim);
     assert!(interim.due_at_the_end().is_some());
 }
 
 #[test]
 fn it_waits_for_a_write_that_is_pending_and_is_said_once() {
-    let mut agent = Agent::new().is_sent(&[SWITCH]);
+    let mut agent = Agent::new().sends(&[SWITCH]);
     agent.closing.send_replace(true);
     agent.farewell.follow(&Poll::Pending, b"\x81\x00");
     assert_eq!(agent.due(), None);

@@ -62,7 +62,7 @@ fn two() -> (State, Replica) {
     let mut replica = Replica::new(state.clone());
     let capable = v1::Welcome {
         revision: Some(at(10).into()),
-        capabilities: vec![sortie_proto::capability::QUARANTINE.into()],
+        capabilities: vec![capability::QUARANTINE.into()],
         ..v1::Welcome::default()
     };
     replica.event(event(Event::Welcome(capable)), NOW).unwrap();
