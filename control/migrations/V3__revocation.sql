@@ -15,11 +15,10 @@ ALTER TABLE sessions
 
 -- A user's entry has an id of no meaning: the text is what it is looked up by.
 ALTER TABLE revocations
-    ADD COLUMN user_name text,
+    ADD COLUMN user_name text CHECK ((kind <> 'user') = (user_name IS NULL)),
     DROP CONSTRAINT revocations_kind_check,
     ADD CONSTRAINT revocations_kind_check
-        CHECK (kind IN ('session', 'agent', 'vault', 'tenant', 'user', 'parent', 'credential')),
-    ADD CONSTRAINT revocations_user_check CHECK ((kind = 'user') = (user_name IS NOT NULL));
+        CHECK (kind IN ('session', 'agent', 'vault', 'tenant', 'user', 'parent', 'credential'));
 CREATE UNIQUE INDEX revocations_by_user ON revocations (tenant_id, user_name) WHERE kind = 'user';
 
 -- What is revoked is erased: its ciphertext is empty until there is a new version.

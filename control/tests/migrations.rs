@@ -24,7 +24,7 @@ const CONTRACTING: &[&str] = &[
     "SET NOT NULL",
     "SET DATA TYPE",
     "ADD CONSTRAINT",
-    "REVOKE",
+    "REVOKE ",
     "TRUNCATE",
     "DELETE FROM",
 ];
@@ -44,7 +44,8 @@ fn statements(sql: &str) -> Vec<String> {
 
 /// What of a statement the version before could not bear.
 fn contracts(statement: &str) -> Option<String> {
-    if let Some(found) = CONTRACTING.iter().find(|what| statement.contains(**what)) {
+    let mut found = CONTRACTING.iter();
+    if let Some(found) = found.find(|what| statement.contains(**what) && !widens(statement, what)) {
         return Some((*found).to_owned());
     }
     if !statement.starts_with("ALTER TABLE") {
@@ -64,6 +65,16 @@ fn contracts(statement: &str) -> Option<String> {
         (part.contains("ALTER COLUMN") && part.contains(" TYPE "))
             .then(|| "a change of type".to_owned())
     })
+}
+
+/// Whether each constraint that a statement adds takes the place of one of the same name, to allow more.
+fn widens(statement: &str, what: &str) -> bool {
+    let mut added = statement.split("ADD CONSTRAINT ").skip(1);
+    what == "ADD CONSTRAINT"
+        && added.all(|rest| {
+            let name = rest.split_whitespace().next().unwrap_or_default();
+            statement.contains(&format!("DROP CONSTRAINT {name},"))
+        })
 }
 
 /// The version from which a contracting migration is safe, by its name.
@@ -122,6 +133,7 @@ fn what_contracts_is_told_from_what_expands() {
         "ALTER TABLE a ADD COLUMN b int NOT NULL DEFAULT 0, ADD COLUMN c text;",
         "ALTER TABLE a ALTER COLUMN b DROP NOT NULL; -- DROP TABLE a\nDROP INDEX c;",
         "GRANT SELECT ON a TO b; INSERT INTO a VALUES (1);",
+        "ALTER TABLE a DROP CONSTRAINT c, ADD CONSTRAINT c CHECK (b IN ('x', 'y'))",
     ] {
         assert_eq!(problems("V9__more.sql", expanding), Vec::<String>::new());
     }
@@ -133,6 +145,7 @@ fn what_contracts_is_told_from_what_expands() {
         "ALTER TABLE a ALTER COLUMN b TYPE bigint",
         "ALTER TABLE a ALTER b SET NOT NULL",
         "ALTER TABLE a ADD CONSTRAINT c CHECK (b > 0)",
+        "ALTER TABLE a DROP CONSTRAINT c, ADD CONSTRAINT d CHECK (b > 0)",
     ] {
         assert_eq!(
             problems("V9__more.sql", contracting).len(),

@@ -42,6 +42,8 @@ const REFUSED_SESSIONS_MAX: u64 = 100_000;
 const TICK: Duration = Duration::from_secs(1);
 /// How long a process that takes over may take until control confirms a lease. Then it gives up, and the other goes on.
 const LEASE_MAX: Duration = Duration::from_secs(60);
+/// How long a process that starts waits for its first lease before it listens.
+const FIRST_LEASE_MAX: Duration = Duration::from_secs(5);
 const LEASE_TICK: Duration = Duration::from_millis(20);
 
 /// The process cannot start.
@@ -163,15 +165,13 @@ impl Server {
             None => report(admin).map(|()| None)?,
         };
         let (stages, control) = Box::pin(wiring::start(config, &state, &registry, &ready)).await?;
-        if predecessor.is_some() {
-            wait_for_lease(&ready).await?;
-        }
+        wait_for_lease(&ready, predecessor.is_some()).await?;
         let frontend = Arc::new(frontend(config, &stages)?);
         let metrics = stages.metrics.clone();
         let (stop, stopping) = watch::channel(false);
         let cut = cut(frontend.tunnels.clone(), state, metrics.clone());
         let mut cutting = tasks::spawn("cut", cut);
-        let beside = beside(config, stages)?;
+        let beside = beside(config, stages);
         let sources = Arc::new(Sources::new(self.descriptors));
         listen(proxy, (&frontend, &sources), &stopping)?;
         ready.took(Step::Listening);
@@ -204,15 +204,24 @@ impl Server {
     }
 }
 
-/// A process that takes over is worth the other only once control has confirmed a lease.
-async fn wait_for_lease(ready: &Ready) -> Result<(), Error> {
+/// Nothing is accepted before control has confirmed a lease: whoever connects meanwhile waits in the system's queue. A
+/// process that takes over is worth the other only then; one that starts without control listens after a while, and says
+/// what is wrong.
+async fn wait_for_lease(ready: &Ready, takes_over: bool) -> Result<(), Error> {
     let leased = async {
         while !ready.has_taken(Step::Leased) {
             tokio::time::sleep(LEASE_TICK).await;
         }
     };
-    let in_time = tokio::time::timeout(LEASE_MAX, leased).await;
-    in_time.or(Err(Error::NotLeased))
+    let longest = if takes_over {
+        LEASE_MAX
+    } else {
+        FIRST_LEASE_MAX
+    };
+    match tokio::time::timeout(longest, leased).await {
+        Err(_late) if takes_over => Err(Error::NotLeased),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Starts to accept.
@@ -232,16 +241,17 @@ fn listen(
 }
 
 /// What runs beside requests until the process has drained.
-fn beside(config: &Config, stages: Arc<Stages>) -> Result<Vec<JoinHandle<()>>, Error> {
-    let started = Started::now().map_err(|error| Error::System("to tell what runs", error))?;
+fn beside(config: &Config, stages: Arc<Stages>) -> Vec<JoinHandle<()>> {
     let following = config.tls.clone().map(secure::follow);
     let following = following.map(|following| tasks::spawn("certificate", following));
-    let mut beside = vec![
-        tasks::spawn("expire", expire(stages)),
-        tasks::spawn("upgrade", started.again_on_signal()),
-    ];
+    let mut beside = vec![tasks::spawn("expire", expire(stages))];
     beside.extend(following);
-    Ok(beside)
+    // Without /proc nothing says which program this is: then a signal starts no other.
+    match Started::now() {
+        Ok(started) => beside.push(tasks::spawn("upgrade", started.again_on_signal())),
+        Err(error) => tracing::warn!(%error, "SIGUSR2 will start no successor"),
+    }
+    beside
 }
 
 /// Tells the process that served before that this one does, and lets another take over in its turn.

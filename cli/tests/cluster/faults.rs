@@ -5,6 +5,8 @@
 //! carried two tenants, and no program panicked.
 
 mod away;
+#[cfg(target_os = "linux")]
+mod clocks;
 mod feed;
 mod invariants;
 mod journal;

@@ -32,6 +32,9 @@ const LINES: &[&str] = &[
     "sortie gateway join edge-2 --join-file edge-2.join",
     "sortie gateway list",
     "sortie gateway list --watch",
+    "sortie gateway alarms",
+    "sortie gateway alarms edge-1",
+    "sortie gateway alarms edge-1 --watch",
     "sortie vault create payments --staleness 30s",
     "sortie vault list",
     "sortie vault get payments",
@@ -86,7 +89,8 @@ const LINES: &[&str] = &[
     "sortie session list --agent builder",
     "sortie session list --watch",
     "sortie session renew ses_01 --ttl 1h",
-    "sortie session revoke ses_01",
+    "sortie session revoke --parent ses_01 --yes",
+    "sortie session revoke --user ada@example.com --yes",
     "sortie session revoke ses_01 --wait",
     "sortie run -- curl https://api.github.com/user",
     "sortie run --vault payments --ttl 8h --label run=42 -- python3 agent.py",
@@ -98,12 +102,16 @@ const LINES: &[&str] = &[
     "sortie audit list --since 1h --kind request --limit 20",
     "sortie audit list --vault payments --since 1h",
     "sortie audit list --watch --limit 5",
+    "sortie gateway lock edge-1 --yes",
+    "sortie gateway unlock edge-1",
     "sortie grant delete builder --vault payments",
     "sortie agent revoke builder --wait --yes",
     "sortie agent delete builder --yes",
     "sortie vault revoke payments --wait --yes",
     "sortie vault delete payments --yes",
+    "sortie credential revoke GITHUB_TOKEN --wait --yes",
     "sortie credential delete GITHUB_TOKEN --yes",
+    "sortie tenant revoke --wait --yes",
     "sortie profile add prod --api-url https://sortie.example.com --vault payments",
     "sortie profile add ci --api-url https://sortie.example.com --stdin < api.key",
     "sortie profile add edge --api-url https://edge.example.com --key-file edge.key",
@@ -366,6 +374,12 @@ impl<'a> Shell<'a> {
             .replace("ses_01", session)
             .replace("/srv/agent", self.folder.to_str().unwrap())
             .replace("https://api.github.com/user", &upstream);
+        let line = if line.contains("gateway join") {
+            line
+        } else {
+            // The only gateway that is there is called so.
+            line.replace("edge-1", "dev")
+        };
         let Some(rest) = line.strip_prefix("sortie dev") else {
             return line;
         };

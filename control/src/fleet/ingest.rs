@@ -4,7 +4,7 @@
 //! nothing is kept aside with the reason: it never holds up the ones behind it. So is one that says that a tenant's
 //! vault was used where the gateway never had one: only refusals may name whom they like. What only a later version has
 //! a name for, an outcome or a code, means something: it is stored as it came. What does not fit the node's chain raises
-//! an alarm, and the rest goes on; see [`lane`].
+//! an alarm, and the rest goes on; see `lane`.
 
 mod lane;
 mod record;

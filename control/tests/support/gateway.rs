@@ -309,7 +309,6 @@ impl Following {
     expected! {
         welcome: Welcome -> v1::Welcome;
         tenant: Tenant -> v1::TenantState;
-        vault: Vault -> v1::VaultSnapshot;
         encoded: EncodedVault -> v1::EncodedVault;
         refused: VaultRefused -> v1::VaultRefused;
         change: Change -> v1::Change;
@@ -321,6 +320,19 @@ impl Following {
             .await
             .expect("nothing came");
         event.unwrap().expect("the stream ended").event.unwrap()
+    }
+
+    /// A vault, in either form.
+    pub(crate) async fn vault(&mut self) -> v1::VaultSnapshot {
+        match self.next().await {
+            Event::Vault(snapshot) => snapshot,
+            Event::EncodedVault(encoded) => prost::Message::decode(encoded.snapshot).unwrap(),
+            Event::Welcome(_)
+            | Event::Tenant(_)
+            | Event::VaultRefused(_)
+            | Event::Change(_)
+            | Event::Echo(_) => panic!("something else than a vault came"),
+        }
     }
 
     /// What became of a subscription: the code of its refusal, or nothing once the vault came.

@@ -8,6 +8,7 @@
 
 mod event;
 mod quarantine;
+mod report;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -206,22 +207,6 @@ impl Replica {
         }
     }
 
-    /// Tells control now and then what is open here.
-    fn report(&mut self) {
-        if !self.stream.takes(capability::REPORT) {
-            return;
-        }
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let (sessions, connections, vaults) = self.state.open();
-        let age = self.state.lease().age().unwrap_or_default();
-        self.send(Message::Report(v1::Report {
-            sessions: count(sessions),
-            connections: count(connections),
-            vaults: count(vaults),
-            lease_age_millis: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
-        }));
-    }
-
     /// This node was shut out: it keeps nothing, serves nothing and ends what is open. Should it be let in again, it
     /// starts afresh.
     pub(super) fn shut_out(&mut self) {
@@ -401,25 +386,6 @@ impl Replica {
             self.drop_vault(vault, Code::VaultUnavailable);
         }
         self.state.drop_tenant(id);
-    }
-
-    fn poison_tenant(&mut self, id: TenantId) {
-        self.drop_tenant(id);
-        // What was not understood may be a revocation: nothing that is open goes on.
-        self.state.set_unclear(id);
-        self.poisoned.insert(id);
-        self.news = true;
-    }
-
-    /// Takes a vault out of service and asks for all of it again.
-    fn poison_vault(&mut self, id: VaultId, now: i64) {
-        self.state.drop_vault(id);
-        self.news = true;
-        if let Some(entry) = self.vaults.get_mut(&id) {
-            entry.whole = None;
-            entry.early.clear();
-            self.resubscribe(id, now);
-        }
     }
 
     /// A stream goes on where the last one ended: a vault is sent again only if it has changed since it was complete.

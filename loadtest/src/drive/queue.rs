@@ -1,7 +1,7 @@
 //! What is due and not yet sent, between the thread that keeps the time and the agents.
 //!
 //! **Invariants.** Agents take turns: who waits longest gets the next. What no agent takes waits, and its wait counts;
-//! past [`WAITING_MAX`] it is dropped and counted as an error: then there are too few agents for what is asked.
+//! past `WAITING_MAX` it is dropped and counted as an error: then there are too few agents for what is asked.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

@@ -222,6 +222,20 @@ export interface JoinTokenView {
   join: string;
 }
 
+/** Records of a gateway that are missing from the audit log, or are not those that it wrote. */
+export interface JournalAlarm {
+  boot_id: string;
+  first_sequence: number;
+  gateway: string;
+  gateway_id: string;
+  id: string;
+  /** `gap`: the node cannot read them any more; `lost`: announced, and not among what a dead process left; `torn`: what it left ends in bytes that are no record; `edited`: at least one is not what was written; `fork`: never written. */
+  kind: string;
+  lane: number;
+  last_sequence: number;
+  raised_at: string;
+}
+
 /** What one tenant, vault, agent, service or session may use, over all gateways. What is left out is not limited. */
 export interface LimitsSpec {
   /** Of bodies, both ways. */
@@ -253,6 +267,11 @@ export interface ListCredentialsResponse {
 
 export interface ListGatewaysResponse {
   gateways: GatewayView[];
+  next_page_token?: string;
+}
+
+export interface ListJournalAlarmsResponse {
+  alarms: JournalAlarm[];
   next_page_token?: string;
 }
 

@@ -21,6 +21,7 @@ import type {
   ListAuditResponse,
   ListCredentialsResponse,
   ListGatewaysResponse,
+  ListJournalAlarmsResponse,
   ListServicesResponse,
   ListSessionsResponse,
   ListTenantsResponse,
@@ -47,6 +48,8 @@ import type {
 /** One method for each call. They throw `SortieError`, and repeat what may be repeated. */
 export class Operations {
   private constructor();
+  /** Lists alarms about gateways' journals: records that are missing, or are not those that were written. */
+  listJournalAlarms(query?: { page_size?: number; page_token?: string; gateway?: string }): Promise<ListJournalAlarmsResponse>;
   /** Lists the gateways of the cluster. */
   listGateways(query?: { page_size?: number; page_token?: string }): Promise<ListGatewaysResponse>;
   /** Shuts a gateway out: it gets nothing more, and its certificate is not renewed. */

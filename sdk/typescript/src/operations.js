@@ -12,6 +12,11 @@ export class Operations {
     this.#tenant = part(tenant);
   }
 
+  /** Lists alarms about gateways' journals: records that are missing, or are not those that were written. */
+  listJournalAlarms(query) {
+    return this.#transport.call("GET", "/v1/alarms", { query, repeatable: true });
+  }
+
   /** Lists the gateways of the cluster. */
   listGateways(query) {
     return this.#transport.call("GET", "/v1/gateways", { query, repeatable: true });

@@ -14,6 +14,7 @@ use tokio::process::Command;
 use super::super::support::process::{self, Process};
 use super::super::support::{Cluster, DEADLINE, Minted, Setup, poll};
 use super::super::websocket::Client;
+use super::invariants;
 
 /// Opens one WebSocket behind another, each for a message, until its input ends. Then says how many were lost.
 const SOCKETS: &str = "
@@ -262,7 +263,7 @@ async fn roll(rolls: usize) {
         (entries.filter(|url| url.contains("/json/load/")).count() >= asked).then_some(())
     })
     .await;
-    cluster.finish().await;
+    Box::pin(invariants::hold(cluster, &[])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,7 +313,7 @@ async fn f20_a_process_that_cannot_take_over_leaves_the_one_that_serves_alone() 
         alone.output()
     );
     cluster.restart_gateway().await;
-    cluster.finish().await;
+    Box::pin(invariants::hold(cluster, &[])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -350,7 +351,7 @@ async fn f20_a_websocket_is_closed_with_1001_when_the_drain_is_over_and_not_befo
         entry["code"].as_str().unwrap_or_default().is_empty(),
         "{entry}"
     );
-    cluster.finish().await;
+    Box::pin(invariants::hold(cluster, &[])).await;
 }
 
 /// A process that no test owns.
@@ -407,7 +408,7 @@ async fn f20_a_gateway_that_is_signalled_starts_its_successor_and_the_supervisor
     })
     .await;
     cluster.restart_gateway().await;
-    cluster.finish().await;
+    Box::pin(invariants::hold(cluster, &[])).await;
 }
 
 impl Cluster {

@@ -64,7 +64,12 @@ impl MovableClock {
         self.write("wall", seconds);
     }
 
-    fn write(&self, name: &str, seconds: u32) {
-        std::fs::write(self.dir.path().join(name), seconds.to_string()).unwrap();
+    /// Sets the wall clock so many seconds ahead of the real one, or behind it.
+    pub(crate) fn set_wall(&self, seconds: i64) {
+        self.write("wall", seconds);
+    }
+
+    fn write(&self, name: &str, seconds: impl Into<i64>) {
+        std::fs::write(self.dir.path().join(name), seconds.into().to_string()).unwrap();
     }
 }

@@ -87,6 +87,25 @@ impl Replica {
         due && welcomed
     }
 
+    pub(super) fn poison_tenant(&mut self, id: TenantId) {
+        self.drop_tenant(id);
+        // What was not understood may be a revocation: nothing that is open goes on.
+        self.state.set_unclear(id);
+        self.poisoned.insert(id);
+        self.news = true;
+    }
+
+    /// Takes a vault out of service and asks for all of it again.
+    pub(super) fn poison_vault(&mut self, id: VaultId, now: i64) {
+        self.state.drop_vault(id);
+        self.news = true;
+        if let Some(entry) = self.vaults.get_mut(&id) {
+            entry.whole = None;
+            entry.early.clear();
+            self.resubscribe(id, now);
+        }
+    }
+
     /// What control is to be told, if that is news.
     pub(in crate::snapshot) fn tell_quarantined(&mut self) {
         if !std::mem::take(&mut self.news) {

@@ -624,6 +624,41 @@ class JoinTokenView:
 
 
 @dataclass(frozen=True)
+class JournalAlarm:
+    """Records of a gateway that are missing from the audit log, or are not those that it wrote."""
+
+    boot_id: str
+    first_sequence: int
+    gateway: str
+    gateway_id: str
+    id: str
+    #: `gap`: the node cannot read them any more; `lost`: announced, and not among what a dead process left; `torn`: what it left ends in bytes that are no record; `edited`: at least one is not what was written; `fork`: never written.
+    kind: str
+    lane: int
+    last_sequence: int
+    raised_at: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "JournalAlarm":
+        """Reads the JSON form. What is not known is left out: a newer control may say more."""
+        return cls(
+            boot_id=data["boot_id"],
+            first_sequence=data["first_sequence"],
+            gateway=data["gateway"],
+            gateway_id=data["gateway_id"],
+            id=data["id"],
+            kind=data["kind"],
+            lane=data["lane"],
+            last_sequence=data["last_sequence"],
+            raised_at=data["raised_at"],
+        )
+
+    def to_json(self) -> Dict[str, Any]:
+        """The JSON form, without what says nothing."""
+        return _object(self)
+
+
+@dataclass(frozen=True)
 class LimitsSpec:
     """What one tenant, vault, agent, service or session may use, over all gateways. What is left out is not limited."""
 
@@ -729,6 +764,24 @@ class ListGatewaysResponse:
         """Reads the JSON form. What is not known is left out: a newer control may say more."""
         return cls(
             gateways=[GatewayView.from_json(one) for one in data["gateways"] or []],
+            next_page_token=data.get("next_page_token", ""),
+        )
+
+    def to_json(self) -> Dict[str, Any]:
+        """The JSON form, without what says nothing."""
+        return _object(self)
+
+
+@dataclass(frozen=True)
+class ListJournalAlarmsResponse:
+    alarms: List[JournalAlarm]
+    next_page_token: str = ""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ListJournalAlarmsResponse":
+        """Reads the JSON form. What is not known is left out: a newer control may say more."""
+        return cls(
+            alarms=[JournalAlarm.from_json(one) for one in data["alarms"] or []],
             next_page_token=data.get("next_page_token", ""),
         )
 

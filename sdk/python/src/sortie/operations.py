@@ -20,6 +20,16 @@ class Operations:
         self._transport = transport
         self._tenant = _part(tenant)
 
+    def list_journal_alarms(self, *, page_size: Optional[int] = None, page_token: Optional[str] = None, gateway: Optional[str] = None) -> models.ListJournalAlarmsResponse:
+        """Lists alarms about gateways' journals: records that are missing, or are not those that were written."""
+        data = self._transport.call(
+            "GET",
+            "/v1/alarms",
+            query={"page_size": page_size, "page_token": page_token, "gateway": gateway},
+            repeatable=True,
+        )
+        return models.ListJournalAlarmsResponse.from_json(data)
+
     def list_gateways(self, *, page_size: Optional[int] = None, page_token: Optional[str] = None) -> models.ListGatewaysResponse:
         """Lists the gateways of the cluster."""
         data = self._transport.call(

@@ -151,7 +151,7 @@ fn a_service_that_is_not_understood_refuses_the_hosts_that_it_names_or_named() {
 fn a_credential_and_a_grant_that_are_not_understood_are_as_good_as_deleted() {
     let (state, mut replica) = two();
     let mut wire = v1::Credential::from(&credential(1, 2));
-    wire.sealed = None;
+    wire.sealed.as_mut().unwrap().nonce = vec![1];
     replica
         .event(about(31, Some(Wire::Credential(wire))), NOW)
         .unwrap();
@@ -167,7 +167,7 @@ fn a_credential_and_a_grant_that_are_not_understood_are_as_good_as_deleted() {
     assert_eq!(told(&mut replica, &state).len(), 2);
     // The same in a whole snapshot.
     let mut snapshot = whole(vault_id(), 40);
-    snapshot.credentials[0].sealed = None;
+    snapshot.credentials[0].sealed.as_mut().unwrap().nonce = vec![1];
     snapshot.grants[0].role = 9;
     snapshot.services[0].scheme = 9;
     replica
