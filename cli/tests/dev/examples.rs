@@ -102,8 +102,6 @@ const LINES: &[&str] = &[
     "sortie audit list --since 1h --kind request --limit 20",
     "sortie audit list --vault payments --since 1h",
     "sortie audit list --watch --limit 5",
-    "sortie gateway lock edge-1 --yes",
-    "sortie gateway unlock edge-1",
     "sortie grant delete builder --vault payments",
     "sortie agent revoke builder --wait --yes",
     "sortie agent delete builder --yes",
@@ -189,6 +187,13 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
             "sortie run --session token.txt --proxy https://gateway.example.com:7380 -- python3 agent.py",
             "sortie env --session token.txt",
             "sortie doctor --session token.txt",
+        ],
+    ),
+    (
+        "fleet",
+        &[
+            "sortie gateway lock edge-1 --yes",
+            "sortie gateway unlock edge-1",
         ],
     ),
     (
@@ -374,12 +379,6 @@ impl<'a> Shell<'a> {
             .replace("ses_01", session)
             .replace("/srv/agent", self.folder.to_str().unwrap())
             .replace("https://api.github.com/user", &upstream);
-        let line = if line.contains("gateway join") {
-            line
-        } else {
-            // The only gateway that is there is called so.
-            line.replace("edge-1", "dev")
-        };
         let Some(rest) = line.strip_prefix("sortie dev") else {
             return line;
         };
@@ -423,10 +422,10 @@ impl<'a> Shell<'a> {
         ] {
             command.env_remove(name);
         }
-        if ["tenant", "gateway"]
+        let of_operators = ["tenant", "gateway"]
             .iter()
-            .any(|noun| line.starts_with(&format!("sortie {noun} ")))
-        {
+            .any(|noun| line.starts_with(&format!("sortie {noun} ")));
+        if of_operators && !line.contains("tenant revoke") {
             command.env(
                 "SORTIE_API_KEY_FILE",
                 self.place.data().join("control/operator.key"),
