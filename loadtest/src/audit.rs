@@ -6,19 +6,21 @@
 
 mod node;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::node::{Node, Subject};
-use crate::alone::figures::{Bar, Figure, Figures, percentile};
-use crate::alone::{Alone, text};
 use crate::bench::report::say;
+use crate::cluster::{Cluster, Programs, Shape, Tenant, text};
+use crate::fleet::enrol;
+use crate::fleet::spread::Spread;
+use crate::report::{Figure, Outcome, Place};
+use crate::until_interrupted;
 
 /// What must be reached, in entries a second.
 const BAR: f64 = 20_000.0;
@@ -26,9 +28,8 @@ const BAR: f64 = 20_000.0;
 /// What is measured.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The control plane's program.
-    #[arg(long, default_value = "target/release/sortie-control")]
-    control: PathBuf,
+    #[command(flatten)]
+    programs: Programs,
     /// Simulated gateways.
     #[arg(long, default_value_t = 8)]
     nodes: usize,
@@ -38,12 +39,8 @@ pub struct Options {
     /// Seconds of the measurement.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    /// Folder for the results; without one they are printed alone.
-    #[arg(long)]
-    results: Option<PathBuf>,
-    /// What the results' files are called.
-    #[arg(long, default_value = "audit")]
-    label: String,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// Measures.
@@ -55,19 +52,21 @@ pub fn run(options: &Options) -> Result<()> {
         .worker_threads(2)
         .enable_all()
         .build()?
-        .block_on(Box::pin(async {
-            let alone = Alone::start(&options.control, "").await?;
-            let measured = tokio::select! {
-                measured = measure(options, &alone) => measured,
-                _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-            };
-            alone.stop().await;
-            let figures = Figures::new(method(options), measured?).await?;
-            figures.publish(options.results.as_deref(), &options.label)
-        }))
+        .block_on(Box::pin(conduct(options)))
 }
 
-fn method(options: &Options) -> String {
+async fn conduct(options: &Options) -> Result<()> {
+    let shape = Shape {
+        gateways: 0,
+        ..Shape::default()
+    };
+    let cluster = Box::pin(Cluster::start(&options.programs, &shape)).await?;
+    let done = until_interrupted(Box::pin(measure(options, &cluster))).await;
+    cluster.stop().await;
+    done?.publish(&options.place)
+}
+
+fn about(options: &Options) -> String {
     format!(
         "{} simulated nodes ship batches of {} requests (a use and a completion each) for {} s to one control with its \
          PostgreSQL, `fsync` on, all on this machine.",
@@ -75,21 +74,12 @@ fn method(options: &Options) -> String {
     )
 }
 
-/// What one node did.
-#[derive(Debug, Default)]
-struct Shipped {
-    entries: u64,
-    /// How long each batch took until it was committed, in milliseconds.
-    millis: Vec<f64>,
-}
-
-async fn measure(options: &Options, alone: &Alone) -> Result<Vec<Figure>> {
-    let subject = subject(alone).await?;
+async fn measure(options: &Options, cluster: &Cluster) -> Result<Outcome> {
+    let subject = subject(cluster.tenant(0)?).await?;
     say(&format!("{} nodes join", options.nodes));
     let mut nodes = Vec::new();
-    for number in 0..options.nodes {
-        let name = format!("simulated-{number}");
-        nodes.push(Node::join(&alone.operator, &name, subject.clone()).await?);
+    for enrolled in enrol::many(cluster.controls(), options.nodes).await? {
+        nodes.push(Node::follow(&enrolled, subject.clone()).await?);
     }
     say(&format!("shipping for {} s", options.seconds));
     let begun = Instant::now();
@@ -98,61 +88,51 @@ async fn measure(options: &Options, alone: &Alone) -> Result<Vec<Figure>> {
     for node in nodes {
         shipping.spawn(ship(node, options.requests, end));
     }
-    let mut all = Shipped::default();
+    let (mut batches, mut millis) = (0_u64, Spread::new()?);
     while let Some(shipped) = shipping.join_next().await {
-        let shipped = shipped??;
-        all.entries = all.entries.saturating_add(shipped.entries);
-        all.millis.extend(shipped.millis);
+        for took in shipped?? {
+            batches = batches.saturating_add(1);
+            millis.add(took);
+        }
     }
     let seconds = begun.elapsed().as_secs_f64();
-    let rate = all.entries as f64 / seconds;
-    let (uses, completions) = stored(alone).await?;
-    ensure!(
-        (uses, completions) == (all.entries, all.entries),
-        "{} entries were shipped, {uses} uses and {completions} completions are there",
-        all.entries
-    );
-    let alarms = alone
-        .metric("sortie_control_journal_alarms_total", "")
+    let entries = batches.saturating_mul(options.requests);
+    let (uses, completions) = stored(cluster).await?;
+    let lost = entries.saturating_mul(2).saturating_sub(uses + completions);
+    let control = cluster.control(0)?;
+    let alarms = control
+        .metric("sortie_control_journal_alarms_total")
         .await?;
-    Ok(vec![
-        Figure::new("entries a second", rate, "").with(Bar::AtLeast(BAR)),
-        Figure::new("rows a second", rate * 2.0, ""),
-        Figure::new("entries shipped and there", all.entries as f64, ""),
-        Figure::new("entries lost", 0.0, "").with(Bar::AtMost(0.0)),
-        Figure::new("alarms", alarms, "").with(Bar::AtMost(0.0)),
-        Figure::new(
-            "a batch until committed, p50",
-            percentile(&mut all.millis, 50),
-            "ms",
-        ),
-        Figure::new(
-            "a batch until committed, p99",
-            percentile(&mut all.millis, 99),
-            "ms",
-        ),
-        Figure::new(
-            "control's CPU an entry",
-            alone.process().cpu()?.as_secs_f64() * 1e6 / all.entries.max(1) as f64,
-            "µs",
-        ),
-    ])
+    let rate = entries as f64 / seconds;
+    let an_each = control.process()?.cpu()?.as_secs_f64() * 1e6 / entries.max(1) as f64;
+    let mut outcome = Outcome::new("audit", &about(options));
+    outcome.figures = vec![
+        Figure::new("audit entries a second into PostgreSQL", rate, "").at_least(BAR),
+        Figure::new("audit rows lost", lost as f64, "").at_most(0.0),
+        Figure::new("alarms about what was shipped", alarms, "").at_most(0.0),
+        Figure::new("entries shipped", entries as f64, ""),
+        Figure::new("control's CPU an entry", an_each, "µs"),
+    ];
+    let mut table = Spread::table();
+    table.rows.push(millis.row("a batch until committed"));
+    outcome.tables.push(table);
+    Ok(outcome)
 }
 
-async fn ship(mut node: Node, requests: u64, end: Instant) -> Result<Shipped> {
-    let mut shipped = Shipped::default();
+/// Ships until the end; answers how long each batch took until it was committed.
+async fn ship(mut node: Node, requests: u64, end: Instant) -> Result<Vec<Duration>> {
+    let mut shipped = Vec::new();
     while Instant::now() < end {
         let begun = Instant::now();
         node.ship(requests).await?;
-        shipped.millis.push(begun.elapsed().as_secs_f64() * 1e3);
-        shipped.entries = shipped.entries.saturating_add(requests);
+        shipped.push(begun.elapsed());
     }
     Ok(shipped)
 }
 
 /// How many uses and completions the database holds.
-async fn stored(alone: &Alone) -> Result<(u64, u64)> {
-    let url = std::fs::read_to_string(alone.data().join("database-url"))?;
+async fn stored(cluster: &Cluster) -> Result<(u64, u64)> {
+    let url = std::fs::read_to_string(cluster.folder().join("control0/database-url"))?;
     let (client, connection) = tokio_postgres::connect(url.trim(), tokio_postgres::NoTls).await?;
     let count = async {
         client.batch_execute("SET ROLE sortie_system").await?;
@@ -174,9 +154,9 @@ async fn stored(alone: &Alone) -> Result<(u64, u64)> {
 }
 
 /// The tenant's objects, and a session of them.
-async fn subject(alone: &Alone) -> Result<Subject> {
-    let owner = &alone.owner;
-    let wanted = json!({"agent": "bench", "vaults": ["bench"], "ttl_seconds": 86_400});
+async fn subject(tenant: &Tenant) -> Result<Subject> {
+    let owner = tenant.owner();
+    let wanted = json!({"agent": "agent", "vaults": ["main"], "ttl_seconds": 86_400});
     let session = owner
         .call(Method::POST, "/v1/tenants/-/sessions", &wanted)
         .await?;
@@ -189,12 +169,12 @@ async fn subject(alone: &Alone) -> Result<Subject> {
     let not_an_id = "an id of another form";
     Ok(Subject {
         tenant: id("/v1/tenants/-").await?.parse().ok().context(not_an_id)?,
-        vault: id("/v1/tenants/-/vaults/bench")
+        vault: id("/v1/tenants/-/vaults/main")
             .await?
             .parse()
             .ok()
             .context(not_an_id)?,
-        agent: id("/v1/tenants/-/agents/bench")
+        agent: id("/v1/tenants/-/agents/agent")
             .await?
             .parse()
             .ok()

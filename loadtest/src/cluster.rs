@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio::process::Command;
 
 pub use self::node::{Control, Gateway};
+pub(crate) use self::tenant::text;
 pub use self::tenant::{Session, Tenant, write_tokens};
 use crate::bench::process::Process;
 use crate::bench::report::say;
@@ -156,7 +157,7 @@ impl Cluster {
         let join = control
             .api()
             .call(Method::POST, "/v1/gateways:join", &wanted);
-        let join = tenant::text(&join.await?, "/join")?;
+        let join = text(&join.await?, "/join")?;
         let config = node::GatewayConfig {
             name,
             folder: &self.folder,

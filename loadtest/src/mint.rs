@@ -5,7 +5,6 @@
 //! answered: by then it is committed, with `fsync` on.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -20,9 +19,12 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::alone::Alone;
-use crate::alone::figures::{Bar, Figure, Figures, percentile};
 use crate::bench::report::say;
+use crate::bench::rest::Api;
+use crate::cluster::{Cluster, Programs, Shape};
+use crate::fleet::spread::Spread;
+use crate::report::{Figure, Outcome, Place};
+use crate::until_interrupted;
 
 /// What must be reached, in sessions a second.
 const BAR: f64 = 2_000.0;
@@ -32,9 +34,8 @@ const BATCH: (usize, f64) = (1_000, 1_000.0);
 /// What is measured.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The control plane's program.
-    #[arg(long, default_value = "target/release/sortie-control")]
-    control: PathBuf,
+    #[command(flatten)]
+    programs: Programs,
     /// Callers that mint one session a call.
     #[arg(long, default_value_t = 64)]
     callers: usize,
@@ -44,12 +45,8 @@ pub struct Options {
     /// Batches of 1,000.
     #[arg(long, default_value_t = 10)]
     batches: usize,
-    /// Folder for the results; without one they are printed alone.
-    #[arg(long)]
-    results: Option<PathBuf>,
-    /// What the results' files are called.
-    #[arg(long, default_value = "mint")]
-    label: String,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// Measures.
@@ -61,19 +58,21 @@ pub fn run(options: &Options) -> Result<()> {
         .worker_threads(1)
         .enable_all()
         .build()?
-        .block_on(Box::pin(async {
-            let alone = Alone::start(&options.control, "").await?;
-            let measured = tokio::select! {
-                measured = measure(options, &alone) => measured,
-                _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-            };
-            alone.stop().await;
-            let figures = Figures::new(method(options), measured?).await?;
-            figures.publish(options.results.as_deref(), &options.label)
-        }))
+        .block_on(Box::pin(conduct(options)))
 }
 
-fn method(options: &Options) -> String {
+async fn conduct(options: &Options) -> Result<()> {
+    let shape = Shape {
+        gateways: 0,
+        ..Shape::default()
+    };
+    let cluster = Box::pin(Cluster::start(&options.programs, &shape)).await?;
+    let done = until_interrupted(Box::pin(measure(options, &cluster))).await;
+    cluster.stop().await;
+    done?.publish(&options.place)
+}
+
+fn about(options: &Options) -> String {
     format!(
         "{} callers mint one session a call for {} s, then {} batches of 1,000, at one control with its PostgreSQL, \
          `fsync` on, all on this machine.",
@@ -81,67 +80,75 @@ fn method(options: &Options) -> String {
     )
 }
 
-async fn measure(options: &Options, alone: &Alone) -> Result<Vec<Figure>> {
+async fn measure(options: &Options, cluster: &Cluster) -> Result<Outcome> {
+    let owner = cluster.tenant(0)?.owner();
+    let process = cluster.control(0)?.process()?;
     say(&format!("minting for {} s", options.seconds));
-    let before = alone.process().cpu()?;
+    let before = process.cpu()?;
     let begun = Instant::now();
     let end = begun + Duration::from_secs(options.seconds);
     let mut minting = JoinSet::new();
     for _ in 0..options.callers {
-        let caller = Caller::connect(alone.owner.address, alone.owner.key.clone()).await?;
-        minting.spawn(mint(caller, end));
+        minting.spawn(mint(Caller::connect(owner).await?, end));
     }
-    let mut millis = Vec::new();
+    let (mut minted, mut singles) = (0_u64, Spread::new()?);
     while let Some(taken) = minting.join_next().await {
-        millis.extend(taken??);
+        for took in taken?? {
+            minted = minted.saturating_add(1);
+            singles.add(took);
+        }
     }
-    let rate = millis.len() as f64 / begun.elapsed().as_secs_f64();
-    let spent = alone.process().cpu()?.saturating_sub(before);
-    let an_each = spent.as_secs_f64() * 1e6 / millis.len().max(1) as f64;
+    let rate = minted as f64 / begun.elapsed().as_secs_f64();
+    let spent = process.cpu()?.saturating_sub(before);
+    let an_each = spent.as_secs_f64() * 1e6 / minted.max(1) as f64;
     say("minting batches");
-    let mut batches = batches(options.batches, alone).await?;
+    let batches = batches(options.batches, owner).await?;
     let (sessions, bar) = BATCH;
-    let slowest = percentile(&mut batches, 100);
-    Ok(vec![
-        Figure::new("sessions a second, one a call", rate, "").with(Bar::AtLeast(BAR)),
-        Figure::new("a call, p50", percentile(&mut millis, 50), "ms"),
-        Figure::new("a call, p99", percentile(&mut millis, 99), "ms"),
-        Figure::new("control's CPU a session", an_each, "µs"),
-        Figure::new("a batch of 1,000, p50", percentile(&mut batches, 50), "ms"),
-        Figure::new("a batch of 1,000, slowest", slowest, "ms").with(Bar::AtMost(bar)),
+    let in_batches = sessions as f64 * 1e3 / batches.at(50.0);
+    let mut outcome = Outcome::new("mint", &about(options));
+    outcome.figures = vec![
+        Figure::new("sessions a second, one a call", rate, "").at_least(BAR),
         Figure::new(
-            "sessions a second, in batches",
-            sessions as f64 * 1e3 / percentile(&mut batches, 50),
-            "",
-        ),
-    ])
+            "a batch of 1,000 sessions, slowest",
+            batches.at(100.0),
+            "ms",
+        )
+        .at_most(bar),
+        Figure::new("sessions a second, in batches", in_batches, ""),
+        Figure::new("control's CPU a session, one a call", an_each, "µs"),
+    ];
+    let mut table = Spread::table();
+    table.rows.push(singles.row("one session a call"));
+    table.rows.push(batches.row("a batch of 1,000"));
+    outcome.tables.push(table);
+    Ok(outcome)
 }
 
-/// Mints until the end; answers how long each call took, in milliseconds.
-async fn mint(mut caller: Caller, end: Instant) -> Result<Vec<f64>> {
-    let wanted = json!({"agent": "bench", "vaults": ["bench"]}).to_string();
-    let mut millis = Vec::new();
+/// Mints until the end; answers how long each call took.
+async fn mint(mut caller: Caller, end: Instant) -> Result<Vec<Duration>> {
+    let wanted = json!({"agent": "agent", "vaults": ["main"]}).to_string();
+    let mut taken = Vec::new();
     while Instant::now() < end {
         let begun = Instant::now();
         let _minted = caller
             .post("/v1/tenants/-/sessions", wanted.clone())
             .await?;
-        millis.push(begun.elapsed().as_secs_f64() * 1e3);
+        taken.push(begun.elapsed());
     }
-    Ok(millis)
+    Ok(taken)
 }
 
-async fn batches(count: usize, alone: &Alone) -> Result<Vec<f64>> {
-    let mut caller = Caller::connect(alone.owner.address, alone.owner.key.clone()).await?;
-    let one = json!({"agent": "bench", "vaults": ["bench"]});
+async fn batches(count: usize, owner: &Api) -> Result<Spread> {
+    let mut caller = Caller::connect(owner).await?;
+    let one = json!({"agent": "agent", "vaults": ["main"]});
     let wanted = json!({"sessions": vec![one; BATCH.0]}).to_string();
-    let mut millis = Vec::new();
+    let mut taken = Spread::new()?;
     for _ in 0..count {
         let begun = Instant::now();
         let answer = caller
             .post("/v1/tenants/-/sessions:batchMint", wanted.clone())
             .await?;
-        millis.push(begun.elapsed().as_secs_f64() * 1e3);
+        taken.add(begun.elapsed());
         let answer: Value = serde_json::from_slice(&answer)?;
         let sessions = answer.get("sessions").and_then(Value::as_array);
         ensure!(
@@ -149,7 +156,7 @@ async fn batches(count: usize, alone: &Alone) -> Result<Vec<f64>> {
             "a batch was not minted whole"
         );
     }
-    Ok(millis)
+    Ok(taken)
 }
 
 /// A connection that is kept, and whose key is shown on it.
@@ -161,8 +168,8 @@ struct Caller {
 }
 
 impl Caller {
-    async fn connect(address: SocketAddr, key: String) -> Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+    async fn connect(owner: &Api) -> Result<Self> {
+        let stream = TcpStream::connect(owner.address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -171,8 +178,8 @@ impl Caller {
         task.spawn(async move { drop(connection.await) });
         Ok(Self {
             sender,
-            address,
-            key,
+            address: owner.address,
+            key: owner.key.clone(),
             _connection: task,
         })
     }

@@ -1,15 +1,9 @@
-//! A gateway that serves nobody: it enrols, is given a vault, and ships records over mutual TLS as a gateway does, with
+//! A gateway that serves nobody: it has enrolled, is given a vault, and ships records over mutual TLS as a gateway does, with
 //! the chain over them.
 
 use anyhow::{Context as _, Result, ensure};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures_util::stream;
-use hyper::Method;
 use prost::Message as _;
-use rcgen::{CertificateParams, KeyPair};
-use serde::Deserialize;
-use serde_json::json;
 use sortie_proto::chain::Head;
 use sortie_proto::id::{AgentId, BootId, DecisionId, SessionId, TenantId, VaultId};
 use sortie_proto::wire::v1;
@@ -17,10 +11,9 @@ use sortie_proto::wire::v1::feed_client::FeedClient;
 use sortie_proto::wire::v1::follow_event::Event;
 use sortie_proto::wire::v1::follow_request::Message;
 use sortie_proto::wire::v1::journal_client::JournalClient;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::Channel;
 
-use crate::alone::text;
-use crate::bench::rest::Api;
+use crate::fleet::enrol::Enrolled;
 
 /// What the records are about.
 #[derive(Debug, Clone)]
@@ -54,49 +47,13 @@ impl std::fmt::Debug for Node {
     }
 }
 
-#[derive(Deserialize)]
-struct Join {
-    control: String,
-    ca: String,
-    token: String,
-}
-
 impl Node {
-    /// Joins a cluster, and is given the subject's vault: control takes no record of a vault that a node never had.
+    /// Follows control, and is given the subject's vault: control takes no record of a vault that a node never had.
     ///
     /// # Errors
     /// When control refuses.
-    pub(super) async fn join(operator: &Api, name: &str, subject: Subject) -> Result<Self> {
-        let wanted = json!({"name": name});
-        let answer = operator.call(Method::POST, "/v1/gateways:join", &wanted);
-        let join = text(&answer.await?, "/join")?;
-        let encoded = join
-            .strip_prefix("sortie_join_")
-            .context("no join string")?;
-        let join: Join = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(encoded)?)?;
-        let authority = pem(&STANDARD.decode(&join.ca)?);
-        let host = join.control.rsplit_once(':').context("no port")?.0;
-        let trust = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(authority))
-            .domain_name(host.to_owned());
-        let key = KeyPair::generate()?;
-        let request = v1::EnrolRequest {
-            token: join.token.clone(),
-            certificate_request: CertificateParams::default()
-                .serialize_request(&key)?
-                .der()
-                .to_vec(),
-            name: name.to_owned(),
-        };
-        let mut client = FeedClient::new(connect(&join.control, trust.clone()).await?);
-        let enrolled = client.enrol(request).await?.into_inner();
-        let chain: String = enrolled
-            .certificate_chain
-            .iter()
-            .map(|der| pem(der))
-            .collect();
-        let tls = trust.identity(Identity::from_pem(chain, key.serialize_pem()));
-        let channel = connect(&join.control, tls).await?;
+    pub(super) async fn follow(enrolled: &Enrolled, subject: Subject) -> Result<Self> {
+        let channel = enrolled.connect().await?;
         let boot = BootId::generate();
         follow(&channel, boot, &subject).await?;
         Ok(Self {
@@ -237,20 +194,4 @@ async fn follow(channel: &Channel, boot: BootId, subject: &Subject) -> Result<()
         }
     }
     anyhow::bail!("the stream ended before the vault came")
-}
-
-async fn connect(control: &str, tls: ClientTlsConfig) -> Result<Channel> {
-    let endpoint = Endpoint::from_shared(format!("https://{control}"))?.tls_config(tls)?;
-    Ok(Box::pin(async move { endpoint.connect().await }).await?)
-}
-
-/// The PEM of a certificate (RFC 7468).
-fn pem(der: &[u8]) -> String {
-    let encoded = STANDARD.encode(der);
-    let mut text = "-----BEGIN CERTIFICATE-----\n".to_owned();
-    for line in encoded.as_bytes().chunks(64) {
-        text.push_str(&String::from_utf8_lossy(line));
-        text.push('\n');
-    }
-    text + "-----END CERTIFICATE-----\n"
 }

@@ -217,7 +217,7 @@ async fn write_root(owner: &Api, file: &Path) -> Result<()> {
 ///
 /// # Errors
 /// When it is not there.
-pub(super) fn text(value: &Value, pointer: &str) -> Result<String> {
+pub(crate) fn text(value: &Value, pointer: &str) -> Result<String> {
     let found = value.pointer(pointer).and_then(Value::as_str);
     Ok(found
         .with_context(|| format!("the answer has no {pointer}"))?

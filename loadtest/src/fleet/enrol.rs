@@ -57,14 +57,14 @@ struct Join {
 /// # Errors
 /// When one is refused.
 pub async fn many(controls: &[Control], count: usize) -> Result<Vec<Enrolled>> {
-    let each = stream::iter(0..count).map(|index| one(controls, index));
+    let each = stream::iter(0..count).map(async |index| {
+        let control = controls.get(index % controls.len().max(1));
+        one(control.context("no control")?, format!("simulated-{index}")).await
+    });
     each.buffered(AT_ONCE).try_collect().await
 }
 
-async fn one(controls: &[Control], index: usize) -> Result<Enrolled> {
-    let control = controls.get(index % controls.len().max(1));
-    let control = control.context("no control")?;
-    let name = format!("simulated-{index}");
+async fn one(control: &Control, name: String) -> Result<Enrolled> {
     let wanted = json!({"name": name});
     let answer = control
         .api()
