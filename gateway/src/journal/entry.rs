@@ -34,6 +34,8 @@ pub struct Entry {
     /// The record, written, while it is not known to be durable.
     pending: Option<Pending>,
     completion: v1::Completion,
+    /// Whether its use goes unrecorded: then its end does, too.
+    unrecorded: bool,
     /// Whether the end was told; an entry that is dropped untold says that the request broke off.
     told: bool,
     /// Knows why, if its connection was cut.
@@ -85,6 +87,7 @@ impl Entry {
             },
             record: Some(record),
             pending: None,
+            unrecorded: false,
             told: false,
             lease: None,
         }
@@ -129,6 +132,7 @@ impl Entry {
                     && self.journal.passes_unrecorded() =>
             {
                 self.record = None;
+                self.unrecorded = true;
                 Ok(())
             }
             outcome => outcome,
@@ -238,6 +242,9 @@ impl Drop for Entry {
             // Nothing leaves after a refusal, so that a full journal stops nothing here; the queue of completions
             // still takes the end.
             let _full = self.journal.append(&record, false);
+        }
+        if self.unrecorded {
+            return;
         }
         let mut completion = std::mem::take(&mut self.completion);
         completion.at_micros = clock::micros();

@@ -44,7 +44,12 @@ impl Folder {
             let Some(boot) = name.and_then(|name| name.parse().ok()) else {
                 continue;
             };
-            let lock = File::open(&path)?;
+            let lock = match File::open(&path) {
+                Ok(lock) => lock,
+                // Who shipped the last of it has removed it since.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
             match lock.try_lock() {
                 Ok(()) => adopted.push(Self { boot, path, lock }),
                 Err(TryLockError::WouldBlock) => {}
@@ -62,13 +67,24 @@ impl Folder {
 
     /// Removes the folder and all that is in it.
     pub(super) fn remove(self) -> io::Result<()> {
-        std::fs::remove_dir_all(&self.path)
+        unless_gone(std::fs::remove_dir_all(&self.path))
     }
 
     /// Moves it out of the way, for a person to look at: it holds records that cannot be shipped.
     pub(super) fn set_aside(self) -> io::Result<()> {
-        std::fs::rename(&self.path, self.path.with_extension("damaged"))
+        unless_gone(std::fs::rename(
+            &self.path,
+            self.path.with_extension("damaged"),
+        ))
     }
+}
+
+/// Somebody may have removed the folder: then there is nothing left to do.
+fn unless_gone(outcome: io::Result<()>) -> io::Result<()> {
+    outcome.or_else(|error| {
+        let is_gone = error.kind() == io::ErrorKind::NotFound;
+        if is_gone { Ok(()) } else { Err(error) }
+    })
 }
 
 /// Some network file systems sync no folders: there a name is durable once it is given.

@@ -286,10 +286,10 @@ impl Lane {
         }
     }
 
-    /// Removes the segments whose records are all acknowledged.
+    /// Removes the segments whose records are all acknowledged. For one thread at a time: the shipper's.
     pub(super) fn release(&self, acknowledged: u64, place: &Place<'_>) -> io::Result<()> {
         loop {
-            let mut writer = self.writer.lock();
+            let writer = self.writer.lock();
             let behind = writer.sealed.get(1).map(|span| span.first);
             let behind = behind
                 .or_else(|| Some(writer.current.as_ref()?.span().first))
@@ -297,12 +297,17 @@ impl Lane {
             if behind > acknowledged.saturating_add(1) {
                 return Ok(());
             }
-            let Some(span) = writer.sealed.pop_front() else {
+            let Some(path) = writer.sealed.front().map(|span| span.path.clone()) else {
                 return Ok(());
             };
             // Removing a large file takes time, and the lane's threads need not wait for it.
             drop(writer);
-            std::fs::remove_file(&span.path)?;
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            // Only now: a segment that cannot be removed keeps its room, and is tried again.
+            let _removed = self.writer.lock().sealed.pop_front();
             place.room.give(place.segment_bytes);
         }
     }

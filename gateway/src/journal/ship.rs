@@ -70,6 +70,9 @@ pub struct Shipper {
     /// Whether control takes records byte for byte; what it last said.
     takes_payloads: bool,
     adopt_at: Instant,
+    /// Before it nothing of dead boots is shipped, and how long the next such wait may be.
+    dead_at: Instant,
+    dead_limit: Duration,
     /// When so many records had been appended.
     marks: VecDeque<(Instant, u64)>,
 }
@@ -92,6 +95,8 @@ impl Shipper {
             dead: dead.collect::<io::Result<_>>()?,
             takes_payloads: false,
             adopt_at: Instant::now() + ADOPT,
+            dead_at: Instant::now(),
+            dead_limit: BACKOFF.0,
             marks: VecDeque::new(),
             inner,
             transport,
@@ -132,10 +137,33 @@ impl Shipper {
 
     /// Sends one batch a boot. Whether there is more.
     async fn round(&mut self) -> Result<bool, Error> {
-        self.adopt()?;
         let own = self.ship_own().await?;
-        let dead = self.ship_dead().await?;
-        Ok(own || dead)
+        Ok(self.ship_dead().await || own)
+    }
+
+    /// Ships what dead boots left. What is wrong with their files holds up neither this boot nor, for long, each other.
+    async fn ship_dead(&mut self) -> bool {
+        if Instant::now() < self.dead_at {
+            return false;
+        }
+        match self.ship_all_dead().await {
+            Ok(more) => {
+                self.dead_limit = BACKOFF.0;
+                more
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "what dead boots left is not being shipped");
+                self.forget_dead();
+                if !self.dead.is_empty() {
+                    self.dead.rotate_left(1);
+                }
+                let wait = rand::rng().random_range(PERIOD..=self.dead_limit);
+                self.dead_at = Instant::now() + wait;
+                self.dead_limit = self.dead_limit.saturating_mul(2).min(BACKOFF.1);
+                false
+            }
+        }
     }
 
     fn adopt(&mut self) -> io::Result<()> {
@@ -145,8 +173,9 @@ impl Shipper {
         self.adopt_at = Instant::now() + ADOPT;
         for folder in Folder::adopt(&self.inner.config.path)? {
             tracing::info!(boot.id = %folder.boot, "the journal of a process that has died is shipped");
-            self.inner.room.fill(source::bytes(&folder)?);
-            self.dead.push(Dead::open(folder)?);
+            let dead = Dead::open(folder)?;
+            self.inner.room.fill(dead.bytes);
+            self.dead.push(dead);
         }
         Ok(())
     }
@@ -177,7 +206,8 @@ impl Shipper {
         Ok(budget.is_spent())
     }
 
-    async fn ship_dead(&mut self) -> Result<bool, Error> {
+    async fn ship_all_dead(&mut self) -> Result<bool, Error> {
+        self.adopt()?;
         let mut index = 0;
         let mut more = false;
         while let Some(dead) = self.dead.get_mut(index) {
@@ -214,7 +244,7 @@ impl Shipper {
 
     fn bury(&self, dead: Dead) -> io::Result<()> {
         let boot = dead.boot();
-        self.inner.room.give(source::bytes(&dead.folder)?);
+        self.inner.room.give(dead.bytes);
         if dead.is_damaged() {
             self.inner.metrics.damaged.inc();
             tracing::error!(boot.id = %boot, "records of a dead boot cannot be read; its folder is set aside");
@@ -277,12 +307,13 @@ impl Shipper {
     }
 
     fn forget(&mut self) {
-        let dead = self.dead.iter_mut().flat_map(|dead| &mut dead.lanes);
-        let dead = dead.map(|(lane, _)| lane);
-        self.lanes
-            .iter_mut()
-            .chain(dead)
-            .for_each(LaneSource::forget);
+        self.lanes.iter_mut().for_each(LaneSource::forget);
+        self.forget_dead();
+    }
+
+    fn forget_dead(&mut self) {
+        let lanes = self.dead.iter_mut().flat_map(|dead| &mut dead.lanes);
+        lanes.for_each(|(lane, _)| lane.forget());
     }
 
     fn measure(&mut self) {

@@ -13,7 +13,7 @@ use sortie_proto::id::BootId;
 use sortie_proto::wire::v1;
 
 use super::folder::Folder;
-use super::lane::{Mark, View};
+use super::lane::View;
 use super::segment::{self, Read, Reader, Span};
 
 /// The most records of a batch.
@@ -95,8 +95,6 @@ pub(super) struct LaneSource {
     detour: Option<Detour>,
     /// Whether records of it were passed over.
     damaged: bool,
-    /// What is announced, until control has all up to there.
-    mark: Option<Mark>,
 }
 
 impl LaneSource {
@@ -110,7 +108,6 @@ impl LaneSource {
             stop: Stop::End,
             detour: None,
             damaged: false,
-            mark: None,
         }
     }
 
@@ -141,7 +138,6 @@ impl LaneSource {
         self.acknowledged = sequence;
         let read_on = |reader: &mut Reader| reader.next() == sequence.saturating_add(1);
         self.reader = self.reader.take_if(read_on);
-        self.mark = self.mark.take_if(|mark| mark.sequence > sequence);
     }
 
     /// The next batch of a living lane: empty, to ask how far control is; `None` when there is nothing to send.
@@ -154,19 +150,14 @@ impl LaneSource {
             // Nothing was ever written to it, and control need not hear of it.
             return Ok(None);
         }
-        let is_ask = !self.known;
         let Some(batch) = self.batch_of(&view.spans, budget)? else {
             return Ok(None);
         };
-        let mark = if is_ask {
-            view.mark
-        } else {
-            *self.mark.get_or_insert(view.mark)
-        };
+        // All that was written is announced, however much of it is still to be sent: a tail that is lost is missed.
         Ok(Some(v1::LaneBatch {
             mark: Some(v1::Mark {
-                sequence: mark.sequence,
-                head: mark.head.as_bytes().to_vec(),
+                sequence: view.mark.sequence,
+                head: view.mark.head.as_bytes().to_vec(),
             }),
             ..batch
         }))
@@ -253,7 +244,13 @@ impl LaneSource {
             |reader: &mut Reader| reader.header().first == span.first && reader.next() <= wanted;
         let Some(mut reader) = (match self.reader.take_if(on) {
             Some(reader) => Some(reader),
-            None => Reader::of(span)?,
+            None => match Reader::of(span) {
+                // Nobody writes it any more: what it held is lost, and control is told.
+                Err(error) if span.written.is_none() && error.kind() == io::ErrorKind::NotFound => {
+                    None
+                }
+                opened => opened?,
+            },
         }) else {
             return Ok(true);
         };
@@ -314,12 +311,15 @@ pub(super) fn decoded(batch: &v1::LaneBatch) -> v1::LaneBatch {
 #[derive(Debug)]
 pub(super) struct Dead {
     pub(super) folder: Folder,
+    /// What its segments took of the journal's room when it was adopted.
+    pub(super) bytes: u64,
     pub(super) lanes: Vec<(LaneSource, Vec<Span>)>,
 }
 
 impl Dead {
     /// Looks at what a folder holds.
     pub(super) fn open(folder: Folder) -> io::Result<Self> {
+        let bytes = bytes(&folder)?;
         let mut lanes: BTreeMap<u32, Vec<Span>> = BTreeMap::new();
         for (lane, span) in segment::list(&folder.path)? {
             // A file without a header was being made when the process died. It holds nothing.
@@ -330,6 +330,7 @@ impl Dead {
         let source = |(lane, spans)| (LaneSource::new(lane), spans);
         Ok(Self {
             folder,
+            bytes,
             lanes: lanes.into_iter().map(source).collect(),
         })
     }

@@ -336,6 +336,41 @@ async fn a_living_journal_whose_files_are_removed_loses_nothing() {
     assert!(journal.flushed(LONG).await);
     assert_eq!(audit.paths(), numbered(3_001));
     assert!(audit.fits());
+    // The room of what is not there any more comes back all the same.
+    let inner = Arc::clone(&journal.writer.inner);
+    wait_until(|| inner.room.used() == inner.config.segment_bytes).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_dead_boot_whose_folder_is_removed_holds_up_nothing_and_is_told() {
+    let parent = tempfile::tempdir().unwrap();
+    let dead = open(config(&parent));
+    let boot = dead.boot();
+    for n in 0..3_000 {
+        dead.append(&use_of(&format!("/dead/{n}")), false).unwrap();
+    }
+    drop_as_if_killed(dead);
+    let journal = open(config(&parent));
+    let audit = Arc::new(Audit::default());
+    let shipper = Shipper::new(&journal, Arc::clone(&audit) as Arc<dyn Transport>).unwrap();
+    std::fs::remove_dir_all(parent.path().join(boot.to_string())).unwrap();
+    let (stop, stopped) = watch::channel(false);
+    #[expect(clippy::disallowed_methods, reason = "the test owns and joins it")]
+    let task = tokio::spawn(shipper.run(stopped));
+    let running = Running { stop, task };
+    for n in 0..2_000 {
+        journal.append(&use_of(&format!("/{n}")), false).unwrap();
+    }
+    assert!(journal.flushed(LONG).await);
+    assert_eq!(audit.paths(), numbered(2_000));
+    wait_until(|| *audit.ended.lock() == [boot.to_bytes()]).await;
+    assert!(
+        !audit.torn.lock().is_empty(),
+        "control cannot tell that it is lost"
+    );
+    let inner = Arc::clone(&journal.writer.inner);
+    wait_until(|| inner.room.used() == inner.config.segment_bytes).await;
     running.stop().await;
 }
 
