@@ -92,15 +92,16 @@ impl Broker {
             match tokio::time::timeout(CONNECT_DEADLINE, connecting).await {
                 Ok(Ok(stream)) => {
                     socket::tune(&stream, UNREAD);
-                    Ok((stream, slot))
+                    Ok((stream, permit.vault().clone(), slot))
                 }
                 Ok(Err(error)) => Err(Error::because(Code::UpstreamConnect, error)),
                 Err(_elapsed) => Err(Code::UpstreamTimeout.into()),
             }
         };
         match opened.await {
-            Ok((upstream, slot)) => Ok(Passage {
+            Ok((upstream, vault, slot)) => Ok(Passage {
                 upstream,
+                vault,
                 record: Box::new(Relayed { entry, slot }),
             }),
             Err(error) => {

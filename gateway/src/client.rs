@@ -33,6 +33,7 @@ use tokio::net::TcpStream;
 use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
+use crate::snapshot::VaultState;
 use authenticate::{Authenticator, Caller};
 use base::{Base, Named};
 use connect::Target;
@@ -90,6 +91,8 @@ pub enum Way {
 pub struct Passage {
     /// The connection.
     pub upstream: TcpStream,
+    /// The vault that allows it: it ends with that vault's lease.
+    pub vault: Arc<VaultState>,
     /// Told what went through when it is over.
     pub record: Box<dyn Passed>,
 }

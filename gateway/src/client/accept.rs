@@ -419,6 +419,7 @@ async fn enter<B: Behind>(
     let (known, refused) = match (opened.way, &opened.registered) {
         (Ok(Way::Untouched(passage)), Some(registered)) => {
             let silence = frontend.limits.idle;
+            registered.lease().bind(&passage.vault.vault);
             return relay::relay(tunnel, passage, registered, silence).await;
         }
         (Ok(Way::Intercept { known }), Some(_)) => (known, None),

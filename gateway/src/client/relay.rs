@@ -27,6 +27,7 @@ pub async fn relay(
     let Passage {
         mut upstream,
         record,
+        vault: _,
     } = passage;
     let (sent, received) = (AtomicU64::new(0), AtomicU64::new(0));
     let (from_agent, to_agent) = tokio::io::split(&mut *tunnel);

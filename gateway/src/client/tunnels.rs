@@ -5,8 +5,8 @@
 //! requests, event streams, relays. Pingora then sees a client that went away, and the journal's entries close as they
 //! always do.
 //!
-//! What is endless by its nature, a WebSocket, ends with the lease of its vault too ([`Lease`]). And a connection ends
-//! with each credential that requests on it were given.
+//! What is endless by its nature ends with the lease of its vault too ([`Lease`]): a WebSocket, a stream of events, a
+//! tunnel that is passed on untouched. And a connection ends with each credential that requests on it were given.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -17,7 +17,8 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use sortie_proto::code::Code;
-use sortie_proto::id::{CredentialId, SessionId, TenantId};
+use sortie_proto::id::{CredentialId, SessionId, TenantId, VaultId};
+use sortie_proto::vault::Vault;
 use tokio::sync::{Notify, watch};
 
 use super::authenticate::Caller;
@@ -38,31 +39,32 @@ struct Live {
 }
 
 /// For how long without a word from control a connection may go on.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Lease {
-    /// Milliseconds: the least of the vaults that something endless on it belongs to.
-    staleness: AtomicU64,
+    /// The vaults that something endless on it belongs to, each once, with their staleness at that time. A new list for
+    /// each more.
+    bound: ArcSwapOption<Vec<(VaultId, Duration)>>,
     /// The credentials that were put into requests on it, each once, in the lowest version. A new list for each more.
     used: ArcSwapOption<Vec<(CredentialId, u32)>>,
     /// Why it was cut, once it was.
     cut: OnceLock<Code>,
 }
 
-impl Default for Lease {
-    fn default() -> Self {
-        Self {
-            staleness: AtomicU64::new(u64::MAX),
-            used: ArcSwapOption::empty(),
-            cut: OnceLock::new(),
-        }
-    }
-}
-
 impl Lease {
-    /// From here on the connection ends with the lease of a vault of this staleness.
-    pub fn bind(&self, staleness: Duration) {
-        let millis = u64::try_from(staleness.as_millis()).unwrap_or(u64::MAX);
-        let _before = self.staleness.fetch_min(millis, Ordering::Relaxed);
+    /// From here on the connection ends with the lease of this vault, too.
+    pub fn bind(&self, vault: &Vault) {
+        let is_bound = |bound: &Vec<(VaultId, Duration)>| {
+            let mut bound = bound.iter();
+            bound.any(|(id, _)| *id == vault.id)
+        };
+        if self.bound.load().as_deref().is_some_and(is_bound) {
+            return;
+        }
+        self.bound.rcu(|bound| {
+            let mut bound = bound.as_deref().cloned().unwrap_or_default();
+            bound.push((vault.id, vault.staleness));
+            Some(Arc::new(bound))
+        });
     }
 
     /// Notes that a request uses a credential; answers whether that is news.
@@ -92,13 +94,17 @@ impl Lease {
             .is_some_and(|used| state.use_ended(tenant, used))
     }
 
-    /// Whether it holds, or is none.
+    /// Whether all that it is bound to hold. A vault that is not in memory at the moment, as before a stream has sent it
+    /// again, is judged by what it said when the connection was bound.
     #[must_use]
     pub fn holds(&self, state: &State) -> bool {
-        match self.staleness.load(Ordering::Relaxed) {
-            u64::MAX => true,
-            millis => state.lease_holds(Duration::from_millis(millis)),
-        }
+        let bound = self.bound.load();
+        let mut bound = bound.as_deref().into_iter().flatten();
+        // Asking for the vault says that it is used, and so keeps it in memory.
+        bound.all(|(id, staleness)| match state.vault(*id) {
+            Some(vault) => state.vault_lease_holds(&vault),
+            None => state.lease_holds(*staleness),
+        })
     }
 
     /// Notes why the connection is cut. The first reason stands.

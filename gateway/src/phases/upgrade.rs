@@ -5,7 +5,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    CONTENT_TYPE, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora_error::{Error as PingoraError, ErrorSource};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -71,13 +73,28 @@ pub(super) fn check_switch(answer: &ResponseHeader) -> Result<()> {
     Ok(())
 }
 
-/// From a switch on the connection ends with its vault's lease: nothing on it is asked again.
+/// From an answer without an end on, the connection ends with its vault's lease: nothing on it is asked again.
 pub(super) fn bind_to_lease(answer: &ResponseHeader, context: &Context) -> Result<()> {
-    if answer.status == StatusCode::SWITCHING_PROTOCOLS {
-        let staleness = context.exchange()?.permit.vault().vault.staleness;
-        context.inbound()?.lease.bind(staleness);
+    if is_endless(answer) {
+        let vault = context.exchange()?.permit.vault();
+        context.inbound()?.lease.bind(&vault.vault);
     }
     Ok(())
+}
+
+/// A WebSocket, server-sent events (HTML Standard, 9.2), gRPC's streams.
+fn is_endless(answer: &ResponseHeader) -> bool {
+    const ENDLESS: [&[u8]; 2] = [b"text/event-stream", b"application/grpc"];
+    let is_stream = |value: &HeaderValue| {
+        let value = value.as_bytes().trim_ascii_start();
+        let begins = |prefix: &&[u8]| {
+            let start = value.get(..prefix.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        ENDLESS.iter().any(begins)
+    };
+    answer.status == StatusCode::SWITCHING_PROTOCOLS
+        || answer.headers.get(CONTENT_TYPE).is_some_and(is_stream)
 }
 
 /// Why a WebSocket ended, where it was not one of its ends that ended it.

@@ -42,6 +42,7 @@ impl Setup {
         let mut vault = fixture::vault(&fixture::tenant(), vec![]);
         let caller = Caller::for_test(fixture::session(&mut vault));
         let registered = tunnels.register(&caller, tunnel.line()).unwrap();
+        let vault = Arc::new(vault);
         let counts = Counts::default();
         let setup = Self {
             agent,
@@ -51,6 +52,7 @@ impl Setup {
         };
         let passage = Passage {
             upstream: client,
+            vault,
             record: Box::new(counts),
         };
         let relayed = async move {

@@ -41,6 +41,7 @@ fn peers() -> Peers {
             read_timeout: Duration::from_secs(1),
             write_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
+            h2_window: 65_535,
         },
         Arc::new(Whereabouts::new("control.test:7301".to_owned(), [])),
     )

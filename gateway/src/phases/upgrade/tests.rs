@@ -8,6 +8,7 @@ use crate::client::Inbound;
 use crate::client::authenticate::Caller;
 use crate::client::tunnels::Lease;
 use crate::fixture;
+use sortie_proto::vault::Vault;
 
 fn handshake(headers: &[(&'static str, &str)]) -> RequestHeader {
     let mut request = RequestHeader::build("GET", b"/socket", None).unwrap();
@@ -72,12 +73,16 @@ fn an_ending_has_the_code_of_what_cut_it() {
     claims.exp = i64::MAX;
     let state = State::new();
     state.set_epoch(claims.epoch);
+    let settings = vault.vault.clone();
     let mut context = |exp: i64, staleness: Option<Duration>| {
         claims.exp = exp;
         let lease = Lease::default();
-        staleness
-            .into_iter()
-            .for_each(|staleness| lease.bind(staleness));
+        if let Some(staleness) = staleness {
+            lease.bind(&Vault {
+                staleness,
+                ..settings.clone()
+            });
+        }
         Context {
             inbound: Some(Arc::new(Inbound {
                 caller: Caller::for_test(claims.clone()),
