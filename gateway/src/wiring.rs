@@ -127,7 +127,8 @@ impl ControlSide {
         let shipper = Shipper::new(journal, Arc::new(AuditLink::new(identity)))
             .map_err(system("the journals of earlier boots"))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
+            // The shipper reads and removes files in place: a disk that hangs must not keep the feed from revoking.
+            .worker_threads(2)
             .thread_name("control")
             .enable_all()
             .build()

@@ -57,6 +57,8 @@ pub struct Config {
     pub write_timeout: Duration,
     /// How long an unused connection is kept. 60 s.
     pub idle_timeout: Duration,
+    /// The most bytes of an answer over HTTP/2 that wait for an agent that does not read (RFC 9113, 5.2). 65,535.
+    pub h2_window: u32,
 }
 
 /// Where a name is dialled that the operator, and not DNS, knows. What the request names and what the certificate is
@@ -89,10 +91,6 @@ impl Place {
 
 /// The most streams on one HTTP/2 connection to an upstream.
 const H2_STREAMS_MAX: u32 = 100;
-
-/// The most bytes of an answer that wait for an agent that does not read. The connection takes as much for each of its
-/// streams: with less, some that are not read would hold up all others.
-const H2_STREAM_BYTES: u32 = 256 * 1024;
 
 /// Bytes read from an upstream at once: a TLS record of the greatest size, or many small ones.
 const READ_BYTES: usize = 16 * 1024;
@@ -263,8 +261,10 @@ impl Peers {
             Kind::Upgrade => Duration::ZERO,
         });
         options.max_h2_streams = H2_STREAMS_MAX as usize;
-        options.h2_stream_window_size = Some(H2_STREAM_BYTES);
-        options.h2_connection_window_size = Some(H2_STREAM_BYTES * H2_STREAMS_MAX);
+        // The connection takes as much for each of its streams: with less, some that are not read would hold up all others.
+        options.h2_stream_window_size = Some(self.config.h2_window);
+        let connection = self.config.h2_window.saturating_mul(H2_STREAMS_MAX);
+        options.h2_connection_window_size = Some(connection.min(i32::MAX.unsigned_abs()));
         options.l4_buffer = Some(L4BufferSettings::new(READ_BYTES, 0));
         // Compared in `is_of_pool` on every use.
         options.upstream_tls_handshake_complete_hook =

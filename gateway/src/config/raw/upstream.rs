@@ -39,6 +39,8 @@ pub(super) struct RawUpstream {
     read_timeout_ms: u64,
     /// How long an upstream may not read, in milliseconds; then `upstream_timeout`.
     write_timeout_ms: u64,
+    /// The most bytes of an answer over HTTP/2 that wait here for an agent that does not read: 65,535 to 16 MiB.
+    h2_window_bytes: u32,
 }
 
 impl Default for RawUpstream {
@@ -55,6 +57,7 @@ impl Default for RawUpstream {
             handshake_timeout_ms: 10_000,
             read_timeout_ms: 600_000,
             write_timeout_ms: 60_000,
+            h2_window_bytes: 65_535,
         }
     }
 }
@@ -77,6 +80,12 @@ impl RawUpstream {
                 problems,
             );
         }
+        between(
+            "upstream.h2_window_bytes",
+            self.h2_window_bytes.into(),
+            65_535..=16 * 1024 * 1024,
+            problems,
+        );
         for path in &self.extra_roots {
             if let Err(error) = std::fs::metadata(path) {
                 problems.push(format!("upstream.extra_roots {}: {error}", path.display()));
@@ -96,6 +105,7 @@ impl RawUpstream {
                 read_timeout: Duration::from_millis(self.read_timeout_ms),
                 write_timeout: Duration::from_millis(self.write_timeout_ms),
                 idle_timeout: Duration::from_secs(self.idle_seconds),
+                h2_window: self.h2_window_bytes,
             },
         }
     }

@@ -111,6 +111,7 @@ pub(super) fn peers(hosts: &[(&str, &[&str])], own: &[&str]) -> Peers {
         read_timeout: seconds(60),
         write_timeout: seconds(60),
         idle_timeout: seconds(60),
+        h2_window: 65_535,
     };
     let control = Whereabouts::new("10.1.0.1:7301".to_owned(), []);
     Peers::new(config, Arc::new(control))

@@ -534,6 +534,8 @@ impl Connector {
 // Long term, we should advertising large window but shrink it when a small buffer is full.
 // 8 Mbytes = 80 Mbytes X 100ms, which should be enough for most links.
 const H2_WINDOW_SIZE: u32 = 1 << 23;
+// RFC 9113, 6.5.2
+const MIN_FRAME_SIZE: u32 = 1 << 14;
 
 /// Maximum allowed H2 window size per [RFC 9113 §6.9.1](https://datatracker.ietf.org/doc/html/rfc9113#section-6.9.1-7).
 const H2_MAX_WINDOW_SIZE: u32 = (1u32 << 31) - 1;
@@ -630,7 +632,9 @@ pub async fn handshake(stream: Stream, settings: H2HandshakeSettings) -> Result<
         .initial_max_send_streams(max_streams)
         // The limit for the server. Server push is not allowed, so this value doesn't matter
         .max_concurrent_streams(1)
-        .max_frame_size(64 * 1024) // advise server to send larger frames
+        // Advise the server to send larger frames; but what waits for a reader is counted in
+        // frames, and who asks for a small window wants little to wait.
+        .max_frame_size((stream_window / 4).clamp(MIN_FRAME_SIZE, 64 * 1024))
         .initial_window_size(stream_window)
         .initial_connection_window_size(conn_window)
         .handshake(stream)
