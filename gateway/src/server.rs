@@ -143,6 +143,7 @@ impl Server {
         let (config, predecessor) = (&self.config, self.predecessor);
         let registry = Registry::new();
         let ready = Ready::default();
+        let successor = start_successors();
         let system = |what| move |error| Error::System(what, error);
         let state = State::new();
         if cfg!(debug_assertions) {
@@ -171,7 +172,8 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let cut = cut(frontend.tunnels.clone(), state, metrics.clone());
         let mut cutting = tasks::spawn("cut", cut);
-        let beside = beside(config, stages);
+        let mut beside = beside(config, stages);
+        beside.extend(successor);
         let sources = Arc::new(Sources::new(self.descriptors));
         listen(proxy, (&frontend, &sources), &stopping)?;
         ready.took(Step::Listening);
@@ -246,12 +248,16 @@ fn beside(config: &Config, stages: Arc<Stages>) -> Vec<JoinHandle<()>> {
     let following = following.map(|following| tasks::spawn("certificate", following));
     let mut beside = vec![tasks::spawn("expire", expire(stages))];
     beside.extend(following);
-    // Without /proc nothing says which program this is: then a signal starts no other.
-    match Started::now() {
-        Ok(started) => beside.push(tasks::spawn("upgrade", started.again_on_signal())),
-        Err(error) => tracing::warn!(%error, "SIGUSR2 will start no successor"),
-    }
     beside
+}
+
+/// Listens for the signal that asks for a successor: from the beginning on, since it ends a process that does not.
+fn start_successors() -> Option<JoinHandle<()>> {
+    // Without /proc nothing says which program this is: then a signal starts no other.
+    let started = Started::now()
+        .inspect_err(|error| tracing::warn!(%error, "SIGUSR2 will start no successor"));
+    let again = |started: Started| tasks::spawn("upgrade", started.again_on_signal());
+    started.ok().map(again)
 }
 
 /// Tells the process that served before that this one does, and lets another take over in its turn.

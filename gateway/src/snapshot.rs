@@ -167,13 +167,19 @@ impl State {
     /// A vault that is in memory, whether its lease holds or not.
     #[must_use]
     pub fn vault(&self, id: VaultId) -> Option<Arc<VaultState>> {
+        self.vault_and_latest(id).map(|(state, _)| state)
+    }
+
+    /// A vault that is in memory, and when the latest token ends that is known for it.
+    pub(crate) fn vault_and_latest(&self, id: VaultId) -> Option<(Arc<VaultState>, i64)> {
         let vaults = self.0.vaults.pin();
         let held = vaults.get(&id)?;
         // Read first: a line that all workers write would cost each of them more than the vault itself.
         if !held.used.load(Ordering::Relaxed) {
             held.used.store(true, Ordering::Relaxed);
         }
-        Some(held.state.load_full())
+        let latest_end = held.latest.load(Ordering::Relaxed);
+        Some((held.state.load_full(), latest_end))
     }
 
     /// A tenant that is in memory.
@@ -412,14 +418,6 @@ impl State {
         vaults
             .get(&id)
             .is_some_and(|held| held.used.swap(false, Ordering::Relaxed))
-    }
-
-    /// Whether a token that ends at `end` outlives the latest known for a vault by more than `slack` seconds.
-    pub(crate) fn outlives(&self, id: VaultId, end: i64, slack: i64) -> bool {
-        let vaults = self.0.vaults.pin();
-        vaults
-            .get(&id)
-            .is_some_and(|held| end.saturating_sub(held.latest.load(Ordering::Relaxed)) > slack)
     }
 
     /// Notes the end of the latest token that is known for a vault.

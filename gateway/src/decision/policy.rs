@@ -62,7 +62,10 @@ pub fn decide(
     let claims = caller.claims();
     let tenant = state.tenant(claims.tenant);
     let known = Known {
-        revoked: state.revoked(claims),
+        // Its session was just looked at: unless something was revoked since, this asks no table.
+        revoked: caller
+            .check(state, now)
+            .is_err_and(|ended| ended.code() == Code::SessionRevoked),
         lease: state.vault_lease_holds(&found.vault),
         tenant: tenant.as_deref(),
         now,

@@ -105,8 +105,8 @@ impl Link {
                 token,
             }
         };
-        if let Some(state) = self.state.vault(id) {
-            if self.state.outlives(id, end, OFFER_SLACK)
+        if let Some((state, latest_end)) = self.state.vault_and_latest(id) {
+            if end.saturating_sub(latest_end) > OFFER_SLACK
                 && self.requests.try_send(Request::Offer(id, ticket())).is_ok()
             {
                 self.state.note_latest(id, end);

@@ -98,7 +98,11 @@ impl Revocations {
             if held.any_ended(now) {
                 let mut entries = (**held).clone();
                 entries.forget_ended(now);
-                tenants.insert(*tenant, Arc::new(entries));
+                if entries.is_empty() {
+                    tenants.remove(tenant);
+                } else {
+                    tenants.insert(*tenant, Arc::new(entries));
+                }
             }
         }
         drop(turn);
@@ -217,6 +221,17 @@ impl Entries {
             || any_ended(&self.users, now)
             || any_ended(&self.parents, now)
             || any_ended(&self.credentials, now)
+            || (self.tenant != Below::default() && self.tenant.1 <= now)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+            && self.agents.is_empty()
+            && self.vaults.is_empty()
+            && self.users.is_empty()
+            && self.parents.is_empty()
+            && self.credentials.is_empty()
+            && self.tenant == Below::default()
     }
 
     fn forget_ended(&mut self, now: i64) {
@@ -226,6 +241,9 @@ impl Entries {
         self.users.retain(|_, (_, end)| *end > now);
         self.parents.retain(|_, (_, end)| *end > now);
         self.credentials.retain(|_, (_, end)| *end > now);
+        if self.tenant.1 <= now {
+            self.tenant = Below::default();
+        }
     }
 }
 

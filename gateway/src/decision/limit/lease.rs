@@ -143,10 +143,11 @@ impl<S: Store> Lessor<S> {
             tokio::select! {
                 biased;
                 _ = shutdown.wait_for(|stop| *stop) => return,
+                // Before the wishes, which under load are always there.
+                _ = tick.tick() => {}
                 count = self.wishes.recv_many(&mut wishes, BATCH_MAX) => if count == 0 {
                     return;
                 },
-                _ = tick.tick() => {}
             }
             if wishes.is_empty() {
                 self.give_back().await;
