@@ -170,6 +170,7 @@ impl Feed for Control {
                         ..v1::Welcome::default()
                     }),
                     Some(Message::Beat(beat)) => Event::Echo(v1::Echo {
+                        at_micros: 0,
                         nonce: beat.nonce,
                         revision,
                         gateways: 1,
@@ -248,6 +249,14 @@ fn join(address: &str, authority: &Authority, token: &str) -> Join {
     Join::parse(&Secret::new(text.into_bytes())).unwrap()
 }
 
+fn config() -> Config {
+    Config {
+        requests_max: 16,
+        request_timeout: Duration::from_secs(10),
+        outgoing_max: 16,
+    }
+}
+
 #[tokio::test]
 async fn a_node_joins_follows_holds_a_lease_and_ships() {
     let authority = Arc::new(Authority::new());
@@ -265,11 +274,7 @@ async fn a_node_joins_follows_holds_a_lease_and_ships() {
 
     let identity = Arc::new(identity);
     let state = State::new();
-    let config = Config {
-        requests_max: 16,
-        request_timeout: Duration::from_secs(10),
-        outgoing_max: 16,
-    };
+    let config = config();
     let registry = prometheus::Registry::new();
     let boot = BootId::generate();
     let (follow, link) = Follow::new(
@@ -310,6 +315,44 @@ async fn a_node_joins_follows_holds_a_lease_and_ships() {
 }
 
 #[tokio::test]
+async fn a_node_whose_first_control_is_away_follows_the_second() {
+    let authority = Arc::new(Authority::new());
+    let address = start(&authority).await;
+    let folder = tempfile::tempdir().unwrap();
+    let pinned = join(&address, &authority, "once");
+    drop(Identity::open(folder.path(), "edge-1", Some(&pinned), &[]).await);
+    // Nobody listens where somebody has just stopped to.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = nobody.local_addr().unwrap().to_string();
+    let replicas = [nobody.clone(), address];
+    // Each node has an order of its own: one is made that turns to the other first.
+    let identity = loop {
+        let opened = Identity::open(folder.path(), "edge-1", None, &replicas).await;
+        let identity = opened.unwrap();
+        if identity.whereabouts().control() == nobody {
+            break identity;
+        }
+    };
+    let registry = prometheus::Registry::new();
+    let (follow, _link) = Follow::new(
+        &config(),
+        Arc::new(identity),
+        BootId::generate(),
+        State::new(),
+        &registry,
+    )
+    .unwrap();
+    let mut ready = follow.ready();
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(follow.run(stopped));
+    let leased = ready.wait_for(|ready| *ready);
+    let leased = tokio::time::timeout(Duration::from_secs(30), leased).await;
+    assert!(leased.is_ok(), "it never turned to the second");
+    stop.send(true).unwrap();
+    running.await.unwrap();
+}
+
+#[tokio::test]
 async fn another_authority_is_not_trusted_and_a_spent_token_is_refused() {
     let authority = Arc::new(Authority::new());
     let address = start(&authority).await;
@@ -341,11 +384,7 @@ async fn a_revocation_is_acknowledged_once_open_connections_are_cut() {
     let identity = Identity::open(folder.path(), "edge-1", Some(&pinned), &[])
         .await
         .unwrap();
-    let config = Config {
-        requests_max: 16,
-        request_timeout: Duration::from_secs(10),
-        outgoing_max: 16,
-    };
+    let config = config();
     let state = State::new();
     // Who cuts is there, and has nothing to do.
     let mut revocations = state.revocations();

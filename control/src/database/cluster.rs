@@ -101,18 +101,20 @@ pub async fn insert_operator_key(tx: &Transaction, hash: &[u8], last_four: &str)
     Ok(())
 }
 
-/// Writes a replica's beat.
+/// Writes a replica's beat. Answers the database's time, in microseconds since the Unix epoch.
 ///
 /// # Errors
 /// As the database's.
-pub async fn beat(tx: &Transaction, replica: Uuid, number: i64) -> Result<()> {
-    tx.execute(
-        "/* beats.put */ INSERT INTO beats (replica_id, number, at) VALUES ($1, $2, now()) \
-         ON CONFLICT (replica_id) DO UPDATE SET number = excluded.number, at = excluded.at",
-        &[&replica, &number],
-    )
-    .await?;
-    Ok(())
+pub async fn beat(tx: &Transaction, replica: Uuid, number: i64) -> Result<i64> {
+    let row = tx
+        .query_one(
+            "/* beats.put */ INSERT INTO beats (replica_id, number, at) VALUES ($1, $2, now()) \
+             ON CONFLICT (replica_id) DO UPDATE SET number = excluded.number, at = excluded.at \
+             RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+            &[&replica, &number],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
 }
 
 /// Whether a replica has beaten in the last five seconds.

@@ -7,12 +7,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sortie_proto::revision::Revision;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use uuid::Uuid;
 
 use crate::database::{Database, changes, cluster};
@@ -42,6 +42,9 @@ pub struct Beats {
     /// The number of the last beat that began.
     begun: Arc<AtomicU64>,
     committed: watch::Sender<Beat>,
+    made: Instant,
+    /// The database's time when this was made, in microseconds since the Unix epoch; zero before the first beat.
+    started: Arc<AtomicI64>,
 }
 
 impl Default for Beats {
@@ -58,6 +61,17 @@ impl Beats {
             replica: Uuid::now_v7(),
             begun: Arc::default(),
             committed: watch::Sender::new(Beat::default()),
+            made: Instant::now(),
+            started: Arc::default(),
+        }
+    }
+
+    /// The database's time, in microseconds since the Unix epoch; zero before the first beat.
+    #[must_use]
+    pub fn time(&self) -> i64 {
+        match self.started.load(Ordering::Relaxed) {
+            0 => 0,
+            started => started.saturating_add(micros(self.made.elapsed())),
         }
     }
 
@@ -101,19 +115,21 @@ impl Beats {
         let number = self.begun.fetch_add(1, Ordering::SeqCst).saturating_add(1);
         let tx = database.feed().await?;
         let revision = changes::sequence(&tx).await?;
-        cluster::beat(
-            &tx,
-            self.replica,
-            i64::try_from(number).map_err(Error::internal)?,
-        )
-        .await?;
+        let signed = i64::try_from(number).map_err(Error::internal)?;
+        let time = cluster::beat(&tx, self.replica, signed).await?;
+        let started = time.saturating_sub(micros(self.made.elapsed()));
         tx.commit().await?;
+        self.started.store(started, Ordering::Relaxed);
         if revision < self.committed.borrow().revision {
             let why = "the database is behind what it was; was a backup restored?";
             return Err(Error::new(sortie_proto::code::Code::Unavailable).because(why));
         }
         Ok(Beat { number, revision })
     }
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The nonces of one stream that wait for a beat.

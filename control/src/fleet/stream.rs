@@ -229,6 +229,7 @@ impl Following {
                 nonce,
                 revision: Some(self.sent.into()),
                 gateways: self.fleet.live(),
+                at_micros: self.fleet.0.beats.time(),
             }))
             .await?;
         }

@@ -5,7 +5,7 @@
 //! away requests for cold vaults wait out their own timeout, and vaults in memory are served until their leases end.
 
 use std::error::Error as StdError;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -26,6 +26,7 @@ use super::State;
 use super::identity::{self, Identity};
 use super::link::{self, Link, Request, SignedIntermediate, Signing};
 use super::replica::{Broken, Replica};
+use crate::clock;
 use crate::error::Error as StageError;
 
 /// How often the follow service beats and looks at its vaults.
@@ -40,7 +41,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 const EVENTS_MAX: usize = 256;
 /// The largest event: a vault with all that it has.
 const EVENT_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// How long after a failed renewal the next is tried.
+/// By how much this machine's clock may differ from the database's.
+const SKEW_MAX: Duration = Duration::from_secs(30);
+/// The least time between two renewals.
 const RENEW_AGAIN: Duration = Duration::from_secs(600);
 
 /// How much may wait for control, and for how long.
@@ -88,7 +91,8 @@ impl From<Status> for Error {
 #[derive(Debug, PartialEq, Eq)]
 enum Left {
     Shutdown,
-    Renew,
+    /// For a renewed certificate, or for what only the beginning of a stream sends.
+    Again,
 }
 
 #[derive(Debug)]
@@ -99,6 +103,7 @@ struct Metrics {
     vaults: IntGauge,
     quarantined: IntGauge,
     lease_age: Gauge,
+    clock_ahead: Gauge,
 }
 
 impl Metrics {
@@ -108,11 +113,11 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };
-        let lease_age = Gauge::new(
-            "sortie_gateway_feed_lease_age_seconds",
-            "How long ago the moment is that control last confirmed.",
-        )?;
-        registry.register(Box::new(lease_age.clone()))?;
+        let seconds = |name: &str, help: &str| {
+            let metric = Gauge::new(name, help)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
         Ok(Self {
             connected: gauge(
                 "sortie_gateway_feed_connected",
@@ -134,7 +139,14 @@ impl Metrics {
                 "sortie_gateway_feed_quarantined",
                 "Tenants, vaults and objects of vaults that this node could not understand and refuses.",
             )?,
-            lease_age,
+            lease_age: seconds(
+                "sortie_gateway_feed_lease_age_seconds",
+                "How long ago the moment is that control last confirmed.",
+            )?,
+            clock_ahead: seconds(
+                "sortie_gateway_clock_ahead_seconds",
+                "By how much this machine's clock is ahead of the database's.",
+            )?,
         })
     }
 
@@ -150,6 +162,7 @@ impl Metrics {
             .set(i64::try_from(state.quarantined().len()).unwrap_or(i64::MAX));
         let age = state.lease().age().unwrap_or_default();
         self.lease_age.set(age.as_secs_f64());
+        self.clock_ahead.set(clock::ahead());
     }
 }
 
@@ -165,6 +178,8 @@ pub struct Follow {
     metrics: Metrics,
     ready: watch::Sender<bool>,
     renew_not_before: Instant,
+    /// Whether this machine's clock was found wrong.
+    is_clock_wrong: bool,
 }
 
 impl Follow {
@@ -191,6 +206,7 @@ impl Follow {
             metrics: Metrics::register(registry)?,
             ready: watch::Sender::new(false),
             renew_not_before: Instant::now(),
+            is_clock_wrong: false,
         };
         Ok((follow, link))
     }
@@ -215,15 +231,18 @@ impl Follow {
             self.metrics.set(&self.replica, &self.state);
             let wait = match ended {
                 Ok(Left::Shutdown) => return,
-                Ok(Left::Renew) => Duration::ZERO,
+                Ok(Left::Again) => Duration::ZERO,
                 Err(error) => {
                     if error.is_lock() {
                         tracing::error!("control has shut this node out: it serves nothing");
                         self.replica.shut_out();
                     }
+                    // A connection that could not be opened has turned to the next replica already.
+                    if !matches!(error, Error::Connect(_)) {
+                        self.identity.whereabouts().turn();
+                    }
                     let error: &dyn StdError = &error;
                     tracing::warn!(error, "control is not being followed");
-                    self.identity.whereabouts().turn();
                     rand::rng().random_range(Duration::ZERO..=limit)
                 }
             };
@@ -242,7 +261,7 @@ impl Follow {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => return None,
                 () = told_to_stop(shutdown) => return Some(Left::Shutdown),
-                _ = ticks.tick() => self.replica.tick(now()),
+                _ = ticks.tick() => self.replica.tick(clock::seconds()),
                 request = self.requests.recv() => match request {
                     Some(Request::Sign(signing)) => refuse(signing),
                     Some(Request::Vault(id, ticket, answer)) => self.replica.want(id, ticket, answer),
@@ -281,12 +300,13 @@ impl Follow {
                     if heard.elapsed() > SILENCE {
                         return Err(Error::Silent);
                     }
-                    self.replica.tick(now());
+                    self.replica.tick(clock::seconds());
                     self.replica.beat();
                     self.replica.tell_quarantined();
                     self.metrics.set(&self.replica, &self.state);
-                    if self.must_renew() {
-                        return Ok(Left::Renew);
+                    self.look_at_clock();
+                    if self.must_renew() || self.replica.must_reopen() {
+                        return Ok(Left::Again);
                     }
                 }
                 () = told_to_stop(shutdown) => return Ok(Left::Shutdown),
@@ -295,14 +315,29 @@ impl Follow {
         }
     }
 
+    /// Says that this machine's clock is wrong, once until it is right again. Requests are judged by the cluster's time;
+    /// but certificates are checked by this clock, and logs are dated by it.
+    fn look_at_clock(&mut self) {
+        let ahead_seconds = clock::ahead();
+        let is_wrong = ahead_seconds.abs() > SKEW_MAX.as_secs_f64();
+        if is_wrong && !self.is_clock_wrong {
+            tracing::error!(
+                ahead_seconds,
+                "this machine's clock is wrong: set it, before certificates seem to have ended"
+            );
+        }
+        self.is_clock_wrong = is_wrong;
+    }
+
     async fn open(&mut self) -> Result<Opened, Error> {
         let mut client = self.connect().await?;
         if self.must_renew() {
             if let Err(error) = self.identity.renew(&mut client).await {
                 let error: &dyn StdError = &error;
                 tracing::warn!(error, "the node's certificate was not renewed");
-                self.renew_not_before = Instant::now() + RENEW_AGAIN;
             }
+            // Whatever came of it: where the clocks differ by a day, a new certificate looks old, too.
+            self.renew_not_before = Instant::now() + RENEW_AGAIN;
             client = self.connect().await?;
         }
         let (outgoing, messages) = mpsc::channel(self.outgoing_max);
@@ -318,7 +353,7 @@ impl Follow {
     }
 
     fn must_renew(&self) -> bool {
-        self.identity.is_due(now()) && Instant::now() >= self.renew_not_before
+        self.identity.is_due(clock::seconds()) && Instant::now() >= self.renew_not_before
     }
 
     /// Takes an event and those that are there already, and acknowledges them together, once what they revoke is cut.
@@ -327,7 +362,7 @@ impl Follow {
         first: v1::FollowEvent,
         events: &mut Streaming<v1::FollowEvent>,
     ) -> Result<(), Error> {
-        let now = now();
+        let now = clock::seconds();
         let mut next = Some(first);
         for _ in 0..EVENTS_MAX {
             let Some(event) = next.take() else { break };
@@ -410,12 +445,4 @@ fn ticks() -> Interval {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-/// Seconds since the Unix epoch.
-fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

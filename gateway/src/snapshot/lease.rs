@@ -16,6 +16,8 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use parking_lot::Mutex;
 
+use crate::clock;
+
 /// The most beats that may wait for their echo. The oldest is forgotten first: a later echo confirms more.
 const BEATS_MAX: usize = 256;
 
@@ -28,22 +30,18 @@ pub type BootClock = fn() -> u64;
 /// The time since the machine started, sleep included.
 #[must_use]
 pub fn boot_clock() -> u64 {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let clock = ClockId::CLOCK_BOOTTIME;
-    // Darwin's monotonic clock counts while the machine sleeps.
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let clock = ClockId::CLOCK_MONOTONIC;
-    let read = clock_gettime(clock).ok();
-    read.map_or(0, |time| {
-        u64::try_from(Duration::from(time).as_millis()).unwrap_or(u64::MAX)
-    })
+    millis(clock::since_start())
 }
 
 /// The time for which this machine has run.
 fn running_clock() -> u64 {
     let read = clock_gettime(ClockId::CLOCK_MONOTONIC).ok();
-    read.map_or(0, |time| {
-        u64::try_from(Duration::from(time).as_millis()).unwrap_or(u64::MAX)
+    millis(read.map(Duration::from))
+}
+
+fn millis(time: Option<Duration>) -> u64 {
+    time.map_or(0, |time| {
+        u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
     })
 }
 

@@ -23,7 +23,7 @@ use sortie_proto::wire::v1;
 use tokio::sync::oneshot;
 use v1::follow_request::Message;
 
-use self::quarantine::Quarantine;
+use self::quarantine::{Quarantine, Unsent};
 use super::merge::Whole;
 use super::read::Reading;
 use super::{State, VaultState};
@@ -86,6 +86,8 @@ pub(super) struct Replica {
     vaults: HashMap<VaultId, Entry>,
     /// Tenants of which something was not understood. Only the whole tenant, sent again, takes one out.
     poisoned: HashSet<TenantId>,
+    /// When this stream is left for those of them that it sends nothing more of.
+    unsent: Unsent,
     /// Whether what is quarantined may have changed since it was told.
     news: bool,
     outgoing: Vec<v1::FollowRequest>,
@@ -141,6 +143,7 @@ impl Replica {
             keys: Vec::new(),
             vaults: HashMap::new(),
             poisoned: HashSet::new(),
+            unsent: Unsent::default(),
             news: false,
             outgoing: Vec::new(),
             ticks: 0,
@@ -189,6 +192,7 @@ impl Replica {
     /// The stream ended.
     pub(super) fn disconnected(&mut self) {
         self.stream = Stream::default();
+        self.unsent.disconnected();
         self.acknowledged = None;
         self.outgoing.clear();
         self.state.lease().disconnected();
@@ -214,7 +218,10 @@ impl Replica {
         for id in vaults {
             self.drop_vault(id, Code::VaultUnavailable);
         }
-        for id in self.state.tenants() {
+        // Those that were to come again, too: what they have open goes on meanwhile.
+        let mut tenants = self.awaited.clone();
+        tenants.extend(self.state.tenants());
+        for id in tenants {
             self.state.drop_tenant(id);
             self.state.set_unclear(id);
             self.awaited.insert(id);
@@ -236,6 +243,10 @@ impl Replica {
 
     /// A request wants a vault.
     pub(super) fn want(&mut self, id: VaultId, ticket: Ticket, answer: Answer) {
+        if self.unsent.has(ticket.tenant) {
+            let _gone = answer.send(Err(Code::VaultUnavailable));
+            return;
+        }
         let entry = self.vaults.entry(id).or_default();
         if let Some(whole) = &entry.whole {
             let _gone = answer.send(Ok(Arc::clone(&whole.state)));
@@ -271,6 +282,7 @@ impl Replica {
         for id in ids {
             self.tick_vault(id, now);
         }
+        self.unsent.tick();
         if self.ticks.is_multiple_of(REPORT_TICKS) {
             self.report();
         }
@@ -308,7 +320,7 @@ impl Replica {
         let forgotten = entry.whole.is_none()
             && entry.asked.is_none()
             && entry.waiting.is_empty()
-            && !entry.quarantine.is_some_and(Quarantine::waits);
+            && !entry.quarantine.is_some_and(Quarantine::is_remembered);
         let latest_end = entry.latest.as_ref().map_or(0, |ticket| ticket.end);
         let ended = entry.whole.is_some() && entry.release_end.max(latest_end) <= now;
         if ended || forgotten || entry.idle > IDLE_TICKS {

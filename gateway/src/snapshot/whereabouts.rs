@@ -9,9 +9,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 
+/// How long the names of the replicas may take whose turn it is not.
+const OTHERS: Duration = Duration::from_secs(1);
 /// The most addresses that are remembered; the oldest are forgotten.
 const KNOWN_MAX: usize = 32;
 
@@ -61,10 +65,12 @@ impl Whereabouts {
     /// turn.
     pub async fn look_up(&self) -> io::Result<()> {
         let now = self.control();
-        for control in self.controls.iter().filter(|control| *control != now) {
-            let _later = self.look_up_one(control).await;
-        }
-        self.look_up_one(now).await
+        self.look_up_one(now).await?;
+        let others = self.controls.iter().filter(|control| *control != now);
+        let others = join_all(others.map(|control| self.look_up_one(control)));
+        // One name that nobody resolves must not keep this node from a replica that answers.
+        let _later = tokio::time::timeout(OTHERS, others).await;
+        Ok(())
     }
 
     async fn look_up_one(&self, control: &str) -> io::Result<()> {

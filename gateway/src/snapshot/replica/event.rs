@@ -13,6 +13,7 @@ use sortie_proto::wire::v1;
 use v1::follow_event::Event;
 
 use super::{Broken, EARLY_MAX, Entry, Replica};
+use crate::clock;
 use crate::snapshot::read::{self, Read, Reading, Unread, Unreadable};
 use crate::snapshot::{link, merge};
 
@@ -44,6 +45,7 @@ impl Replica {
                 self.awaited.clear();
                 self.confirmed();
                 self.state.lease().echo(echo.nonce);
+                clock::told(echo.at_micros);
                 // Control that does not know says nothing: what it said before holds.
                 if echo.gateways > 0 {
                     self.state.set_gateways(echo.gateways);
@@ -114,7 +116,10 @@ impl Replica {
         });
         match decoded {
             Ok((tenant, revocations)) => {
-                self.news |= self.poisoned.remove(&id);
+                if self.poisoned.remove(&id) {
+                    self.unsent.helped();
+                    self.news = true;
+                }
                 self.state.set_clear(id);
                 // First what forbids, then what allows.
                 self.state.revoke(revocations);
@@ -159,12 +164,16 @@ impl Replica {
         // what is held whatever its revision; what came since follows on it.
         let unconfirmed = entry.complete_to.take().is_some();
         let answers = entry.asked.take().is_some() || unconfirmed;
-        self.news |= entry.quarantine.take().is_some() || entry.has_refusals();
+        self.news |= entry.has_refusals();
         entry.whole = match entry.whole.take() {
             Some(whole) if answers => Some(merge::refresh(&whole, read)),
             Some(whole) => Some(merge::replace(&whole, read).unwrap_or(whole)),
             None => Some(merge::from_snapshot(read)),
         };
+        // An answer that came too late says nothing new of what is held: it is still to be asked for.
+        if !entry.is_frozen() {
+            self.news |= entry.quarantine.take().is_some();
+        }
         for change in std::mem::take(&mut entry.early) {
             entry.apply(&change);
         }
@@ -320,6 +329,12 @@ impl Entry {
             self.release_end = end;
             self.latest.take_if(|ticket| ticket.session == session);
         }
+    }
+
+    /// Whether what is held is served from the last good version, for as long as its lease holds.
+    fn is_frozen(&self) -> bool {
+        let whole = self.whole.as_ref();
+        whole.is_some_and(|whole| whole.state.frozen_at.is_some())
     }
 
     /// Whether a snapshot may be on its way that is older than what comes before it.

@@ -1,5 +1,7 @@
 //! Vaults of which a whole snapshot cannot be had or understood: what is served meanwhile, and when it is asked for again.
 
+use std::collections::HashSet;
+
 use sortie_proto::capability;
 use sortie_proto::code::Code;
 use sortie_proto::id::{TenantId, VaultId};
@@ -24,28 +26,80 @@ pub(super) struct Quarantine {
     reason: &'static str,
     /// The ticks before it is asked for again.
     wait: u32,
-    /// How many there were.
-    waited: u32,
+    /// How many have passed.
+    passed: u32,
 }
 
 impl Quarantine {
     fn after(before: Option<Self>, reason: &'static str) -> Self {
         let (first, most) = AGAIN_TICKS;
-        let wait = before.map_or(first, |before| before.waited.saturating_mul(2).min(most));
+        let wait = before.map_or(first, |before| before.wait.saturating_mul(2).min(most));
         Self {
             reason,
             wait,
-            waited: wait,
+            passed: 0,
         }
     }
 
     /// Whether it is too early to ask again.
     pub(super) const fn waits(self) -> bool {
-        self.wait > 0
+        self.passed < self.wait
+    }
+
+    /// Whether the next failure still counts as one after this: for as long again as nobody asked.
+    pub(super) const fn is_remembered(self) -> bool {
+        self.passed < self.wait.saturating_mul(2)
+    }
+}
+
+/// Tenants of which this stream sends nothing more: control believes that they are whole here. A new stream has them
+/// sent again, to who asks; the first after a while, each one that helped nothing after twice as long.
+#[derive(Debug, Default)]
+pub(super) struct Unsent {
+    tenants: HashSet<TenantId>,
+    wait: u32,
+    passed: u32,
+}
+
+impl Unsent {
+    pub(super) fn has(&self, tenant: TenantId) -> bool {
+        self.tenants.contains(&tenant)
+    }
+
+    fn add(&mut self, tenant: TenantId) {
+        if self.tenants.is_empty() {
+            let (first, most) = AGAIN_TICKS;
+            self.wait = self.wait.saturating_mul(2).clamp(first, most);
+            self.passed = 0;
+        }
+        self.tenants.insert(tenant);
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.passed = self.passed.saturating_add(1);
+    }
+
+    /// The next stream has not sent anything yet.
+    pub(super) fn disconnected(&mut self) {
+        self.tenants.clear();
+    }
+
+    /// A tenant was understood again.
+    pub(super) fn helped(&mut self) {
+        self.wait = 0;
+    }
+
+    fn is_over(&self) -> bool {
+        !self.tenants.is_empty() && self.passed >= self.wait
     }
 }
 
 impl Replica {
+    /// Whether the stream is to be left for another, on which tenants are sent again that could not be understood.
+    pub(in crate::snapshot) fn must_reopen(&self) -> bool {
+        self.stream.welcomed && self.unsent.is_over()
+    }
+
     /// A vault's snapshot cannot be had or understood. What is held goes on for as long as its staleness allows from
     /// when it was last known to be complete; changes that are understood are still applied to it. Nothing held: it is
     /// refused, and not asked for with each request.
@@ -79,7 +133,7 @@ impl Replica {
         let Some(quarantine) = &mut entry.quarantine else {
             return false;
         };
-        quarantine.wait = quarantine.wait.saturating_sub(1);
+        quarantine.passed = quarantine.passed.saturating_add(1);
         let due = !quarantine.waits() && entry.asked.is_none() && entry.whole.is_some();
         if due && welcomed {
             self.resubscribe(id, now);
@@ -92,6 +146,7 @@ impl Replica {
         // What was not understood may be a revocation: nothing that is open goes on.
         self.state.set_unclear(id);
         self.poisoned.insert(id);
+        self.unsent.add(id);
         self.news = true;
     }
 

@@ -323,6 +323,7 @@ fn a_node_that_is_shut_out_keeps_nothing_and_starts_afresh() {
                 nonce,
                 revision: Some(at(10).into()),
                 gateways: 1,
+                at_micros: 0,
             })),
             NOW,
         )
@@ -337,6 +338,16 @@ fn a_node_that_is_shut_out_keeps_nothing_and_starts_afresh() {
     assert!(state.is_unclear(tenant_id()) && woken.has_changed().unwrap());
     // Let in again it asks for the tenant, from the start.
     assert_eq!(resumes(&replica), (None, vec![tenant_id().to_bytes()]));
+}
+
+#[test]
+fn a_node_that_is_shut_out_before_its_tenants_came_again_ends_what_they_have_open() {
+    let (state, mut replica) = with_vault(NOW + 600);
+    replica.disconnected();
+    replica.event(welcome(20, false), NOW).unwrap();
+    replica.disconnected();
+    replica.shut_out();
+    assert!(state.is_unclear(tenant_id()));
 }
 
 #[test]
@@ -397,6 +408,7 @@ impl From<Echo> for v1::FollowEvent {
                 .into(),
             ),
             gateways: 0,
+            at_micros: 0,
         }))
     }
 }

@@ -277,6 +277,78 @@ fn a_snapshot_that_means_nothing_leaves_the_last_good_one_until_its_lease_ends()
 }
 
 #[test]
+fn an_answer_that_comes_too_late_does_not_end_a_quarantine() {
+    let (state, mut replica) = two();
+    replica.event(encoded(vault_id(), vec![1]), NOW).unwrap();
+    // It is asked for again, and nobody answers.
+    for _ in 0..10 + ANSWER_TICKS + 1 {
+        replica.tick(NOW);
+    }
+    assert_eq!(subscriptions(&mut replica).len(), 1);
+    // What comes now is what is held already; what happened meanwhile was not sent.
+    replica.event(good(vault_id(), 10), NOW).unwrap();
+    replica.tell_quarantined();
+    assert_eq!(state.quarantined().len(), 1);
+    replica.take_outgoing();
+    for _ in 0..20 {
+        replica.tick(NOW);
+    }
+    let asked = subscriptions(&mut replica).len();
+    assert_eq!(asked, 1, "it is still asked for");
+    replica.event(good(vault_id(), 50), NOW).unwrap();
+    replica.tell_quarantined();
+    assert!(state.quarantined().is_empty());
+}
+
+#[test]
+fn a_tenant_that_means_nothing_costs_no_questions_and_is_sent_again_by_another_stream() {
+    let (state, mut replica) = two();
+    let poison = |replica: &mut Replica| {
+        let broken = v1::TenantState {
+            revision: Some(at(40).into()),
+            tenant: Some(v1::Tenant {
+                private_allow: vec!["nowhere".into()],
+                ..(&tenant()).into()
+            }),
+            revocations: Vec::new(),
+        };
+        replica.event(event(Event::Tenant(broken)), NOW).unwrap();
+    };
+    poison(&mut replica);
+    assert!(state.tenant(tenant_id()).is_none());
+    replica.take_outgoing();
+    let mut answered = want(&mut replica, ticket(1, NOW + 600));
+    assert!(answered.try_recv().unwrap().is_err());
+    assert_eq!(subscriptions(&mut replica), []);
+    for wait in [10, 20, 40] {
+        for _ in 0..wait {
+            assert!(!replica.must_reopen(), "after less than {wait} s");
+            replica.tick(NOW);
+        }
+        assert!(replica.must_reopen());
+        replica.disconnected();
+        assert!(!resumes(&replica).1.contains(&tenant_id().to_bytes()));
+        replica.event(welcome(41, true), NOW).unwrap();
+        assert!(!replica.must_reopen());
+        poison(&mut replica);
+    }
+    // Another stream, and this time it is understood.
+    replica.disconnected();
+    replica.event(welcome(42, true), NOW).unwrap();
+    replica.take_outgoing();
+    let mut answered = want(&mut replica, ticket(1, NOW + 600));
+    assert_eq!(subscriptions(&mut replica), [("1".into(), false)]);
+    let settings = v1::TenantState {
+        revision: Some(at(42).into()),
+        tenant: Some((&tenant()).into()),
+        revocations: Vec::new(),
+    };
+    replica.event(event(Event::Tenant(settings)), NOW).unwrap();
+    replica.event(good(vault_id(), 50), NOW).unwrap();
+    assert!(answered.try_recv().unwrap().is_ok() && !replica.must_reopen());
+}
+
+#[test]
 fn a_cold_vault_that_means_nothing_is_refused_without_a_question_for_each_request() {
     let (_, mut replica) = welcomed();
     let mut answered = want(&mut replica, ticket(1, NOW + 600));
