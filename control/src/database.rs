@@ -7,12 +7,15 @@
 //! A transaction that is not committed is rolled back.
 //!
 //! What leases hang on has a small pool of its own: however many callers wait for the others, beats go on.
+//!
+//! A database that has gone back behind what was seen of it is refused, see [`floor`].
 
 pub mod private;
 pub mod migrate;
 pub mod cluster;
 pub mod keys;
 pub mod changes;
+pub mod floor;
 pub mod tenants;
 pub mod vaults;
 pub mod credentials;
@@ -37,6 +40,7 @@ use sortie_proto::id::TenantId;
 
 pub use self::column::{Reference, limits, read_limits};
 pub use self::connect::{Connector, InvalidUrl};
+pub use self::floor::Floor;
 pub use self::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -59,6 +63,7 @@ pub struct Database {
     system: Pool,
     feed: Pool,
     connector: Connector,
+    floor: Floor,
     metrics: Metrics,
 }
 
@@ -80,6 +85,7 @@ impl Database {
             system: pool(&connector, ROLE_SYSTEM, connections)?,
             feed: pool(&connector, ROLE_SYSTEM, FEED_CONNECTIONS)?,
             connector,
+            floor: Floor::default(),
             metrics,
         })
     }
@@ -139,6 +145,12 @@ impl Database {
         &self.connector
     }
 
+    /// How far the database has come, as this process has seen it.
+    #[must_use]
+    pub const fn floor(&self) -> &Floor {
+        &self.floor
+    }
+
     /// Closes the pools; later calls answer `unavailable`.
     pub fn close(&self) {
         self.app.close();
@@ -147,6 +159,7 @@ impl Database {
     }
 
     async fn begin(&self, pool: &Pool, statement: &str) -> Result<Transaction> {
+        self.floor.hold()?;
         let object: Object = pool.get().await?;
         Transaction::begin(object, statement, self.metrics.statements.clone())
     }

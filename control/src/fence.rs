@@ -19,8 +19,7 @@ use sortie_proto::revision::Revision;
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
-use crate::database::{Database, changes, cluster};
-use crate::feed::read::Log;
+use crate::database::{Database, Floor, changes, cluster};
 use crate::tasks::Tasks;
 
 /// How often the mark is written, if the position has moved.
@@ -148,28 +147,28 @@ async fn raise(fence: &Arc<dyn Fence>, cluster: Uuid, at: Revision) -> Result<()
     tokio::task::spawn_blocking(move || fence.raise(mark)).await?
 }
 
-/// Writes the position, and keeps the fence near what this replica has read until the process stops.
+/// Writes the position, and keeps the fence near what this replica has seen until the process stops.
 ///
 /// # Errors
 /// When it cannot be written.
 pub async fn keep(
     fence: Arc<dyn Fence>,
     cluster: Uuid,
-    log: &Log,
+    floor: &Floor,
     tasks: &Tasks,
 ) -> Result<(), Error> {
-    raise(&fence, cluster, log.last()).await?;
-    tasks.spawn_until_stop("fence", follow(fence, cluster, log.clone()));
+    raise(&fence, cluster, floor.seen()).await?;
+    tasks.spawn_until_stop("fence", follow(fence, cluster, floor.clone()));
     Ok(())
 }
 
-async fn follow(fence: Arc<dyn Fence>, cluster: Uuid, log: Log) {
+async fn follow(fence: Arc<dyn Fence>, cluster: Uuid, floor: Floor) {
     let mut written = Revision::default();
     let mut tick = interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let at = log.last();
+        let at = floor.seen();
         if at == written {
             continue;
         }

@@ -124,7 +124,7 @@ impl Server {
             metrics.clone(),
         )
         .await?;
-        fence::keep(fence, keys.cluster(), &log, &tasks).await?;
+        fence::keep(fence, keys.cluster(), database.floor(), &tasks).await?;
         let fleet = Fleet::new(Parts {
             database: database.clone(),
             keys: keys.clone(),

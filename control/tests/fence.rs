@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use serde_json::json;
 use sortie_control::fence::restore::Restored;
 use sortie_control::server::{self, NotStarted, Server};
 use sortie_proto::revision::Revision;
 use tonic::Code;
 
-use crate::support::{Control, Fixture, config};
+use crate::support::{Control, Fixture, config, look};
 
 /// As if the database had been further than it is.
 fn move_ahead(folder: &Path) {
@@ -32,7 +33,7 @@ async fn restore(folder: &Path, url: &str) -> Restored {
     }
 }
 
-async fn refused(folder: &Path, url: &str) -> String {
+async fn refused_start(folder: &Path, url: &str) -> String {
     match Server::start(config(folder, Some(url))).await {
         Ok(_) => panic!("it started"),
         Err(error) => {
@@ -56,7 +57,7 @@ async fn f18_a_database_behind_the_fence_is_refused_until_its_restore_is_said_to
     let control = Control::on(halted.folder, halted.url.clone()).await;
     let halted = control.halt().await;
     move_ahead(halted.folder.path());
-    let text = refused(halted.folder.path(), &halted.url).await;
+    let text = refused_start(halted.folder.path(), &halted.url).await;
     assert!(text.contains("sortie-control restore --fence"), "{text}");
     let restored = restore(halted.folder.path(), &halted.url).await;
     assert_eq!((restored.epoch, restored.tenants), (2, 1));
@@ -79,7 +80,7 @@ async fn an_empty_database_is_not_taken_for_a_new_cluster_beside_the_fence_of_an
     let halted = control.halt().await;
     let empty = Control::start().await;
     let other = empty.halt().await;
-    let text = refused(halted.folder.path(), &other.url).await;
+    let text = refused_start(halted.folder.path(), &other.url).await;
     assert!(text.contains("another cluster"), "{text}");
 }
 
@@ -113,18 +114,28 @@ async fn a_gateway_that_has_seen_more_than_the_database_is_refused_and_is_an_ala
     fixture.stop().await;
 }
 
+/// As if a standby took over that had not seen the last change.
+const GO_BACK: &str = "WITH back AS (UPDATE cluster SET head_n = head_n - 1 RETURNING head_n) \
+                       DELETE FROM changes USING back WHERE n > back.head_n";
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_goes_back_under_a_control_that_runs_ends_its_beats() {
+async fn a_database_that_goes_back_under_a_control_that_runs_is_not_written_to_any_more() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("gw1").await;
     let mut stream = gateway.follow(None, &[]).await;
     stream.welcome().await;
     stream.send(crate::support::beat(1)).await;
     stream.echo().await;
+    let last = fixture.published().await;
+    fixture.alter(GO_BACK).await;
+    // The revision that its first change would get has been given out before, to what is lost.
+    let revoke = "/v1/tenants/-/agents/runner:revoke";
+    let refused = fixture.owner.post(revoke, json!({ "wait_seconds": 1 }));
+    refused.await.refused("unavailable");
+    let vault = json!({ "name": "later" });
+    let refused = fixture.owner.post("/v1/tenants/-/vaults", vault.clone());
+    refused.await.refused("unavailable");
     let beats = || fixture.state().fleet.metrics().beats.get();
-    fixture
-        .alter("UPDATE cluster SET head_n = head_n - 1")
-        .await;
     fixture
         .wait_until("a beat that is refused", async || {
             let before = beats();
@@ -132,5 +143,36 @@ async fn a_database_that_goes_back_under_a_control_that_runs_ends_its_beats() {
             beats() == before
         })
         .await;
-    fixture.stop().await;
+    let head = fixture.look("SELECT head_n FROM cluster").await;
+    assert_eq!(head, i64::try_from(last).unwrap() - 1);
+    // Changes of another replica hide it, and mend nothing.
+    fixture
+        .look("UPDATE cluster SET head_n = head_n + 9 RETURNING head_n")
+        .await;
+    let refused = fixture.owner.post("/v1/tenants/-/vaults", vault);
+    refused.await.refused("unavailable");
+    let waited = fixture.state().fleet.enforced(
+        fixture.tenant,
+        None,
+        Revision { epoch: 1, n: 1 },
+        std::time::Duration::from_secs(1),
+    );
+    assert_eq!(
+        waited.await.unwrap_err().code(),
+        sortie_proto::code::Code::Unavailable
+    );
+    // Nor does a start: the fence has seen what was seen.
+    let file = fixture.config().data_dir.join("fence.json");
+    fixture
+        .wait_until("the fence to be written", async || {
+            let mark: serde_json::Value =
+                serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+            mark["n"] == last
+        })
+        .await;
+    let halted = fixture.halt().await;
+    let lost = "UPDATE cluster SET head_n = head_n - 9 RETURNING head_n";
+    look(&halted.url, lost).await;
+    let text = refused_start(halted.folder.path(), &halted.url).await;
+    assert!(text.contains("sortie-control restore --fence"), "{text}");
 }

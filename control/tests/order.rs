@@ -82,7 +82,9 @@ async fn a_replica_that_freezes_while_it_sequences_stops_nobody() {
     let sequencer = Sequencer::new(bare.database.clone());
     let before = sequencer.committed().await.unwrap();
     let frozen = bare.database.system().await.unwrap();
-    changes::sequence(&frozen).await.unwrap();
+    changes::sequence(&frozen, bare.database.floor())
+        .await
+        .unwrap();
     put(&bare.database).await;
     assert_eq!(sequencer.committed().await.unwrap(), before.next());
     assert!(frozen.commit().await.is_err(), "it lost its transaction");

@@ -8,7 +8,7 @@ use sortie_proto::revision::Revision;
 use sortie_proto::wire::v1;
 use uuid::Uuid;
 
-use crate::database::{Database, Transaction};
+use crate::database::{Database, Floor, Transaction};
 use crate::error::{Error, Result};
 
 /// The channel that sequencing notifies. It only wakes: what is new is read from the table.
@@ -164,9 +164,13 @@ pub async fn live_revocations(tx: &Transaction, tenant: TenantId) -> Result<Vec<
 /// The lock is taken in a statement of its own, so that the next one, under READ COMMITTED, sees everything that
 /// committed before the lock was had.
 ///
+/// An order that ends before what was seen of it is not written on: its next revisions were given out before, to other
+/// changes. The caller tells the floor of what it has committed.
+///
 /// # Errors
-/// As the database's.
-pub async fn sequence(tx: &Transaction) -> Result<Revision> {
+/// As the database's; `unavailable` when it has gone back.
+pub async fn sequence(tx: &Transaction, floor: &Floor) -> Result<Revision> {
+    let seen = floor.seen();
     tx.batch("SET LOCAL idle_in_transaction_session_timeout = '2s'; SET LOCAL lock_timeout = '4s'")
         .await?;
     tx.execute(
@@ -187,6 +191,7 @@ pub async fn sequence(tx: &Transaction) -> Result<Revision> {
         .await?;
     let (count, epoch, base): (i64, i64, i64) =
         (moved.try_get(0)?, moved.try_get(1)?, moved.try_get(2)?);
+    floor.compare(seen, revision(epoch, base)?)?;
     if count > 0 {
         tx.execute(
             "/* changes.advance */ UPDATE cluster SET head_n = head_n + $1",

@@ -110,6 +110,7 @@ impl Log {
         let limit = i64::try_from(capacity).unwrap_or(i64::MAX);
         let rows = changes::after(&tx, before, limit).await?;
         tx.commit().await?;
+        database.floor().rise(head.last);
         let log = Self(Arc::new(Inner {
             database,
             recent: Mutex::default(),
@@ -152,15 +153,20 @@ impl Log {
     /// Reads on until the database's head. For one caller at a time.
     ///
     /// # Errors
-    /// `unavailable` when the database does not answer; `internal` when the order has a hole, which nothing may pass.
+    /// `unavailable` when the database does not answer, or has gone back; `internal` when the order has a hole, which
+    /// nothing may pass.
     pub(super) async fn pull(&self) -> Result<()> {
         loop {
             let last = self.last();
+            let floor = self.0.database.floor();
+            let seen = floor.seen();
             let tx = self.0.database.feed_snapshot().await?;
             let changes::Head {
                 last: head,
                 compacted,
             } = changes::head(&tx).await?;
+            floor.compare(seen, head)?;
+            floor.rise(head);
             let gone = head.epoch == last.epoch && compacted > last.n;
             if head.epoch != last.epoch || gone {
                 tracing::warn!(%head, %last, "the epoch changed, or changes are gone that were not read: streams start again");
@@ -171,10 +177,6 @@ impl Log {
             }
             if head == last {
                 return tx.commit().await;
-            }
-            if head < last {
-                return Err(Error::new(Code::Unavailable)
-                    .because("the database is behind what was already read from it"));
             }
             let rows = changes::after(&tx, last, i64::try_from(PAGE).unwrap_or(i64::MAX)).await?;
             tx.commit().await?;

@@ -82,8 +82,9 @@ impl Sequencer {
 
     async fn publish(&self) -> Result<Revision> {
         let tx = self.database.feed().await?;
-        let last = changes::sequence(&tx).await?;
+        let last = changes::sequence(&tx, self.database.floor()).await?;
         tx.commit().await?;
+        self.database.floor().rise(last);
         self.wake.notify_one();
         Ok(last)
     }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::{Connected, Fleet};
+use crate::database::changes;
 use crate::database::gateways::{self, Holder};
 use crate::error::{Error, Result};
 use crate::feed::signals::Signals;
@@ -45,7 +46,8 @@ impl Fleet {
     /// Waits until every gateway that may serve a tenant, or one vault of it, enforces a revision; at most `wait`.
     ///
     /// # Errors
-    /// `overloaded` if too many wait already; else as the database's. The revision is published all the same.
+    /// `overloaded` if too many wait already; `unavailable` if the database has gone back, for then the revision may not
+    /// be in it; else as the database's. The revision is published all the same.
     pub async fn enforced(
         &self,
         tenant: TenantId,
@@ -92,8 +94,11 @@ impl Fleet {
             return Ok(());
         }
         let ids: Vec<Uuid> = missing.iter().map(|holder| holder.gateway.uuid()).collect();
+        let floor = self.database().floor();
+        let seen = floor.seen();
         let tx = self.database().system().await?;
         let enforcing = gateways::enforcing(&tx, &ids, revision).await?;
+        floor.compare(seen, changes::head(&tx).await?.last)?;
         tx.commit().await?;
         missing.retain(|holder| !enforcing.contains(&holder.gateway));
         Ok(())

@@ -110,20 +110,17 @@ impl Beats {
         }
     }
 
-    /// A beat on a database that has gone back is none: it was restored, or another one took its place.
+    /// A beat on a database that has gone back is none, and nothing of it is committed.
     async fn beat(&self, database: &Database) -> Result<Beat> {
         let number = self.begun.fetch_add(1, Ordering::SeqCst).saturating_add(1);
         let tx = database.feed().await?;
-        let revision = changes::sequence(&tx).await?;
+        let revision = changes::sequence(&tx, database.floor()).await?;
         let signed = i64::try_from(number).map_err(Error::internal)?;
         let time = cluster::beat(&tx, self.replica, signed).await?;
         let started = time.saturating_sub(micros(self.made.elapsed()));
         tx.commit().await?;
+        database.floor().rise(revision);
         self.started.store(started, Ordering::Relaxed);
-        if revision < self.committed.borrow().revision {
-            let why = "the database is behind what it was; was a backup restored?";
-            return Err(Error::new(sortie_proto::code::Code::Unavailable).because(why));
-        }
         Ok(Beat { number, revision })
     }
 }

@@ -9,7 +9,7 @@ use sortie_control::config::Config;
 use sortie_control::database::Database;
 use sortie_control::server::Server;
 
-use super::database::{folder, fresh};
+use super::database::{folder, fresh, look};
 use super::{Caller, Gateway};
 
 /// A running control plane without tenants.
@@ -136,6 +136,11 @@ impl Control {
         let tx = self.database().system().await.unwrap();
         assert_ne!(tx.execute(sql, &[]).await.unwrap(), 0, "{sql}");
         tx.commit().await.unwrap();
+    }
+
+    /// A number that one statement answers, on a connection that the control does not know of.
+    pub(crate) async fn look(&self, sql: &str) -> i64 {
+        look(&self.url, sql).await
     }
 
     pub(crate) async fn wait_until(&self, what: &str, done: impl AsyncFn() -> bool) {

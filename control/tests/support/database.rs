@@ -73,6 +73,15 @@ pub(crate) async fn fresh() -> String {
     cluster.url_of(&name)
 }
 
+/// A number that one statement answers, as the database's owner and past every pool.
+pub(crate) async fn look(url: &str, sql: &str) -> i64 {
+    let (client, driver) = Connector::new(url, None).unwrap().connect().await.unwrap();
+    tokio::select! {
+        row = client.query_one(sql, &[]) => row.unwrap().get(0),
+        ended = driver => panic!("{ended:?}"),
+    }
+}
+
 /// A database without a server over it.
 pub(crate) struct Bare {
     pub(crate) database: Database,
