@@ -162,6 +162,11 @@ impl Fleet {
     /// The gateways that follow this replica, each once.
     #[must_use]
     pub fn connected(&self) -> Vec<Connected> {
+        gateways_of(&self.processes())
+    }
+
+    /// The processes of gateways that follow this replica, each once.
+    fn processes(&self) -> Vec<Connected> {
         once_each(self.0.connected.lock().values())
     }
 
@@ -243,9 +248,8 @@ impl Fleet {
 
     /// Writes what streams said to the database, and learns which gateways are shut out.
     async fn reconcile(&self) -> Result<()> {
-        let seen = self.connected();
         let tx = self.0.database.system().await?;
-        gateways::seen(&tx, &said(&seen)).await?;
+        write_down(&tx, &self.processes()).await?;
         let locked = gateways::locked(&tx).await?;
         let live = gateways::live(&tx).await?;
         tx.commit().await?;
@@ -305,8 +309,7 @@ impl Presence {
     }
 }
 
-/// A line a gateway. While one is upgraded, two of its processes follow: what it enforces is what both do. Of two streams
-/// of one process the one that was heard last is right.
+/// A line a process. Of two streams of one the one that was heard last is right.
 fn once_each<'a>(streams: impl IntoIterator<Item = &'a Connected>) -> Vec<Connected> {
     let mut processes: HashMap<(GatewayId, &[u8]), &Connected> = HashMap::new();
     for one in streams {
@@ -315,8 +318,13 @@ fn once_each<'a>(streams: impl IntoIterator<Item = &'a Connected>) -> Vec<Connec
             *kept = one;
         }
     }
+    processes.into_values().cloned().collect()
+}
+
+/// A line a gateway. While one is upgraded, two of its processes follow: what it enforces is what both do.
+fn gateways_of(processes: &[Connected]) -> Vec<Connected> {
     let mut gateways: HashMap<GatewayId, Connected> = HashMap::new();
-    for one in processes.into_values() {
+    for one in processes {
         let kept = gateways.entry(one.gateway).or_insert_with(|| one.clone());
         let acknowledged = kept.acknowledged.min(one.acknowledged);
         if kept.last_seen < one.last_seen {
@@ -327,11 +335,16 @@ fn once_each<'a>(streams: impl IntoIterator<Item = &'a Connected>) -> Vec<Connec
     gateways.into_values().collect()
 }
 
-/// What gateways said, to be written down.
+/// Writes down what processes of gateways said.
+async fn write_down(tx: &Transaction, processes: &[Connected]) -> Result<()> {
+    gateways::seen(tx, &said(&gateways_of(processes)), &said(processes)).await
+}
+
 fn said<'a>(connected: impl IntoIterator<Item = &'a Connected>) -> Vec<gateways::Said<'a>> {
     let now = Timestamp::now();
     let line = |one: &'a Connected| gateways::Said {
         gateway: one.gateway,
+        boot: &one.boot,
         version: &one.version,
         acknowledged: one.acknowledged,
         ago: now.duration_since(one.last_seen).unsigned_abs(),

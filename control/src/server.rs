@@ -25,6 +25,7 @@ use crate::api::grpc::feed::FeedService;
 use crate::api::grpc::journal::JournalService;
 use crate::command::AgentSide;
 use crate::config::{Config, SHUTDOWN_MAX};
+use crate::database::gateways::processes;
 use crate::database::private::{Binaries, Cluster};
 use crate::database::{Connector, Database, changes, cluster, migrate};
 use crate::error::Result;
@@ -368,6 +369,7 @@ async fn tidy(database: &Database, kept: i64) -> Result<()> {
     changes::compact(database, kept).await?;
     let tx = database.system().await?;
     cluster::forget_replicas(&tx).await?;
+    processes::forget(&tx).await?;
     tx.commit().await
 }
 

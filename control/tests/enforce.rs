@@ -261,3 +261,38 @@ async fn while_a_gateway_is_upgraded_both_of_its_processes_are_waited_for() {
     assert_eq!(answer["enforcement"]["enforced"], 1, "{answer}");
     fixture.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_process_at_another_replica_is_waited_for_until_its_node_says_that_it_is_gone() {
+    let fixture = Fixture::start().await;
+    let other = fixture.replica().await;
+    let mut gateway = fixture.enrol("upgraded").await;
+    let old = hold(&fixture, &mut gateway).await;
+    let old_boot = gateway.boot();
+    gateway.reboot();
+    gateway.dial(other.feed());
+    let new = hold(&fixture, &mut gateway).await;
+    let session = format!("sessions/{}", fixture.session);
+    let (answer, new) = tokio::join!(revoke(&fixture.owner, &session, 1), enforce(new));
+    let enforcement = &answer["enforcement"];
+    assert_eq!(enforcement["gateways"], 1, "{answer}");
+    assert_eq!(enforcement["enforced"], 0, "the old one: {answer}");
+    let old = enforce(old).await;
+    let (answer, old, new) = tokio::join!(
+        revoke(&fixture.owner, "agents/runner", 20),
+        enforce(old),
+        enforce(new)
+    );
+    assert_eq!(answer["enforcement"]["enforced"], 1, "{answer}");
+
+    // One that is not heard any more may still serve on its lease.
+    drop(old);
+    until_nobody_follows(&fixture).await;
+    let (answer, new) = tokio::join!(revoke(&fixture.owner, "agents/runner", 1), enforce(new));
+    assert_eq!(answer["enforcement"]["enforced"], 0, "{answer}");
+    gateway.ended(old_boot).await;
+    let (answer, _new) = tokio::join!(revoke(&fixture.owner, "agents/runner", 20), enforce(new));
+    assert_eq!(answer["enforcement"]["enforced"], 1, "{answer}");
+    fixture.stop().await;
+    other.stop().await;
+}

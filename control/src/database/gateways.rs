@@ -1,5 +1,7 @@
 //! Gateways: join tokens, enrolment, what each has acknowledged and reported, and which vaults it holds.
 
+pub mod processes;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +11,7 @@ use sortie_proto::revision::Revision;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::column::{small, unsigned};
+use super::column::{signed, small, unsigned};
 use super::vaults::STALENESS_BEFORE;
 use super::{Reference, Transaction};
 use crate::error::{Error, Result};
@@ -239,11 +241,13 @@ pub async fn insert(tx: &Transaction, id: GatewayId, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// What a gateway said on its stream.
-#[derive(Debug)]
+/// What a gateway, or one process of it, said on its stream.
+#[derive(Debug, Clone, Copy)]
 pub struct Said<'a> {
     /// Which.
     pub gateway: GatewayId,
+    /// Which of its processes; of a gateway, the one that was heard last.
+    pub boot: &'a [u8],
     /// The version that it runs.
     pub version: &'a str,
     /// Up to where changes are enforced.
@@ -254,14 +258,15 @@ pub struct Said<'a> {
     pub report: Option<Report>,
 }
 
-/// Records what gateways said on their streams, each named once. An acknowledgement never goes back within an epoch.
+/// Records what gateways said on their streams, each named once, and what of it each of their processes did. An
+/// acknowledgement of a process never goes back within an epoch.
 ///
-/// Rows are locked in the order of their ids: replicas, and two tasks of one, may write the same ones.
+/// Rows of gateways are locked in the order of their ids, and those of processes behind them: replicas, and two tasks of
+/// one, may write the same ones.
 ///
 /// # Errors
 /// As the database's.
-pub async fn seen(tx: &Transaction, said: &[Said<'_>]) -> Result<()> {
-    let signed = |number: u64| i64::try_from(number).map_err(Error::internal);
+pub async fn seen(tx: &Transaction, said: &[Said<'_>], processes: &[Said<'_>]) -> Result<()> {
     let ids: Vec<Uuid> = said.iter().map(|said| said.gateway.uuid()).collect();
     let versions: Vec<&str> = said.iter().map(|said| said.version).collect();
     let ago: Vec<f64> = said.iter().map(|said| said.ago.as_secs_f64()).collect();
@@ -289,7 +294,7 @@ pub async fn seen(tx: &Transaction, said: &[Said<'_>]) -> Result<()> {
         &[&ids, &versions, &ago, &epochs, &numbers, &reports],
     )
     .await?;
-    Ok(())
+    processes::seen(tx, processes).await
 }
 
 /// A gateway that may hold something, and the end of its last lease if nobody hears from it again.
@@ -301,6 +306,8 @@ pub struct Holder {
     pub name: String,
     /// From then on it serves nothing.
     pub fenced_at: Timestamp,
+    /// How long after its last word a process of it may serve what it is asked about.
+    pub lease: Duration,
 }
 
 /// For how long after a release has ended a gateway may still have something of its tenant open: the longest staleness,
@@ -322,12 +329,13 @@ pub async fn holders(
     vault: Option<VaultId>,
 ) -> Result<Vec<Holder>> {
     let sql = format!(
-        "/* gateways.holders */ SELECT g.id, g.name, h.fenced_at FROM gateways g JOIN LATERAL ( \
-             SELECT max(coalesce(g.last_seen_at, g.created_at) \
-             + make_interval(secs => 10 + greatest(coalesce(v.staleness_seconds, 86400), {STALENESS_BEFORE}))) \
-             AS fenced_at FROM vault_releases r LEFT JOIN vaults v ON v.id = r.vault_id WHERE r.gateway_id = g.id \
-             AND r.tenant_id = $1 AND ($2::uuid IS NULL OR r.vault_id = $2) \
-             AND r.expires_at > extract(epoch FROM now()) - $3::int8) h ON h.fenced_at > now() ORDER BY g.id"
+        "/* gateways.holders */ SELECT g.id, g.name, h.lease, \
+             coalesce(g.last_seen_at, g.created_at) + make_interval(secs => h.lease) AS fenced_at \
+             FROM gateways g JOIN LATERAL (SELECT max(10 + greatest(coalesce(v.staleness_seconds, 86400), \
+             {STALENESS_BEFORE}))::float8 AS lease FROM vault_releases r LEFT JOIN vaults v ON v.id = r.vault_id \
+             WHERE r.gateway_id = g.id AND r.tenant_id = $1 AND ($2::uuid IS NULL OR r.vault_id = $2) \
+             AND r.expires_at > extract(epoch FROM now()) - $3::int8) h \
+             ON coalesce(g.last_seen_at, g.created_at) + make_interval(secs => h.lease) > now() ORDER BY g.id"
     );
     let vault = vault.map(VaultId::uuid);
     let rows = tx
@@ -338,27 +346,34 @@ pub async fn holders(
             Ok(Holder {
                 gateway: row.try_get::<_, Uuid>(0)?.into(),
                 name: row.try_get(1)?,
-                fenced_at: row.try_get(2)?,
+                lease: Duration::try_from_secs_f64(row.try_get(2)?).map_err(Error::internal)?,
+                fenced_at: row.try_get(3)?,
             })
         })
         .collect()
 }
 
-/// Those of some gateways that have acknowledged a revision, or a later one.
+/// Those of some gateways that have acknowledged a revision, or a later one: each of their processes that may serve.
+///
+/// The gateway's own row counts too: a replica of the version before writes no other.
 ///
 /// # Errors
 /// As the database's.
 pub async fn enforcing(
     tx: &Transaction,
-    gateways: &[Uuid],
+    gateways: &[Holder],
     revision: Revision,
 ) -> Result<Vec<GatewayId>> {
-    let signed = |number: u64| i64::try_from(number).map_err(Error::internal);
+    let ids: Vec<Uuid> = gateways.iter().map(|one| one.gateway.uuid()).collect();
+    let leases: Vec<f64> = gateways.iter().map(|one| one.lease.as_secs_f64()).collect();
     let rows = tx
         .query(
-            "/* gateways.enforcing */ SELECT id FROM gateways WHERE id = ANY ($1) \
-             AND (acknowledged_epoch, acknowledged_n) >= ($2, $3)",
-            &[&gateways, &signed(revision.epoch)?, &signed(revision.n)?],
+            "/* gateways.enforcing */ SELECT g.id FROM unnest($1::uuid[], $2::float8[]) AS h (id, lease) \
+             JOIN gateways g USING (id) WHERE (g.acknowledged_epoch, g.acknowledged_n) >= ($3, $4) \
+             AND NOT EXISTS (SELECT FROM gateway_processes p WHERE p.gateway_id = g.id AND p.ended_at IS NULL \
+             AND p.last_seen_at + make_interval(secs => h.lease) > now() \
+             AND (p.acknowledged_epoch, p.acknowledged_n) < ($3, $4))",
+            &[&ids, &leases, &signed(revision.epoch)?, &signed(revision.n)?],
         )
         .await?;
     rows.iter()

@@ -2,10 +2,10 @@
 //! acknowledged, as soon as they do.
 //!
 //! **Invariants.** A gateway counts as soon as it may serve the tenant, and until its last lease has ended; it counts as
-//! enforcing only by its own word, given for the revision or a later one. What is not waited for costs nothing here:
-//! acknowledgements are then written on a period.
+//! enforcing only by its own word, given for the revision or a later one by each of its processes that may still serve.
+//! What is not waited for costs nothing here: acknowledgements are then written on a period.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use sortie_proto::code::Code;
@@ -13,9 +13,8 @@ use sortie_proto::id::{GatewayId, TenantId, VaultId};
 use sortie_proto::revision::Revision;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep_until};
-use uuid::Uuid;
 
-use super::{Connected, Fleet};
+use super::{Connected, Fleet, gateways_of, write_down};
 use crate::database::changes;
 use crate::database::gateways::{self, Holder};
 use crate::error::{Error, Result};
@@ -93,11 +92,10 @@ impl Fleet {
         if missing.is_empty() {
             return Ok(());
         }
-        let ids: Vec<Uuid> = missing.iter().map(|holder| holder.gateway.uuid()).collect();
         let floor = self.database().floor();
         let seen = floor.seen();
         let tx = self.database().system().await?;
-        let enforcing = gateways::enforcing(&tx, &ids, revision).await?;
+        let enforcing = gateways::enforcing(&tx, missing, revision).await?;
         floor.compare(seen, changes::head(&tx).await?.last)?;
         tx.commit().await?;
         missing.retain(|holder| !enforcing.contains(&holder.gateway));
@@ -120,10 +118,11 @@ impl Fleet {
                 () = sleep_until(watch.end()), if watch.is_on() => {}
             }
             watch.expire(Instant::now());
-            let connected = self.connected();
+            let processes = self.processes();
+            let connected = gateways_of(&processes);
             let news = watch.news(&connected);
             if !news.is_empty()
-                && let Err(error) = self.tell(&news).await
+                && let Err(error) = self.tell(&news, &processes).await
             {
                 // The period writes it, and who waits finds it then.
                 error.log("writing down what gateways acknowledged");
@@ -133,9 +132,12 @@ impl Fleet {
         }
     }
 
-    async fn tell(&self, news: &[&Connected]) -> Result<()> {
+    async fn tell(&self, news: &[&Connected], processes: &[Connected]) -> Result<()> {
+        let told: HashSet<GatewayId> = news.iter().map(|one| one.gateway).collect();
+        let processes = processes.iter().filter(|one| told.contains(&one.gateway));
+        let processes: Vec<Connected> = processes.cloned().collect();
         let tx = self.database().system().await?;
-        gateways::seen(&tx, &super::said(news.iter().copied())).await?;
+        write_down(&tx, &processes).await?;
         Signals::tell(&tx).await?;
         tx.commit().await
     }

@@ -22,6 +22,7 @@ use super::Fleet;
 use super::admit::Gateway;
 use super::release::id;
 use crate::database::Transaction;
+use crate::database::gateways::processes;
 use crate::database::journal::alarms::{self, Alarm, Kind};
 use crate::database::journal::cursors::{self, Cursor};
 use crate::database::journal::write::{self, Arrival, Completion, Use};
@@ -134,6 +135,7 @@ fn check(request: &v1::ShipRequest) -> Result<()> {
 
 /// A dead boot has nothing more: what it had announced and did not leave is lost.
 async fn ended(tx: &Transaction, boot: Boot, torn: &[u32]) -> Result<Vec<Alarm>> {
+    processes::ended(tx, boot.gateway, &boot.id.to_bytes()).await?;
     let mut raised = Vec::new();
     let announced = cursors::announced(tx, boot).await?;
     for cursor in &announced {

@@ -140,7 +140,8 @@ impl Following {
         let resume = hello.resume.map(Revision::from);
         fleet.0.witnesses.hear(&gateway, resume, head.last)?;
         let version = printable(&hello.version);
-        let acknowledged = write_down(&tx, &gateway, &version, resume).await?;
+        let boot: Vec<u8> = hello.boot_id.iter().copied().take(BOOT_BYTES).collect();
+        let acknowledged = write_down(&tx, &gateway, (&boot, &version), resume).await?;
         tx.commit().await?;
         let wanted = hello
             .tenants
@@ -159,7 +160,7 @@ impl Following {
             "a gateway follows");
         let presence = fleet.join(Connected {
             gateway: gateway.id(),
-            boot: hello.boot_id.iter().copied().take(BOOT_BYTES).collect(),
+            boot,
             name: gateway.name().to_owned(),
             version,
             acknowledged,

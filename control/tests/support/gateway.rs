@@ -242,6 +242,17 @@ impl Gateway {
         Ok(client.ship(request).await?.into_inner())
     }
 
+    /// Says that one of its processes is gone.
+    pub(crate) async fn ended(&mut self, boot: BootId) {
+        let request = v1::ShipRequest {
+            boot_id: boot.to_bytes(),
+            ended: true,
+            ..v1::ShipRequest::default()
+        };
+        let mut client = JournalClient::new(self.channel.clone());
+        client.ship(request).await.unwrap();
+    }
+
     /// Its boot.
     pub(crate) fn boot(&self) -> BootId {
         self.boot

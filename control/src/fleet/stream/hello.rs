@@ -22,7 +22,7 @@ const VERSION_MAX: usize = 64;
 pub(super) async fn write_down(
     tx: &Transaction,
     gateway: &Gateway,
-    version: &str,
+    (boot, version): (&[u8], &str),
     resume: Option<Revision>,
 ) -> Result<Revision> {
     let acknowledged = Revision {
@@ -31,12 +31,13 @@ pub(super) async fn write_down(
     };
     let said = gateways::Said {
         gateway: gateway.id(),
+        boot,
         version,
         acknowledged,
         ago: Duration::ZERO,
         report: None,
     };
-    gateways::seen(tx, &[said]).await?;
+    gateways::seen(tx, &[said], &[said]).await?;
     Ok(acknowledged)
 }
 
