@@ -50,8 +50,9 @@ pub const ROLE_APP: &str = "sortie_app";
 /// The role of operators, the feed, ingest and upkeep.
 pub const ROLE_SYSTEM: &str = "sortie_system";
 
-/// The connections of the feed's own pool: the beat, the reader, the sequencer, the look for leftovers, and one to spare.
-const FEED_CONNECTIONS: usize = 5;
+/// The connections of the feed's own pool: the beat, the reader, the sequencer, the look for leftovers, what gateways say,
+/// and one to spare.
+const FEED_CONNECTIONS: usize = 6;
 
 /// How long a caller waits for a connection before it is told `unavailable`.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -75,7 +76,7 @@ impl std::fmt::Debug for Database {
 
 impl Database {
     /// Makes the pools; nothing is dialled yet. `connections` bounds the callers' two pools: callers beyond it wait, at
-    /// most five seconds. The feed's pool has five more.
+    /// most five seconds. The feed's pool has six more.
     ///
     /// # Errors
     /// `internal` if a pool cannot be made.
@@ -123,7 +124,8 @@ impl Database {
         self.begin(&self.system, SNAPSHOT).await
     }
 
-    /// Begins a transaction as [`Database::system`] does, on the feed's own connections: beats, sequencing.
+    /// Begins a transaction as [`Database::system`] does, on the feed's own connections: beats, sequencing, what gateways
+    /// say.
     ///
     /// # Errors
     /// `unavailable` when no connection is to be had.

@@ -2,8 +2,8 @@
 //!
 //! **Invariants.** [`admit::Gateway`] is made from a verified client certificate of an enrolled, unlocked node and
 //! nowhere else. A vault leaves this process only behind [`release`], which has verified a session token for it and
-//! recorded the release. An echo leaves only behind a beat that was committed after its nonce came, and behind
-//! everything that the beat could see.
+//! recorded the release. An echo leaves only behind a beat that was committed after its nonce came, behind everything
+//! that the beat could see, and while what gateways say is written down.
 
 mod admission;
 pub mod admit;
@@ -28,7 +28,7 @@ use sortie_proto::id::GatewayId;
 use sortie_proto::revision::Revision;
 use sortie_proto::secret::Secret;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config;
 use crate::database::{Database, Transaction, gateways};
@@ -43,6 +43,9 @@ use crate::tasks::Tasks;
 
 /// How often streams' state is written down and locks are read.
 const RECONCILE: Duration = Duration::from_secs(2);
+/// For how long after that leases are extended. Who waits for a revocation reckons with ten seconds between a
+/// gateway's word and its row: a gateway whose row is older may serve, and is not waited for.
+const WRITTEN_MAX: Duration = Duration::from_secs(8);
 
 /// What the streams of one replica share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -68,6 +71,8 @@ struct Inner {
     /// Turns for those who wait until gateways enforce something.
     waits: Semaphore,
     locked: ArcSwap<HashSet<GatewayId>>,
+    /// When what gateways had said by then was last written down.
+    written: Mutex<Option<Instant>>,
     /// How many gateways are live, on all replicas; 0 before that was asked.
     live: AtomicU32,
 }
@@ -139,6 +144,7 @@ impl Fleet {
             heard: watch::Sender::new(()),
             waits: Semaphore::new(enforce::WAITS_MAX),
             locked: ArcSwap::default(),
+            written: Mutex::default(),
             live: AtomicU32::new(0),
         }))
     }
@@ -217,6 +223,13 @@ impl Fleet {
         self.0.live.load(Ordering::Relaxed)
     }
 
+    /// Whether what gateways say is written down soon enough for their leases to be extended.
+    #[must_use]
+    pub fn is_written_down(&self) -> bool {
+        let written = *self.0.written.lock();
+        written.is_some_and(|at| at.elapsed() < WRITTEN_MAX)
+    }
+
     /// Whether a gateway was shut out since its stream began.
     fn is_locked(&self, gateway: GatewayId) -> bool {
         self.0.locked.load().contains(&gateway)
@@ -248,13 +261,15 @@ impl Fleet {
 
     /// Writes what streams said to the database, and learns which gateways are shut out.
     async fn reconcile(&self) -> Result<()> {
-        let tx = self.0.database.system().await?;
+        let begun = Instant::now();
+        let tx = self.0.database.feed().await?;
         write_down(&tx, &self.processes()).await?;
         let locked = gateways::locked(&tx).await?;
         let live = gateways::live(&tx).await?;
         tx.commit().await?;
         self.0.locked.store(Arc::new(locked.into_iter().collect()));
         self.0.live.store(live, Ordering::Relaxed);
+        *self.0.written.lock() = Some(begun);
         Ok(())
     }
 }

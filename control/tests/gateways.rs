@@ -82,6 +82,57 @@ async fn operators_see_how_gateways_are_at_whichever_replica() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn however_many_callers_wait_what_gateways_say_is_written_down() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("gw1").await;
+    let mut stream = hold(&fixture, &mut gateway).await;
+    let mut callers = Vec::new();
+    while callers.len() < 8 {
+        callers.push(fixture.database().system().await.unwrap());
+    }
+    let heard = "SELECT (extract(epoch FROM last_seen_at) * 1000)::int8 FROM gateways";
+    let before = fixture.look(heard).await;
+    stream.send(beat(1)).await;
+    assert_eq!(stream.echo().await.nonce, 1);
+    fixture
+        .wait_until("its word to be written", async || {
+            fixture.look(heard).await > before
+        })
+        .await;
+    drop(callers);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_lease_is_extended_while_what_gateways_say_cannot_be_written_down() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("gw1").await;
+    let mut stream = hold(&fixture, &mut gateway).await;
+    stream.send(beat(1)).await;
+    assert_eq!(stream.echo().await.nonce, 1);
+    let rows = fixture.database().system().await.unwrap();
+    let lock = "SELECT 1 FROM gateways FOR UPDATE";
+    rows.execute(lock, &[]).await.unwrap();
+    let fleet = &fixture.state().fleet;
+    fixture
+        .wait_until("the last writing to be long ago", async || {
+            !fleet.is_written_down()
+        })
+        .await;
+    // Beats are committed all the same.
+    let beats = || fleet.metrics().beats.get();
+    let begun = beats();
+    stream.send(beat(2)).await;
+    fixture
+        .wait_until("two beats", async || beats() >= begun + 2)
+        .await;
+    assert!(stream.is_silent(), "a lease was extended");
+    drop(rows);
+    assert_eq!(stream.echo().await.nonce, 2);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_locked_gateway_is_shut_out_at_once_and_let_in_again() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("gw1").await;

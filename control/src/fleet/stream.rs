@@ -225,7 +225,9 @@ impl Following {
                 self.sent = entry.revision;
             }
         }
-        if let Some(nonce) = self.nonces.echo(self.sent) {
+        if self.fleet.is_written_down()
+            && let Some(nonce) = self.nonces.echo(self.sent)
+        {
             self.send(Event::Echo(v1::Echo {
                 nonce,
                 revision: Some(self.sent.into()),

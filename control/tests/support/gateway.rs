@@ -346,6 +346,11 @@ impl Following {
         }
     }
 
+    /// Nothing has come that was not read yet.
+    pub(crate) fn is_silent(&mut self) -> bool {
+        futures_util::FutureExt::now_or_never(self.events.message()).is_none()
+    }
+
     /// What became of a subscription: the code of its refusal, or nothing once the vault came.
     pub(crate) async fn refusal(&mut self) -> Option<String> {
         loop {
