@@ -26,7 +26,7 @@ use crate::api::grpc::journal::JournalService;
 use crate::command::AgentSide;
 use crate::config::{Config, SHUTDOWN_MAX};
 use crate::database::gateways::processes;
-use crate::database::private::{Binaries, Cluster};
+use crate::database::journal::alarms;
 use crate::database::{Connector, Database, changes, cluster, migrate};
 use crate::error::Result;
 use crate::feed::listen;
@@ -370,6 +370,7 @@ async fn tidy(database: &Database, kept: i64) -> Result<()> {
     let tx = database.system().await?;
     cluster::forget_replicas(&tx).await?;
     processes::forget(&tx).await?;
+    alarms::forget(&tx).await?;
     tx.commit().await
 }
 

@@ -1,7 +1,7 @@
 //! From gateways' journals to the audit log.
 
 use prost::Message;
-use sortie_control::database::journal::{self, Filter};
+use sortie_control::database::journal::{self, Filter, alarms};
 use sortie_proto::chain::Head;
 use sortie_proto::id::TenantId;
 use sortie_proto::wire::v1;
@@ -280,5 +280,41 @@ async fn t25_a_gap_an_edit_a_loss_and_a_fork_are_alarms_and_the_rest_is_kept() {
         .await
         .expect(200);
     assert_eq!(other["alarms"].as_array().unwrap().len(), 0);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alarms_beyond_those_that_are_kept_of_a_gateway_are_counted_and_old_ones_make_room() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("gw1").await;
+    let gap = |lane| v1::LaneBatch {
+        lane,
+        first_sequence: 5,
+        after_gap: true,
+        ..v1::LaneBatch::default()
+    };
+    let counted = || {
+        let alarms = &fixture.state().fleet.metrics().alarms;
+        alarms.with_label_values(&["gap"]).get()
+    };
+    gateway.ship_batch(gap(0)).await.unwrap();
+    assert_eq!((counted(), fixture.count("journal_alarms").await), (1, 1));
+    let many = "INSERT INTO journal_alarms (id, gateway_id, boot_id, lane, kind, first_sequence, last_sequence) \
+                SELECT gen_random_uuid(), gateway_id, boot_id, lane, kind, n, n FROM journal_alarms, \
+                generate_series(101, 10099) AS n";
+    fixture.alter(many).await;
+    gateway.ship_batch(gap(1)).await.unwrap();
+    assert_eq!(
+        (counted(), fixture.count("journal_alarms").await),
+        (2, 10_000)
+    );
+    let old = "WITH old AS (UPDATE journal_alarms SET raised_at = now() - interval '91 days' \
+               WHERE first_sequence > 101 RETURNING 1) SELECT count(*) FROM old";
+    assert_eq!(fixture.look(old).await, 9_998);
+    let tx = fixture.database().system().await.unwrap();
+    alarms::forget(&tx).await.unwrap();
+    tx.commit().await.unwrap();
+    gateway.ship_batch(gap(2)).await.unwrap();
+    assert_eq!((counted(), fixture.count("journal_alarms").await), (3, 3));
     fixture.stop().await;
 }

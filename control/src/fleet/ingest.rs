@@ -23,7 +23,7 @@ use super::admit::Gateway;
 use super::release::id;
 use crate::database::Transaction;
 use crate::database::gateways::processes;
-use crate::database::journal::alarms::{self, Alarm, Kind};
+use crate::database::journal::alarms::{self, Alarm, Kind, Raised};
 use crate::database::journal::cursors::{self, Cursor};
 use crate::database::journal::write::{self, Arrival, Completion, Use};
 use crate::database::journal::{self, Boot};
@@ -166,19 +166,21 @@ async fn ended(tx: &Transaction, boot: Boot, torn: &[u32]) -> Result<Vec<Alarm>>
     Ok(raised)
 }
 
-/// Raises alarms; answers those that are new.
-async fn raise(tx: &Transaction, boot: Boot, found: Vec<Alarm>) -> Result<Vec<Alarm>> {
-    let mut new = Vec::new();
+/// Raises alarms; answers those that nobody was told of, and whether each is kept.
+async fn raise(tx: &Transaction, boot: Boot, found: Vec<Alarm>) -> Result<Vec<(Alarm, bool)>> {
+    let mut untold = Vec::new();
     for alarm in found {
-        if alarms::raise(tx, boot, &alarm).await? {
-            new.push(alarm);
+        match alarms::raise(tx, boot, &alarm).await? {
+            Raised::New => untold.push((alarm, true)),
+            Raised::Full => untold.push((alarm, false)),
+            Raised::Known => {}
         }
     }
-    Ok(new)
+    Ok(untold)
 }
 
-fn tell(fleet: &Fleet, gateway: &Gateway, boot: Boot, raised: &[Alarm]) {
-    for alarm in raised {
+fn tell(fleet: &Fleet, gateway: &Gateway, boot: Boot, raised: &[(Alarm, bool)]) {
+    for (alarm, kept) in raised {
         let kind = alarm.kind.name();
         fleet.metrics().alarms.with_label_values(&[kind]).inc();
         tracing::error!(
@@ -189,6 +191,7 @@ fn tell(fleet: &Fleet, gateway: &Gateway, boot: Boot, raised: &[Alarm]) {
             first = alarm.first,
             last = alarm.last,
             kind,
+            kept,
             "a gateway's journal does not hold what it wrote"
         );
     }

@@ -12,8 +12,10 @@ use crate::database::gateways::{self, Act};
 use crate::database::{Reference, Transaction};
 use crate::error::{Error, Result};
 
-/// The most alarms of one gateway that are kept; it cannot fill the table. What comes behind them is still counted.
+/// The most alarms of one gateway that are kept; it cannot fill the table. What comes behind them is counted and logged.
 const OF_GATEWAY_MAX: i64 = 10_000;
+/// How long an alarm is kept. Its line in the cluster's audit log stays.
+const KEPT_DAYS: i32 = 90;
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,17 +59,31 @@ pub struct Alarm {
     pub last: u64,
 }
 
-/// Raises an alarm, and writes it into the operator's log. `false` if it was raised before.
+/// What became of an alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Raised {
+    /// It is kept.
+    New,
+    /// It was raised before.
+    Known,
+    /// As many of the gateway's are kept as there may be: this one is not.
+    Full,
+}
+
+/// Raises an alarm, and writes it into the cluster's audit log.
 ///
 /// # Errors
 /// As the database's.
-pub async fn raise(tx: &Transaction, boot: Boot, alarm: &Alarm) -> Result<bool> {
+pub async fn raise(tx: &Transaction, boot: Boot, alarm: &Alarm) -> Result<Raised> {
     let lane = i32::try_from(alarm.lane).map_err(Error::internal)?;
-    let raised = tx
-        .execute(
-            "/* journal_alarms.raise */ INSERT INTO journal_alarms (id, gateway_id, boot_id, lane, kind, \
-             first_sequence, last_sequence) SELECT $1, $2, $3, $4, $5, $6, $7 \
-             WHERE (SELECT count(*) FROM journal_alarms WHERE gateway_id = $2) < $8 ON CONFLICT DO NOTHING",
+    // The second looks at what was there before the first.
+    let row = tx
+        .query_one(
+            "/* journal_alarms.raise */ WITH raised AS (INSERT INTO journal_alarms (id, gateway_id, boot_id, lane, kind, \
+             first_sequence, last_sequence) SELECT $1::uuid, $2::uuid, $3::uuid, $4::int4, $5::text, $6::int8, $7::int8 \
+             WHERE (SELECT count(*) FROM journal_alarms WHERE gateway_id = $2) < $8 ON CONFLICT DO NOTHING RETURNING id) \
+             SELECT EXISTS (SELECT FROM raised), EXISTS (SELECT FROM journal_alarms WHERE gateway_id = $2 AND boot_id = $3 \
+             AND lane = $4 AND kind = $5 AND first_sequence = $6 AND last_sequence = $7)",
             &[
                 &ActId::generate().uuid(),
                 &boot.gateway.uuid(),
@@ -80,9 +96,28 @@ pub async fn raise(tx: &Transaction, boot: Boot, alarm: &Alarm) -> Result<bool> 
             ],
         )
         .await?;
-    if raised == 0 {
-        return Ok(false);
+    let (raised, known): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
+    if raised {
+        record(tx, boot, alarm).await?;
+        return Ok(Raised::New);
     }
+    Ok(if known { Raised::Known } else { Raised::Full })
+}
+
+/// Forgets alarms that are older than they are kept.
+///
+/// # Errors
+/// As the database's.
+pub async fn forget(tx: &Transaction) -> Result<()> {
+    tx.execute(
+        "/* journal_alarms.forget */ DELETE FROM journal_alarms WHERE raised_at < now() - make_interval(days => $1)",
+        &[&KEPT_DAYS],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn record(tx: &Transaction, boot: Boot, alarm: &Alarm) -> Result<()> {
     let act = Act {
         gateway: boot.gateway,
         action: "journal.alarm",
@@ -98,8 +133,7 @@ pub async fn raise(tx: &Transaction, boot: Boot, alarm: &Alarm) -> Result<bool> 
         vault: None,
         session: None,
     };
-    gateways::record(tx, &act).await?;
-    Ok(true)
+    gateways::record(tx, &act).await
 }
 
 /// Alarms of one gateway, by id or name, or of all; the newest first.
