@@ -59,8 +59,6 @@ pub struct Context {
     pub keys: Keys,
     /// The gateways.
     pub fleet: Fleet,
-    /// The cluster's epoch, for tokens.
-    pub epoch: u64,
     /// What agents find around them.
     pub agents: Arc<AgentSide>,
 }

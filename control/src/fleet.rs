@@ -159,6 +159,13 @@ impl Fleet {
         tasks.spawn_until_stop("report", self.clone().report());
     }
 
+    /// The cluster's epoch, as this replica last read it. A replica that was away while a backup was restored mints
+    /// tokens that nobody takes until it has.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.0.log.last().epoch
+    }
+
     /// What other replicas tell.
     #[must_use]
     pub fn signals(&self) -> &Signals {

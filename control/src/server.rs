@@ -117,8 +117,7 @@ impl Server {
         make_partitions(&database).await?;
         let (tasks, ready) = (Tasks::new(), Ready::default());
         let sequencer = Sequencer::new(database.clone());
-        // The epoch rises only while control is stopped: restoring a backup starts a new process.
-        let epoch = sequencer.committed().await?.epoch;
+        sequencer.committed().await?;
         let log = Log::open(
             database.clone(),
             config.feed.recent_changes,
@@ -151,7 +150,6 @@ impl Server {
             sequencer,
             keys,
             fleet,
-            epoch,
             agents: Arc::new(AgentSide::new(config.proxy.clone())),
         };
         let server = Self {

@@ -176,3 +176,30 @@ async fn a_database_that_goes_back_under_a_control_that_runs_is_not_written_to_a
     let text = refused_start(halted.folder.path(), &halted.url).await;
     assert!(text.contains("sortie-control restore --fence"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_away_while_a_backup_was_restored_mints_what_is_good_from_then_on() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("gw1").await;
+    // What `restore --fence` does.
+    fixture
+        .alter("UPDATE cluster SET epoch = 2, head_n = 0, compacted_n = 0")
+        .await;
+    fixture
+        .wait_until("the epoch to be read", async || {
+            fixture.state().fleet.epoch() == 2
+        })
+        .await;
+    let wanted = json!({ "agent": "runner", "vaults": ["v"] });
+    let minted = fixture.owner.post("/v1/tenants/-/sessions", wanted).await;
+    let minted = minted.expect(201);
+    let mut stream = gateway.follow(None, &[]).await;
+    assert_eq!(stream.welcome().await.revision.unwrap().epoch, 2);
+    stream.subscribe(fixture.vault, &fixture.token, None).await;
+    assert_eq!(stream.refused().await.code, "session_revoked");
+    let token = minted["token"].as_str().unwrap();
+    stream.subscribe(fixture.vault, token, None).await;
+    stream.tenant().await;
+    stream.vault().await;
+    fixture.stop().await;
+}

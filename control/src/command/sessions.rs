@@ -88,7 +88,7 @@ async fn mint_all(
     by.may_mint()?;
     let signer = cx.keys.signer().await?;
     let tx = cx.database.tenant(by.tenant()).await?;
-    let claims = mint::resolve(&tx, by, &wanted, cx.epoch).await?;
+    let claims = mint::resolve(&tx, by, &wanted, cx.fleet.epoch()).await?;
     let made = match &asked {
         Some(asked) => Some(environment::make(&tx, by.tenant(), &cx.agents, asked, &claims).await?),
         None => None,
@@ -238,7 +238,7 @@ fn claims_of(
     let vaults: Option<Vec<_>> = row.vaults.iter().map(claim).collect();
     let source = row.source_cidr.as_deref().map(str::parse).transpose();
     Ok(Claims {
-        epoch: cx.epoch,
+        epoch: cx.fleet.epoch(),
         tenant: by.tenant(),
         tenant_generation: now.tenant,
         session: row.id,
