@@ -1,6 +1,11 @@
 //! What one tenant may have at most, so that the others' gateways go on.
 
+use prost::Message;
 use serde_json::json;
+use sortie_control::database::changes;
+use sortie_proto::revision::Revision;
+use sortie_proto::wire::v1;
+use sortie_proto::wire::v1::change::Object;
 
 use crate::support::{Bare, Fixture, beat};
 
@@ -122,4 +127,40 @@ async fn replicas_that_start_together_make_the_partitions_once() {
         makers.join_all().await;
     });
     futures_util::future::join_all(days).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_is_put_while_its_agents_limits_are_set_carries_the_new_ones() {
+    let fixture = Fixture::start().await;
+    let limits = v1::Limits {
+        concurrency: 3,
+        ..v1::Limits::default()
+    };
+    let tx = fixture.database().tenant(fixture.tenant).await.unwrap();
+    let set = "UPDATE agents SET limits = $1 WHERE name = 'runner'";
+    tx.execute(set, &[&limits.encode_to_vec()]).await.unwrap();
+    let path = "/v1/tenants/-/vaults/v/grants/runner";
+    let put = fixture.owner.put(path, json!({ "role": "editor" }));
+    let commit = async {
+        let waiting = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted \
+                       AND datname = current_database() AND query LIKE '%agents.share%'";
+        fixture
+            .wait_until("the grant to wait for the limits", async || {
+                fixture.look(waiting).await > 0
+            })
+            .await;
+        tx.commit().await.unwrap();
+    };
+    let (put, ()) = tokio::join!(put, commit);
+    put.expect(200);
+    let tx = fixture.database().system().await.unwrap();
+    let begin = Revision { epoch: 1, n: 0 };
+    let rows = changes::after(&tx, begin, 1_000).await.unwrap();
+    let last = rows.last().unwrap();
+    let last = v1::Change::decode(last.body.as_slice()).unwrap();
+    let Some(Object::Grant(grant)) = last.object else {
+        panic!("{last:?}");
+    };
+    assert_eq!(grant.agent_limits, Some(limits));
+    fixture.stop().await;
 }

@@ -11,18 +11,11 @@ use sortie_proto::wire::v1;
 use super::fields::{self, Problems, show};
 use super::{Context, Draft, not_found, record_in, vault_of};
 use crate::access::{Authorized, Manage};
-use crate::database::agents::{self, AgentRow};
-use crate::database::{Reference, Transaction, changes, grants as rows};
+use crate::database::{Reference, agents, changes, grants as rows};
 use crate::error::{Error, Result};
 
 /// The most grants that a vault may have: a gateway gets them in one message.
 const PER_VAULT_MAX: i64 = 50_000;
-
-async fn agent_of(tx: &Transaction, by: &Authorized<Manage>, agent: &str) -> Result<AgentRow> {
-    let reference = Reference::read(agent, AgentId::uuid);
-    let row = agents::get(tx, by.tenant(), reference).await?;
-    row.ok_or_else(not_found)
-}
 
 /// Gives an agent a role on a vault, in the place of the one that it had.
 ///
@@ -49,7 +42,10 @@ pub async fn put(
         .ok_or_else(|| Error::new(Code::InvalidArgument))?;
     let tx = cx.database.tenant(by.tenant()).await?;
     let vault = vault_of(&tx, by, &request.vault).await?;
-    let agent = agent_of(&tx, by, &request.agent).await?;
+    // Whoever changes its limits raises the grants that are there: this one, or it carries the new ones.
+    let agent = Reference::read(&request.agent, AgentId::uuid);
+    let agent = agents::share(&tx, by.tenant(), agent).await?;
+    let agent = agent.ok_or_else(not_found)?;
     let ends = (vault.id, agent.id);
     if rows::count_others(&tx, by.tenant(), ends).await? >= PER_VAULT_MAX {
         return Err(Error::new(Code::ResourceExhausted).because("The vault has 50,000 grants."));
@@ -87,7 +83,9 @@ pub async fn delete(
 ) -> Result<v1::Deleted> {
     let tx = cx.database.tenant(by.tenant()).await?;
     let vault = vault_of(&tx, by, &request.vault).await?;
-    let agent = agent_of(&tx, by, &request.agent).await?;
+    let agent = Reference::read(&request.agent, AgentId::uuid);
+    let agent = agents::get(&tx, by.tenant(), agent).await?;
+    let agent = agent.ok_or_else(not_found)?;
     if !rows::delete(&tx, by.tenant(), (vault.id, agent.id)).await? {
         return Err(not_found());
     }

@@ -117,6 +117,24 @@ pub async fn get(
     .transpose()
 }
 
+/// An agent by id or name, which stays as it is until the transaction ends.
+///
+/// # Errors
+/// As the database's.
+pub async fn share(
+    tx: &Transaction,
+    tenant: TenantId,
+    agent: Reference<'_>,
+) -> Result<Option<AgentRow>> {
+    tx.query_opt(
+        "/* agents.share */ SELECT * FROM agents WHERE tenant_id = $1 AND (id = $2 OR name = $3) FOR SHARE",
+        &[&tenant.uuid(), &agent.id, &agent.name],
+    )
+    .await?
+    .map(|row| read(&row))
+    .transpose()
+}
+
 /// Agents of a tenant behind an id, in order.
 ///
 /// # Errors
