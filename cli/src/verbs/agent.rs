@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::limits::{self, Limits, SessionLimits};
-use super::wait::Wait;
+use super::wait::{Again, Wait};
 use super::{Limit, Sure, in_tenant, settings};
 use crate::config::{self, Context};
 use crate::error::Result;
@@ -124,7 +124,8 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             sure.ask(&format!("end all sessions of agent `{agent}`"))?;
             let path = in_tenant(context, &["agents", &agent]);
             let revoked = client.post(&path, ":revoke", &wait.body()).await?;
-            wait.done(out, &revoked, &format!("revoked all sessions of {agent}"))
+            let sentence = format!("revoked all sessions of {agent}");
+            wait.done(out, &revoked, (&sentence, Again::Sessions))
         }
     }
 }

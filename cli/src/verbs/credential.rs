@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sortie_proto::credential::{VALUE_MAX, VALUE_MIN};
 use sortie_proto::secret::Secret;
 
-use super::wait::Wait;
+use super::wait::{Again, Wait};
 use super::{InVault, Limit, Sure, in_vault};
 use crate::ask;
 use crate::config::Context;
@@ -119,7 +119,7 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             sure.ask(&format!("erase the value of credential `{name}`"))?;
             let path = in_vault(context, vault.name(context), &["credentials", &name]);
             let revoked = client.post(&path, ":revoke", &wait.body()).await?;
-            wait.done(out, &revoked, &format!("revoked {name}"))
+            wait.done(out, &revoked, (&format!("revoked {name}"), Again::Value))
         }
         Act::Delete { name, vault, sure } => {
             sure.ask(&format!("delete credential `{name}`"))?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::wait::Wait;
+use super::wait::{Again, Wait};
 use super::watch::{self, Watch};
 use super::{Limit, Sure, in_tenant};
 use crate::args;
@@ -175,7 +175,8 @@ async fn revoke(which: &Which, wait: &Wait, sure: &Sure, context: &Context) -> R
             let session = session.as_deref().unwrap_or_default();
             let path = in_tenant(context, &["sessions", session]);
             let revoked = context.client.post(&path, ":revoke", &body).await?;
-            return wait.done(context.out, &revoked, &format!("revoked {session}"));
+            let sentence = format!("revoked {session}");
+            return wait.done(context.out, &revoked, (&sentence, Again::Nothing));
         }
     };
     sure.ask(&format!("end {said}"))?;
@@ -184,7 +185,8 @@ async fn revoke(which: &Which, wait: &Wait, sure: &Sure, context: &Context) -> R
     }
     let path = in_tenant(context, &["sessions"]);
     let revoked = context.client.post(&path, ":revoke", &body).await?;
-    wait.done(context.out, &revoked, &format!("revoked {said}"))
+    let sentence = format!("revoked {said}");
+    wait.done(context.out, &revoked, (&sentence, Again::Sessions))
 }
 
 impl Wanted {

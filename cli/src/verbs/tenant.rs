@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::limits::{self, Limits};
-use super::wait::Wait;
+use super::wait::{Again, Wait};
 use super::{Limit, Sure, in_tenant, settings};
 use crate::config::{self, Context};
 use crate::error::Result;
@@ -82,7 +82,8 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             sure.ask(&format!("end all sessions of tenant `{tenant}`"))?;
             let path = in_tenant(context, &[]);
             let revoked = context.client.post(&path, ":revoke", &wait.body()).await?;
-            wait.done(context.out, &revoked, "revoked all sessions of the tenant")
+            let sentence = "revoked all sessions of the tenant";
+            wait.done(context.out, &revoked, (sentence, Again::Sessions))
         }
         Act::List { limit } => {
             let mut tenants = context

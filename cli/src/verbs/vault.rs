@@ -4,7 +4,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::limits::{self, Limits, SessionLimits};
-use super::wait::Wait;
+use super::wait::{Again, Wait};
 use super::{Limit, Sure, in_tenant, in_vault, settings};
 use crate::args;
 use crate::config::Context;
@@ -169,11 +169,8 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             let revoked = client
                 .post(&in_vault(context, &vault, &[]), ":revoke", &wait.body())
                 .await?;
-            wait.done(
-                out,
-                &revoked,
-                &format!("revoked: no token of before opens vault {vault}"),
-            )
+            let sentence = format!("revoked: no token of before opens vault {vault}");
+            wait.done(out, &revoked, (&sentence, Again::Sessions))
         }
     }
 }

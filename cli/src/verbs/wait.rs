@@ -13,6 +13,31 @@ const MISSING: [Column; 3] = [
     ("SERVES NOTHING FROM", "/fenced_at"),
 ];
 
+/// What it does to revoke the same once more, where the answer leaves it open whether all gateways enforce it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Again {
+    /// A session: it is named by its id.
+    Nothing,
+    /// All sessions of somebody, or of something: also those since the first time.
+    Sessions,
+    /// A credential: also the value that it has got since.
+    Value,
+}
+
+impl Again {
+    const fn sentence(self) -> &'static str {
+        match self {
+            Self::Nothing => "To revoke again changes nothing, and waits again.",
+            Self::Sessions => {
+                "To revoke again waits again, and also ends the sessions that were minted meanwhile."
+            }
+            Self::Value => {
+                "To revoke again waits again, and also erases a value that was set meanwhile."
+            }
+        }
+    }
+}
+
 /// Whether to wait for gateways.
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
@@ -32,7 +57,13 @@ impl Wait {
     ///
     /// # Errors
     /// If it was waited for and not every gateway enforces it: a script must not go on as if.
-    pub(super) fn done(&self, out: Output, revoked: &Value, sentence: &str) -> Result<()> {
+    pub(super) fn done(
+        &self,
+        out: Output,
+        revoked: &Value,
+        (sentence, again): (&str, Again),
+    ) -> Result<()> {
+        let again = again.sentence();
         if self.wait.is_none() {
             return out.done(revoked, sentence);
         }
@@ -40,7 +71,7 @@ impl Wait {
             out.done(revoked, sentence)?;
             return Err(Error::failed(
                 "whether gateways enforce it is not known",
-                "Ask again: to revoke twice changes nothing. Leases of gateways that do not hear of it end by themselves.",
+                format!("Leases of gateways that do not hear of it end by themselves. {again}"),
             ));
         };
         let number = |name: &str| enforcement.get(name).and_then(Value::as_u64);
@@ -66,9 +97,12 @@ impl Wait {
         Err(Error::failed(
             format!("{} of {gateways} gateways did not answer", missing.len()),
             format!(
-                "A gateway that hears nothing from control stops by itself, the last one at {}. To revoke again waits again.",
+                "A gateway that hears nothing from control stops by itself, the last one at {}. {again}",
                 last.unwrap_or_default()
             ),
         ))
     }
 }
+
+#[cfg(test)]
+mod tests;
