@@ -78,6 +78,7 @@ async fn what_is_kept_is_given_out_until_it_changes() {
 async fn a_gateway_that_resumes_at_a_control_that_started_is_sent_only_what_has_changed() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("gw1").await;
+    gateway.understands(&capability::ALL);
     let position: Revision = read(&fixture, &mut gateway).await.revision.unwrap().into();
     let replica = fixture.replica().await;
     gateway.dial(replica.feed());

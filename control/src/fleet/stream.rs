@@ -182,7 +182,7 @@ impl Following {
         following.welcome(&signers, resumed.is_some()).await?;
         for tenant in wanted.into_iter().filter(|tenant| held.contains(tenant)) {
             if resumed.is_some() {
-                following.scope.serve(tenant, following.sent);
+                following.resume_tenant(tenant).await?;
             } else if let Err(error) = following.send_tenant(tenant).await {
                 // The gateway does without this one, and hears why when it asks for a vault of it.
                 if error.code() != Code::ResourceExhausted {
@@ -383,6 +383,22 @@ impl Following {
         self.dialect.tenant(revision, &mut state);
         self.scope.serve(tenant, revision);
         self.send(Event::Tenant(state)).await
+    }
+
+    /// Goes on with a tenant that the gateway knows up to where it resumes.
+    async fn resume_tenant(&mut self, tenant: TenantId) -> Result<()> {
+        self.scope.serve(tenant, self.sent);
+        if !self.dialect.asks_when_resumed() {
+            return Ok(());
+        }
+        match self.fleet.0.snapshots.tenant(tenant).await {
+            Ok(state) => self.dialect.resumed(self.sent, Some(&state)),
+            Err(error) if error.code() == Code::ResourceExhausted => {
+                self.dialect.resumed(self.sent, None);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Ends releases whose token has ended, and the stream of a gateway that was shut out.

@@ -67,10 +67,35 @@ impl Dialect {
     /// A tenant's state as the gateway is told it.
     pub(super) fn tenant(&mut self, revision: Revision, state: &mut v1::TenantState) {
         if !self.subjects {
+            let since = beginning(revision);
             state
                 .revocations
-                .retain(|revocation| self.pass(revision, revocation));
+                .retain(|revocation| self.pass(since, revocation));
         }
+    }
+
+    /// Whether it matters what state a tenant is in of which the gateway is not told again, since it resumes.
+    pub(super) const fn asks_when_resumed(&self) -> bool {
+        !self.subjects
+    }
+
+    /// A tenant's state of which the gateway is not told again; `None` if it cannot be had: then its word counts for
+    /// nothing.
+    pub(super) fn resumed(&mut self, revision: Revision, state: Option<&v1::TenantState>) {
+        let since = beginning(revision);
+        match state {
+            Some(state) => {
+                for revocation in &state.revocations {
+                    self.pass(since, revocation);
+                }
+            }
+            None => self.end_at(since),
+        }
+    }
+
+    fn end_at(&mut self, revision: Revision) {
+        let first = self.beyond.map_or(revision, |first| first.min(revision));
+        self.beyond = Some(first);
     }
 
     /// A vault as the gateway is told it.
@@ -95,10 +120,15 @@ impl Dialect {
             | None => (true, true),
         };
         if !known {
-            self.beyond.get_or_insert(revision);
+            self.end_at(revision);
         }
         sent
     }
+}
+
+/// The first revision of an epoch. When what stands in a state was made, the state does not say.
+const fn beginning(revision: Revision) -> Revision {
+    Revision { n: 1, ..revision }
 }
 
 fn gone(credential: &v1::Credential) -> v1::Tombstone {

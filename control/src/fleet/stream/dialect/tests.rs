@@ -104,5 +104,46 @@ fn a_user_that_was_revoked_has_an_older_gateway_refuse_the_tenant() {
     dialect.tenant(at(7), &mut state);
     // It cannot read this one, and so serves nothing of the tenant.
     assert_eq!(state.revocations, [entry]);
+    // When the user was revoked the state does not say.
+    assert_eq!(dialect.counts(at(9)), at(0));
+}
+
+#[test]
+fn of_two_tenants_the_lower_bound_counts_whichever_is_told_first() {
+    let user = || revocation(Subject::User("ada".to_owned()));
+    let mut dialect = dialect(&[]);
+    let _told = dialect.change(at(7), &change(Object::Revocation(user())));
     assert_eq!(dialect.counts(at(9)), at(6));
+    let mut state = v1::TenantState {
+        revocations: vec![user()],
+        ..v1::TenantState::default()
+    };
+    dialect.tenant(at(8), &mut state);
+    assert_eq!(dialect.counts(at(9)), at(0));
+    let _told = dialect.change(at(9), &change(Object::Revocation(user())));
+    assert_eq!(dialect.counts(at(9)), at(0));
+}
+
+#[test]
+fn an_older_gateway_that_resumes_does_not_enforce_what_it_could_not_before() {
+    let state = |subject| v1::TenantState {
+        revocations: vec![revocation(subject)],
+        ..v1::TenantState::default()
+    };
+    let harmless = state(Subject::SessionId(SessionId::generate().to_bytes()));
+    let credential = state(Subject::CredentialId(CredentialId::generate().to_bytes()));
+    assert!(!dialect(&capability::ALL).asks_when_resumed());
+    let mut dialect = dialect(&[]);
+    assert!(dialect.asks_when_resumed());
+    dialect.resumed(at(7), Some(&harmless));
+    assert_eq!(dialect.counts(at(9)), at(9));
+    dialect.resumed(at(7), Some(&credential));
+    assert_eq!(dialect.counts(at(9)), at(0));
+}
+
+#[test]
+fn the_word_of_an_older_gateway_counts_for_nothing_where_a_tenant_cannot_be_read() {
+    let mut dialect = dialect(&[]);
+    dialect.resumed(at(7), None);
+    assert_eq!(dialect.counts(at(9)), at(0));
 }
