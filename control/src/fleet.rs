@@ -277,6 +277,7 @@ impl Fleet {
         self.0.locked.store(Arc::new(locked.into_iter().collect()));
         self.0.live.store(live, Ordering::Relaxed);
         *self.0.written.lock() = Some(begun);
+        self.0.witnesses.pass(self.0.log.last());
         Ok(())
     }
 }

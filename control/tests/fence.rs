@@ -111,6 +111,13 @@ async fn a_gateway_that_has_seen_more_than_the_database_is_refused_and_is_an_ala
     let mut stream = gateway.follow(None, &[]).await;
     stream.welcome().await;
     assert_eq!(witnesses(), 0);
+    // One that goes to another replica from here on is no alarm for ever.
+    let mut stream = gateway.follow(Some(ahead), &[]).await;
+    assert_eq!(stream.status().await, Code::FailedPrecondition);
+    fixture.revoke(fixture.session).await;
+    fixture
+        .wait_until("the order to come that far", async || witnesses() == 0)
+        .await;
     fixture.stop().await;
 }
 
