@@ -6,6 +6,7 @@
 //! data keys, and are zeroed when they go.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -49,7 +50,7 @@ struct Inner {
 }
 
 /// A vault, ready to be sent.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Encoded {
     /// What it is complete up to, at least.
     pub revision: Revision,
@@ -57,8 +58,16 @@ pub struct Encoded {
     pub bytes: Bytes,
 }
 
+/// Its data keys are in the clear.
+impl fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoded")
+            .field("revision", &self.revision)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Something that was read, and up to where it is known to be complete.
-#[derive(Debug)]
 struct Kept<T> {
     tenant: TenantId,
     revision: Revision,
@@ -66,6 +75,16 @@ struct Kept<T> {
     complete_to: AtomicU64,
     size: u32,
     content: T,
+}
+
+/// As of [`Encoded`]: what was read stays out of logs.
+impl<T> fmt::Debug for Kept<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept")
+            .field("tenant", &self.tenant)
+            .field("revision", &self.revision)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<T> Kept<T> {
@@ -251,3 +270,6 @@ fn refuse_behind(read: Revision, last: Revision) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
