@@ -86,12 +86,10 @@ impl Lane {
     /// Ends the batch.
     pub(super) fn end(mut self) -> (Cursor, Vec<Alarm>) {
         let sequence = self.cursor.sequence;
-        let ahead = |mark: &Mark| mark.sequence > sequence;
-        self.cursor.mark = self
-            .cursor
-            .mark
-            .filter(ahead)
-            .or_else(|| self.mark.filter(ahead));
+        // The furthest: if nothing more comes of the boot, all up to there is known to be missing.
+        let open = [self.cursor.mark, self.mark].into_iter().flatten();
+        let open = open.filter(|mark| mark.sequence > sequence);
+        self.cursor.mark = open.max_by_key(|mark| mark.sequence);
         (self.cursor, self.alarms)
     }
 

@@ -155,3 +155,18 @@ fn a_node_that_knows_no_chain_raises_nothing() {
     let (cursor, alarms) = taken(&node, cursor, (3, &node.records[2..]), (3, false));
     assert_eq!((cursor.verified, alarms), (3, vec![]));
 }
+
+#[test]
+fn of_two_marks_that_lie_ahead_the_furthest_is_held() {
+    let node = Node::wrote(6);
+    let (cursor, _) = taken(&node, fresh(), (1, &node.records[..1]), (4, false));
+    let (cursor, alarms) = taken(&node, cursor, (2, &node.records[1..2]), (6, false));
+    assert_eq!(alarms, []);
+    // If the node dies now, the records 3 to 6 are lost, and not 3 and 4 alone.
+    assert_eq!(cursor.mark.map(|mark| mark.sequence), Some(6));
+    let (cursor, _) = taken(&node, cursor, (3, &node.records[2..3]), (5, false));
+    assert_eq!(cursor.mark.map(|mark| mark.sequence), Some(6));
+    // What was announced is held against what comes all the same.
+    let (cursor, alarms) = taken(&node, cursor, (4, &node.records[3..]), (0, false));
+    assert_eq!((cursor.verified, alarms), (6, vec![]));
+}
