@@ -78,9 +78,17 @@ pub enum Error {
     },
     /// The file holds something else.
     #[error(
-        "the fence {0} cannot be read: put the file back as it was, or run `sortie-control restore --fence`"
+        "the fence {0} cannot be read: put the file back as it was, or run `sortie-control restore --fence \
+         --epoch N`"
     )]
     Malformed(PathBuf),
+    /// There is none, or none that can be read, where the epoch is to be raised above it.
+    #[error(
+        "{0} is not there or cannot be read, so it is not known which epochs were used, and tokens of one that comes \
+         again would be good again. Run this where a control has it, or name an epoch that was never used: `--epoch N`, \
+         higher than any in the audit log's `cluster.fence`, also of what came after the backup. If in doubt, add 1000"
+    )]
+    Missing(String),
     /// The database is older than what was seen of it.
     #[error(
         "the database is at {found}, and {place} has seen {seen}: it was restored from a backup, which has forgotten \

@@ -50,6 +50,9 @@ struct Restore {
     /// Raise the epoch: no token that was ever given out is accepted any more.
     #[arg(long, required = true)]
     fence: bool,
+    /// Begin this epoch, and not the next one: needed where the fence is lost, which knows those that were used.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=1_000_000_000))]
+    epoch: Option<u64>,
     /// Print what was done as JSON.
     #[arg(long, value_parser = ["text", "json"], default_value = "text")]
     output: String,
@@ -83,7 +86,7 @@ fn main() -> ExitCode {
         tracing::warn!(%error, "core dumps, and reading this process's memory, cannot be forbidden");
     }
     if let Some(Command::Restore(asked)) = arguments.command {
-        return match restore(&config) {
+        return match restore(&config, asked.epoch) {
             Ok(restored) => {
                 println!("{}", show(&restored, &asked.output));
                 ExitCode::SUCCESS
@@ -116,8 +119,11 @@ fn start_log(log: &Log) {
 }
 
 #[tokio::main]
-async fn restore(config: &Config) -> Result<Restored, Box<dyn std::error::Error>> {
-    Ok(Box::pin(server::restore(config)).await?)
+async fn restore(
+    config: &Config,
+    epoch: Option<u64>,
+) -> Result<Restored, Box<dyn std::error::Error>> {
+    Ok(Box::pin(server::restore(config, epoch)).await?)
 }
 
 fn show(restored: &Restored, output: &str) -> String {

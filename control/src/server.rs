@@ -280,10 +280,10 @@ impl Listeners {
 ///
 /// # Errors
 /// [`NotStarted`] says what to do.
-pub async fn restore(config: &Config) -> Result<Restored, NotStarted> {
+pub async fn restore(config: &Config, epoch: Option<u64>) -> Result<Restored, NotStarted> {
     let (database, private) = Box::pin(open_database(config, &Metrics::new())).await?;
     let fence = Arc::new(FileFence::new(&config.data_dir));
-    let restored = fence::restore::restore(&database, fence).await;
+    let restored = fence::restore::restore(&database, fence, epoch).await;
     database.close();
     // Stopping a private database waits for its checkpoint.
     let _stopped = tokio::task::spawn_blocking(move || drop(private)).await;

@@ -22,7 +22,7 @@ fn move_ahead(folder: &Path) {
 /// Once the beats of the control that stopped are old enough.
 async fn restore(folder: &Path, url: &str) -> Restored {
     loop {
-        match server::restore(&config(folder, Some(url))).await {
+        match server::restore(&config(folder, Some(url)), None).await {
             Ok(restored) => return restored,
             Err(error) => {
                 let text = sortie_control::error::Chain(&error).to_string();
@@ -90,7 +90,7 @@ async fn nothing_is_restored_under_a_control_that_runs() {
     control
         .wait_until("a beat", async || control.count("beats").await > 0)
         .await;
-    let error = server::restore(&control.config()).await.unwrap_err();
+    let error = server::restore(&control.config(), None).await.unwrap_err();
     let text = sortie_control::error::Chain(&error).to_string();
     assert!(text.contains("a control is running"), "{text}");
     control.stop().await;
@@ -209,4 +209,39 @@ async fn a_replica_that_was_away_while_a_backup_was_restored_mints_what_is_good_
     stream.tenant().await;
     stream.vault().await;
     fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_fence_an_epoch_is_named_that_was_never_used() {
+    let control = Control::start().await;
+    let halted = control.halt().await;
+    let (folder, config) = (
+        halted.folder.path(),
+        config(halted.folder.path(), Some(&halted.url)),
+    );
+    look(
+        &halted.url,
+        "WITH gone AS (DELETE FROM beats RETURNING 1) SELECT count(*) FROM gone",
+    )
+    .await;
+    for (fence, epoch, said) in [
+        (None, None, "--epoch N"),
+        (Some("{"), None, "--epoch N"),
+        (None, Some(1), "that epoch was used"),
+    ] {
+        let file = folder.join("fence.json");
+        match fence {
+            Some(text) => std::fs::write(&file, text).unwrap(),
+            // It may be gone already.
+            None => drop(std::fs::remove_file(&file)),
+        }
+        let error = server::restore(&config, epoch).await.unwrap_err();
+        let text = sortie_control::error::Chain(&error).to_string();
+        assert!(text.contains(said), "{text}");
+    }
+    let restored = server::restore(&config, Some(7)).await.unwrap();
+    assert_eq!((restored.epoch, restored.seen), (7, None));
+    let control = Control::on(halted.folder, halted.url).await;
+    assert_eq!(control.state().fleet.epoch(), 7);
+    control.stop().await;
 }
