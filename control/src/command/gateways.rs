@@ -1,5 +1,6 @@
 //! Gateways, for operators.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -79,18 +80,24 @@ pub async fn list(
     tx.commit().await?;
     let next_page_token = page.cut(&mut gateways, |gateway| gateway.id.uuid());
     Ok(v1::ListGatewaysResponse {
-        gateways: gateways.into_iter().map(|row| view(cx, row)).collect(),
+        gateways: {
+            let following = following(cx);
+            let view = |row| view(&following, row);
+            gateways.into_iter().map(view).collect()
+        },
         next_page_token,
     })
 }
 
-fn view(cx: &Context, gateway: rows::Gateway) -> v1::GatewayView {
-    let follows_this = || {
-        let connected = cx.fleet.connected();
-        connected.iter().any(|one| one.gateway == gateway.id)
-    };
+/// The gateways that follow this replica.
+fn following(cx: &Context) -> HashSet<GatewayId> {
+    let connected = cx.fleet.connected();
+    connected.into_iter().map(|one| one.gateway).collect()
+}
+
+fn view(following: &HashSet<GatewayId>, gateway: rows::Gateway) -> v1::GatewayView {
     let heard = gateway.silent.is_some_and(|silent| silent <= SILENCE_MAX);
-    let connected = gateway.locked_at.is_none() && (heard || follows_this());
+    let connected = gateway.locked_at.is_none() && (heard || following.contains(&gateway.id));
     let (report, reported_at) = gateway.reported.unzip();
     let report = report.unwrap_or_default();
     let lease_age = Duration::from_millis(report.lease_age_millis);
@@ -175,5 +182,5 @@ async fn set_locked(
     };
     record(&tx, None, by.actor(), draft).await?;
     tx.commit().await?;
-    Ok(view(cx, row))
+    Ok(view(&following(cx), row))
 }

@@ -298,6 +298,27 @@ pub async fn vault_changed(tx: &Transaction, vault: VaultId, since: Revision) ->
     Ok(row.try_get(0)?)
 }
 
+/// Whether there is an entry for what is revoked, in the place of which another one comes.
+///
+/// # Errors
+/// As the database's.
+pub async fn is_revoked(tx: &Transaction, revocation: &Revocation) -> Result<bool> {
+    let subject = Subject::of(revocation)?;
+    let row = tx
+        .query_one(
+            "/* revocations.known */ SELECT EXISTS (SELECT FROM revocations WHERE tenant_id = $1 AND kind = $2 \
+             AND CASE WHEN kind = 'user' THEN user_name = $4 ELSE subject_id = $3 END)",
+            &[
+                &revocation.tenant.uuid(),
+                &subject.kind,
+                &subject.id,
+                &subject.user,
+            ],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
 /// How many live revocations a tenant has of what it may have any number of, sessions and users; counted no further
 /// than `most`.
 ///
