@@ -19,7 +19,7 @@ use sortie_proto::revision::Revision;
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
-use crate::database::{Database, Floor, changes, cluster};
+use crate::database::{Connector, Floor, cluster};
 use crate::tasks::Tasks;
 
 /// How often the mark is written, if the position has moved.
@@ -117,23 +117,18 @@ pub enum Error {
     Stopped(#[from] tokio::task::JoinError),
 }
 
-/// Refuses a database that is behind the fence. Called before anything is made in it.
+/// Refuses a database that is behind the fence. Called before anything is made in it, migrations too.
 ///
 /// # Errors
 /// [`Error`] says what to do.
-pub async fn check(fence: &dyn Fence, database: &Database) -> Result<(), Error> {
+pub async fn check(fence: &dyn Fence, connector: &Connector) -> Result<(), Error> {
     let Some(mark) = fence.read()? else {
         return Ok(());
     };
-    let tx = database.system().await?;
-    let Some(row) = cluster::load(&tx).await? else {
+    let position = cluster::position(connector).await?;
+    let Some((_, found)) = position.filter(|(cluster, _)| *cluster == mark.cluster) else {
         return Err(Error::OtherCluster(fence.place()));
     };
-    let found = changes::head(&tx).await?.last;
-    tx.commit().await?;
-    if row.id != mark.cluster {
-        return Err(Error::OtherCluster(fence.place()));
-    }
     if found < mark.position() {
         return Err(Error::Behind {
             found,

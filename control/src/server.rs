@@ -32,9 +32,9 @@ use crate::error::Result;
 use crate::feed::listen;
 use crate::feed::read::Log;
 use crate::feed::sequence::Sequencer;
+use crate::fence;
 use crate::fence::file::FileFence;
 use crate::fence::restore::Restored;
-use crate::fence::{self, Fence};
 use crate::fleet::{Fleet, Parts};
 use crate::metrics::Metrics;
 use crate::ready::Ready;
@@ -111,39 +111,32 @@ impl Server {
         prepare_data_dir(&config.data_dir)?;
         let listeners = Listeners::bind(&config).await?;
         let metrics = Metrics::new();
-        let (database, private) = Box::pin(open_database(&config, &metrics)).await?;
-        let fence = open_fence(&config, &database).await?;
+        let (connector, private) = Box::pin(find_database(&config)).await?;
+        let fence = FileFence::new(&config.data_dir);
+        fence::check(&fence, &connector).await?;
+        let database = Box::pin(open_database(connector, &config, &metrics)).await?;
         let keys = Box::pin(Keys::open(&database, &config.data_dir)).await?;
         make_partitions(&database).await?;
         let (tasks, ready) = (Tasks::new(), Ready::default());
         let sequencer = Sequencer::new(database.clone());
         sequencer.committed().await?;
-        let log = Log::open(
-            database.clone(),
-            config.feed.recent_changes,
-            metrics.clone(),
-        )
-        .await?;
-        fence::keep(fence, keys.cluster(), database.floor(), &tasks).await?;
-        let fleet = Fleet::new(Parts {
+        fence::keep(Arc::new(fence), keys.cluster(), database.floor(), &tasks).await?;
+        let parts = Parts {
+            log: Log::open(
+                database.clone(),
+                config.feed.recent_changes,
+                metrics.clone(),
+            )
+            .await?,
             database: database.clone(),
             keys: keys.clone(),
-            log: log.clone(),
             config: config.feed.clone(),
             metrics: metrics.clone(),
             tasks: tasks.clone(),
             // The other half is for callers of the API.
             turns: (config.database_connections / 2).max(1),
-        });
-        let listen = listen::run(
-            database.clone(),
-            sequencer.clone(),
-            log,
-            fleet.signals().clone(),
-            ready.clone(),
-        );
-        tasks.spawn_until_stop("listen", listen);
-        fleet.start(&ready);
+        };
+        let fleet = start_feed(parts, &sequencer, &ready);
         tasks.spawn_until_stop("upkeep", upkeep(database.clone(), config.feed.kept_changes));
         let state = api::State {
             database: database.clone(),
@@ -281,7 +274,8 @@ impl Listeners {
 /// # Errors
 /// [`NotStarted`] says what to do.
 pub async fn restore(config: &Config, epoch: Option<u64>) -> Result<Restored, NotStarted> {
-    let (database, private) = Box::pin(open_database(config, &Metrics::new())).await?;
+    let (connector, private) = Box::pin(find_database(config)).await?;
+    let database = Box::pin(open_database(connector, config, &Metrics::new())).await?;
     let fence = Arc::new(FileFence::new(&config.data_dir));
     let restored = fence::restore::restore(&database, fence, epoch).await;
     database.close();
@@ -290,11 +284,19 @@ pub async fn restore(config: &Config, epoch: Option<u64>) -> Result<Restored, No
     Ok(restored?)
 }
 
-/// Refuses a database that is behind the fence.
-async fn open_fence(config: &Config, database: &Database) -> Result<Arc<dyn Fence>, NotStarted> {
-    let fence = FileFence::new(&config.data_dir);
-    fence::check(&fence, database).await?;
-    Ok(Arc::new(fence))
+/// Makes the fleet, and begins to follow the order of changes.
+fn start_feed(parts: Parts, sequencer: &Sequencer, ready: &Ready) -> Fleet {
+    let (database, log, tasks) = (
+        parts.database.clone(),
+        parts.log.clone(),
+        parts.tasks.clone(),
+    );
+    let fleet = Fleet::new(parts);
+    let signals = fleet.signals().clone();
+    let listen = listen::run(database, sequencer.clone(), log, signals, ready.clone());
+    tasks.spawn_until_stop("listen", listen);
+    fleet.start(ready);
+    fleet
 }
 
 /// How many descriptors connections of the API may reach to: a quarter is left to gateways, the database and the admin
@@ -304,24 +306,24 @@ fn api_descriptors() -> RawFd {
     RawFd::try_from(most - most / 4).unwrap_or(RawFd::MAX)
 }
 
+/// The way to the database, which runs here if it is private.
+async fn find_database(config: &Config) -> Result<(Connector, Option<Cluster>), NotStarted> {
+    if let Some(database) = &config.database {
+        let authority = database.ca_file.as_deref();
+        return Ok((Connector::secret(&database.url, authority)?, None));
+    }
+    let binaries = Binaries::find(&config.postgres_path)?;
+    let cluster = Cluster::start(&config.data_dir, &binaries).await?;
+    Ok((Connector::new(&cluster.url(), None)?, Some(cluster)))
+}
+
 async fn open_database(
+    connector: Connector,
     config: &Config,
     metrics: &Metrics,
-) -> Result<(Database, Option<Cluster>), NotStarted> {
-    let (connector, private) = match &config.database {
-        Some(database) => {
-            let authority = database.ca_file.as_deref();
-            (Connector::secret(&database.url, authority)?, None)
-        }
-        None => {
-            let binaries = Binaries::find(&config.postgres_path)?;
-            let cluster = Cluster::start(&config.data_dir, &binaries).await?;
-            (Connector::new(&cluster.url(), None)?, Some(cluster))
-        }
-    };
+) -> Result<Database> {
     migrate::run(&connector).await?;
-    let database = Database::new(connector, config.database_connections, metrics.clone())?;
-    Ok((database, private))
+    Database::new(connector, config.database_connections, metrics.clone())
 }
 
 async fn grpc(

@@ -8,7 +8,7 @@ use sortie_control::server::{self, NotStarted, Server};
 use sortie_proto::revision::Revision;
 use tonic::Code;
 
-use crate::support::{Control, Fixture, config, look};
+use crate::support::{Control, Fixture, config, empty, look};
 
 /// As if the database had been further than it is.
 fn move_ahead(folder: &Path) {
@@ -78,10 +78,16 @@ async fn f18_a_database_behind_the_fence_is_refused_until_its_restore_is_said_to
 async fn an_empty_database_is_not_taken_for_a_new_cluster_beside_the_fence_of_another() {
     let control = Control::start().await;
     let halted = control.halt().await;
-    let empty = Control::start().await;
-    let other = empty.halt().await;
+    let other = Control::start().await;
+    let other = other.halt().await;
     let text = refused_start(halted.folder.path(), &other.url).await;
     assert!(text.contains("another cluster"), "{text}");
+    // Nothing is made in one that is refused.
+    let bare = empty().await;
+    let text = refused_start(halted.folder.path(), &bare).await;
+    assert!(text.contains("the database is empty"), "{text}");
+    let made = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    assert_eq!(look(&bare, made).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,6 @@ mod gateway;
 
 pub(crate) use self::caller::Caller;
 pub(crate) use self::control::{Control, config};
-pub(crate) use self::database::{Bare, folder, fresh, look, mode};
+pub(crate) use self::database::{Bare, empty, folder, fresh, look, mode};
 pub(crate) use self::fixture::{Fixture, completion_record, use_record};
 pub(crate) use self::gateway::{Following, Gateway, beat};

@@ -1,11 +1,13 @@
 //! The cluster's one row: its identity and what its root key seals. And beats.
 
+use sortie_proto::code::Code;
 use sortie_proto::id::KeyId;
+use sortie_proto::revision::Revision;
 use sortie_proto::sealed::Sealed;
 use uuid::Uuid;
 
-use crate::database::Transaction;
 use crate::database::keys::{blob, unblob};
+use crate::database::{Connector, Transaction};
 use crate::error::{Error, Result};
 
 /// Held while the first replica makes the cluster. An arbitrary constant.
@@ -64,6 +66,35 @@ pub async fn load(tx: &Transaction) -> Result<Option<Cluster>> {
         authority_cert: row.try_get(5)?,
         authority_key: unblob(row.try_get(6)?)?,
     }))
+}
+
+/// The cluster's id and its last revision, in a database of which nothing is known: it may be empty, and of a version
+/// before this one. It is asked as the owner, and nothing is made in it.
+///
+/// # Errors
+/// `unavailable` if the database does not answer.
+pub async fn position(connector: &Connector) -> Result<Option<(Uuid, Revision)>> {
+    let (client, driver) = connector.connect().await?;
+    let ask = async {
+        let there = "SELECT to_regclass('cluster') IS NOT NULL";
+        if !client.query_one(there, &[]).await?.try_get(0)? {
+            return Ok(None);
+        }
+        let row = "SELECT id, epoch, head_n FROM cluster";
+        let Some(row) = client.query_opt(row, &[]).await? else {
+            return Ok(None);
+        };
+        let number = |at| u64::try_from(row.try_get::<_, i64>(at)?).map_err(Error::internal);
+        let last = Revision {
+            epoch: number(1)?,
+            n: number(2)?,
+        };
+        Ok(Some((row.try_get(0)?, last)))
+    };
+    tokio::select! {
+        found = ask => found,
+        ended = driver => Err(ended.err().map_or_else(|| Error::new(Code::Unavailable), Error::from)),
+    }
 }
 
 /// Makes the cluster, at epoch 1.

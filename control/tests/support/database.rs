@@ -60,6 +60,15 @@ fn ownfolder() -> PathBuf {
 
 /// An empty database from the migrated template; answers its connection string.
 pub(crate) async fn fresh() -> String {
+    create("sortie").await
+}
+
+/// A database in which nothing was ever made.
+pub(crate) async fn empty() -> String {
+    create("template0").await
+}
+
+async fn create(template: &str) -> String {
     // PostgreSQL copies a template only while nobody is connected to it.
     static ONE_AT_A_TIME: tokio::sync::Mutex<u32> = tokio::sync::Mutex::const_new(0);
     let (cluster, _) = cluster().await;
@@ -67,7 +76,7 @@ pub(crate) async fn fresh() -> String {
     *made += 1;
     let name = format!("test_{made}");
     cluster
-        .administer(&format!("CREATE DATABASE {name} TEMPLATE sortie"))
+        .administer(&format!("CREATE DATABASE {name} TEMPLATE {template}"))
         .await
         .unwrap();
     cluster.url_of(&name)
