@@ -1,9 +1,12 @@
 //! What a gateway understands of what it is sent.
 //!
-//! **Invariant.** A gateway is never handed a restriction that it would ignore. One of an earlier version gets, in place
+//! **Invariant.** A gateway is never handed a revocation that it would ignore. One of an earlier version gets, in place
 //! of a revoked credential, that it is gone; a revocation of a user or a parent as it is, which has it refuse all of the
 //! tenant. Neither ends what is open there, so from such a revision on its word does not count: it stays behind, and who
 //! waits for it reads that it is missing.
+//!
+//! Left out: limits and a tenant's weight. They go to every gateway, and one that does not know them ignores them: how
+//! much somebody may use holds once all gateways know it.
 
 use sortie_proto::capability;
 use sortie_proto::revision::Revision;
