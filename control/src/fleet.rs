@@ -252,14 +252,6 @@ impl Fleet {
         }
     }
 
-    /// Tells all replicas, once the transaction commits, that gateways were shut out or let in again.
-    ///
-    /// # Errors
-    /// As the database's.
-    pub async fn locks_changed(&self, tx: &Transaction) -> Result<()> {
-        Signals::lock(tx).await
-    }
-
     fn count_quarantined(&self, connected: &HashMap<u64, Connected>) {
         let all: usize = connected.values().map(|one| one.quarantined).sum();
         let all = i64::try_from(all).unwrap_or(i64::MAX);

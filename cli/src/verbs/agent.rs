@@ -88,7 +88,9 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
         Act::List { limit } => {
             let path = in_tenant(context, &["agents"]);
             let mut agents = client.list(&path, "agents", &[], limit.limit).await?;
-            agents.iter_mut().for_each(|agent| shown(agent, context));
+            agents
+                .iter_mut()
+                .for_each(|agent| limits::shown(agent, context));
             out.list(&agents, &COLUMNS)
         }
         Act::Create {
@@ -110,7 +112,7 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             ])?;
             let path = in_tenant(context, &["agents", &agent]);
             let mut changed = client.patch(&path, &body).await?;
-            shown(&mut changed, context);
+            limits::shown(&mut changed, context);
             out.object(&changed, &COLUMNS)
         }
         Act::Delete { agent, sure } => {
@@ -127,13 +129,6 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
             let sentence = format!("revoked all sessions of {agent}");
             wait.done(out, &revoked, (&sentence, Again::Sessions))
         }
-    }
-}
-
-/// Programs read what control answered, as it is.
-fn shown(agent: &mut Value, context: &Context) {
-    if !context.out.is_json() {
-        limits::summarise(agent);
     }
 }
 

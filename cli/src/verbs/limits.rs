@@ -5,6 +5,8 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::config::Context;
+
 /// What a subject may use, as arguments.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Limits {
@@ -110,6 +112,13 @@ fn bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// Readies a subject for a table; programs read what control answered, as it is.
+pub(super) fn shown(subject: &mut Value, context: &Context) {
+    if !context.out.is_json() {
+        summarise(subject);
+    }
 }
 
 /// Puts what a subject may use beside its other fields, in the words of the arguments: at `/limited`, and at

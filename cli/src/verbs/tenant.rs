@@ -90,7 +90,9 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
                 .client
                 .list(&["tenants"], "tenants", &[], limit.limit)
                 .await?;
-            tenants.iter_mut().for_each(|tenant| shown(tenant, context));
+            tenants
+                .iter_mut()
+                .for_each(|tenant| limits::shown(tenant, context));
             context.out.list(&tenants, &COLUMNS)
         }
         Act::Update {
@@ -105,7 +107,7 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
                 ("weight", weight.map(Value::from)),
             ])?;
             let mut changed = context.client.patch(&["tenants", &tenant], &body).await?;
-            shown(&mut changed, context);
+            limits::shown(&mut changed, context);
             context.out.object(&changed, &COLUMNS)
         }
         Act::Create {
@@ -143,11 +145,4 @@ fn created(mut made: Value, key_file: Option<PathBuf>, context: &Context) -> Res
             .line(&format!("owner's key (shown this once)  {key}")),
     }
     Ok(())
-}
-
-/// Programs read what control answered, as it is.
-fn shown(tenant: &mut Value, context: &Context) {
-    if !context.out.is_json() {
-        limits::summarise(tenant);
-    }
 }

@@ -125,7 +125,9 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
         Act::List { limit } => {
             let path = in_tenant(context, &["vaults"]);
             let mut vaults = client.list(&path, "vaults", &[], limit.limit).await?;
-            vaults.iter_mut().for_each(|vault| shown(vault, context));
+            vaults
+                .iter_mut()
+                .for_each(|vault| limits::shown(vault, context));
             out.list(&vaults, &COLUMNS)
         }
         Act::Create {
@@ -176,13 +178,6 @@ pub(super) async fn run(act: Act, context: &Context) -> Result<()> {
 }
 
 fn print(mut vault: Value, context: &Context) -> Result<()> {
-    shown(&mut vault, context);
+    limits::shown(&mut vault, context);
     context.out.object(&vault, &COLUMNS)
-}
-
-/// Programs read what control answered, as it is.
-fn shown(vault: &mut Value, context: &Context) {
-    if !context.out.is_json() {
-        limits::summarise(vault);
-    }
 }

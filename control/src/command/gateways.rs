@@ -15,6 +15,7 @@ use super::{Context, Draft, not_found, record, reveal};
 use crate::access::Operator;
 use crate::database::{Reference, gateways as rows};
 use crate::error::{Error, Result};
+use crate::feed::signals::Signals;
 
 /// After so long without a word a gateway counts as away. It beats each second, which is written down every other one.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -168,7 +169,7 @@ async fn set_locked(
         }
     };
     rows::set_locked(&tx, id, locked).await?;
-    cx.fleet.locks_changed(&tx).await?;
+    Signals::lock(&tx).await?;
     let row = rows::get(&tx, id).await?.ok_or_else(not_found)?;
     let draft = Draft {
         action: if locked {

@@ -30,20 +30,22 @@ pub struct CredentialRow {
     pub revoked_at: Option<Timestamp>,
 }
 
-/// A sealed value from its columns; `None` where it was erased.
+/// A sealed value from its columns, the key's id and version first; `None` where it was erased.
 ///
 /// # Errors
 /// `internal` for a row that means nothing.
-pub fn sealed(row: &Row) -> Result<Option<Sealed>> {
-    let ciphertext: Vec<u8> = row.try_get("ciphertext")?;
+pub fn sealed(
+    (key, version): (Uuid, i32),
+    nonce: &[u8],
+    ciphertext: Vec<u8>,
+) -> Result<Option<Sealed>> {
     if ciphertext.is_empty() {
         return Ok(None);
     }
-    let nonce: &[u8] = row.try_get("nonce")?;
     Ok(Some(Sealed {
         key: KeyRef {
-            id: id(row, "key_id")?,
-            version: small(row, "key_version")?,
+            id: key.into(),
+            version: u32::try_from(version).map_err(Error::internal)?,
         },
         nonce: nonce.try_into().map_err(Error::internal)?,
         ciphertext,
@@ -51,7 +53,8 @@ pub fn sealed(row: &Row) -> Result<Option<Sealed>> {
 }
 
 fn read(row: &Row) -> Result<CredentialRow> {
-    let sealed = sealed(row)?;
+    let key = (row.try_get("key_id")?, row.try_get("key_version")?);
+    let sealed = sealed(key, row.try_get("nonce")?, row.try_get("ciphertext")?)?;
     let revoked_at: Option<Timestamp> = row.try_get("revoked_at")?;
     Ok(CredentialRow {
         revoked_at: revoked_at.filter(|_| sealed.is_none()),

@@ -38,7 +38,7 @@ pub struct TenantUpdate {
 ///
 /// # Errors
 /// `internal` if it means nothing.
-pub fn weight(row: &Row) -> Result<NonZeroU32> {
+fn weight(row: &Row) -> Result<NonZeroU32> {
     NonZeroU32::new(small(row, "weight")?).ok_or_else(|| Error::internal("a tenant without weight"))
 }
 

@@ -4,7 +4,6 @@
 //! committed but has no revision yet may already be in the snapshot; its change arrives later and is harmless, for it
 //! is the whole object.
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,17 +15,15 @@ use sortie_proto::code::Code;
 use sortie_proto::credential::Credential;
 use sortie_proto::id::{TenantId, VaultId};
 use sortie_proto::revision::Revision;
-use sortie_proto::sealed::{KeyRef, Sealed, SealingKey};
+use sortie_proto::sealed::SealingKey;
 use sortie_proto::service::Service;
-use sortie_proto::tenant::Tenant;
 use sortie_proto::vault::{Vault, VaultMode};
 use sortie_proto::wire::v1;
 use tokio_postgres::Row;
-use tokio_postgres::row::RowIndex;
 use uuid::Uuid;
 
 use crate::database::keys::SealedKey;
-use crate::database::{Database, changes, limits, read_limits, tenants};
+use crate::database::{Database, Reference, changes, credentials, limits, read_limits, tenants};
 use crate::error::{Error, Result};
 use crate::seal::Keys;
 
@@ -101,7 +98,7 @@ fn vault(row: &Row, keys: &Keys) -> Result<Snapshot> {
         revision: head(row)?,
         vault: settings(row, tenant, id)?,
         services: services(row)?,
-        credentials: credentials(row, id)?,
+        credentials: credentials_of(row, id)?,
         grants: grants(row, id)?,
         data_keys: data_keys(row, keys, (tenant, id))?,
     })
@@ -114,28 +111,8 @@ fn vault(row: &Row, keys: &Keys) -> Result<Snapshot> {
 pub async fn tenant(database: &Database, id: TenantId) -> Result<v1::TenantState> {
     let tx = database.snapshot().await?;
     let revision = changes::head(&tx).await?.last;
-    let row = tx
-        .query_opt(
-            "/* snapshot.tenant */ SELECT name, version, generation, enabled, private_allow, limits, weight \
-             FROM tenants WHERE id = $1",
-            &[&id.uuid()],
-        )
-        .await?
-        .ok_or(Error::new(Code::NotFound))?;
-    let allowed: Vec<String> = row.try_get(4)?;
-    let tenant = Tenant {
-        id,
-        name: row.try_get(0)?,
-        version: number(&row, 1)?,
-        generation: number(&row, 2)?,
-        enabled: row.try_get(3)?,
-        private_allow: allowed
-            .iter()
-            .map(|text| text.parse().map_err(Error::internal))
-            .collect::<Result<_>>()?,
-        limits: limits(&row, "limits")?,
-        weight: tenants::weight(&row)?,
-    };
+    let row = tenants::get(&tx, Reference::id(id.uuid())).await?;
+    let tenant = row.ok_or(Error::new(Code::NotFound))?.tenant;
     let live = changes::live_revocations(&tx, id).await?;
     tx.commit().await?;
     Ok(v1::TenantState {
@@ -145,7 +122,7 @@ pub async fn tenant(database: &Database, id: TenantId) -> Result<v1::TenantState
     })
 }
 
-fn number<I: RowIndex + Display>(row: &Row, at: I) -> Result<u64> {
+fn number(row: &Row, at: &str) -> Result<u64> {
     u64::try_from(row.try_get::<_, i64>(at)?).map_err(Error::internal)
 }
 
@@ -180,7 +157,7 @@ fn services(row: &Row) -> Result<Vec<Arc<Service>>> {
     specs.into_iter().map(read).collect()
 }
 
-fn credentials(row: &Row, vault: VaultId) -> Result<Vec<Credential>> {
+fn credentials_of(row: &Row, vault: VaultId) -> Result<Vec<Credential>> {
     let ids: Vec<Uuid> = row.try_get(12)?;
     let (names, placeholders): (Vec<String>, Vec<String>) = (row.try_get(13)?, row.try_get(14)?);
     let versions: Vec<i32> = row.try_get(15)?;
@@ -199,26 +176,11 @@ fn credentials(row: &Row, vault: VaultId) -> Result<Vec<Credential>> {
                     name,
                     placeholder,
                     version: version(number)?,
-                    sealed: sealed(key, nonce, ciphertext)?,
+                    sealed: credentials::sealed(key, nonce, ciphertext)?,
                 })
             },
         )
         .collect()
-}
-
-/// What is sealed; nothing of a credential that was revoked.
-fn sealed(key: (Uuid, i32), nonce: &[u8], ciphertext: Vec<u8>) -> Result<Option<Sealed>> {
-    if ciphertext.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(Sealed {
-        key: KeyRef {
-            id: key.0.into(),
-            version: u32::try_from(key.1).map_err(Error::internal)?,
-        },
-        nonce: nonce.try_into().map_err(Error::internal)?,
-        ciphertext,
-    }))
 }
 
 fn grants(row: &Row, vault: VaultId) -> Result<Vec<Grant>> {
