@@ -27,9 +27,10 @@ use parking_lot::Mutex;
 use sortie_proto::id::GatewayId;
 use sortie_proto::revision::Revision;
 use sortie_proto::secret::Secret;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use self::admission::{Admission, RECORDS_WAITING_MAX, STREAMS_WAITING_MAX};
 use crate::config;
 use crate::database::{Database, Transaction, gateways};
 use crate::error::Result;
@@ -57,7 +58,10 @@ struct Inner {
     keys: Keys,
     log: Log,
     snapshots: Snapshots,
-    admission: admission::Admission,
+    /// For those that follow.
+    admission: Admission,
+    /// For those that hand over records.
+    ingest: Admission,
     witnesses: witness::Witnesses,
     beats: lease::Beats,
     signals: Signals,
@@ -113,7 +117,7 @@ pub struct Parts {
     pub metrics: Metrics,
     /// What the streams run in.
     pub tasks: Tasks,
-    /// How many streams may be at the database at once.
+    /// How many streams may be at the database at once. Half as many calls may, that hand over records.
     pub turns: usize,
 }
 
@@ -129,7 +133,8 @@ impl Fleet {
         let bound = (parts.config.snapshot_bytes_max, parts.metrics.clone());
         Self(Arc::new(Inner {
             snapshots: Snapshots::new(database, keys, log, bound),
-            admission: admission::Admission::new(parts.turns),
+            admission: Admission::new(parts.turns, STREAMS_WAITING_MAX),
+            ingest: Admission::new((parts.turns / 2).max(1), RECORDS_WAITING_MAX),
             witnesses: witness::Witnesses::new(parts.metrics.witnesses.clone()),
             database: parts.database,
             keys: parts.keys,
@@ -200,6 +205,14 @@ impl Fleet {
     #[must_use]
     pub fn database(&self) -> &Database {
         &self.0.database
+    }
+
+    /// Waits for a turn to take records in, until it is dropped.
+    ///
+    /// # Errors
+    /// `overloaded` when too many wait.
+    pub async fn ingest_turn(&self) -> Result<SemaphorePermit<'_>> {
+        self.0.ingest.turn().await
     }
 
     /// The open keys, for the services that face gateways.

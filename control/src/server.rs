@@ -27,6 +27,7 @@ use crate::command::AgentSide;
 use crate::config::{Config, SHUTDOWN_MAX};
 use crate::database::gateways::processes;
 use crate::database::journal::alarms;
+use crate::database::private::{Binaries, Cluster};
 use crate::database::{Connector, Database, changes, cluster, migrate};
 use crate::error::Result;
 use crate::feed::listen;
@@ -133,7 +134,7 @@ impl Server {
             config: config.feed.clone(),
             metrics: metrics.clone(),
             tasks: tasks.clone(),
-            // The other half is for callers of the API.
+            // A quarter more is for records; the rest is for callers of the API.
             turns: (config.database_connections / 2).max(1),
         };
         let fleet = start_feed(parts, &sequencer, &ready);

@@ -318,3 +318,31 @@ async fn alarms_beyond_those_that_are_kept_of_a_gateway_are_counted_and_old_ones
     assert_eq!((counted(), fixture.count("journal_alarms").await), (3, 3));
     fixture.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_hand_over_records_callers_of_the_api_find_a_connection() {
+    let fixture = Fixture::start().await;
+    let mut gateway = fixture.enrol("gw1").await;
+    fixture.release_to(&gateway).await;
+    // Nobody gets past the cursors until this ends.
+    gateway.ship(0, 0, vec![]).await.unwrap();
+    let cursors = fixture.database().feed().await.unwrap();
+    let lock = "SELECT 1 FROM journal_cursors FOR UPDATE";
+    cursors.execute(lock, &[]).await.unwrap();
+    let boot = gateway.boot();
+    let shipping = futures_util::future::join_all((0..8).map(|_| gateway.shipping(boot)));
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                   AND datname = current_database() AND query LIKE '%journal.lock%'";
+    let calling = async {
+        fixture
+            .wait_until("as many as may to wait", async || {
+                fixture.look(waiting).await == 2
+            })
+            .await;
+        fixture.owner.get("/v1/tenants/-").await.expect(200);
+        drop(cursors);
+    };
+    let (shipped, ()) = tokio::join!(shipping, calling);
+    assert!(shipped.iter().all(Result::is_ok), "{shipped:?}");
+    fixture.stop().await;
+}

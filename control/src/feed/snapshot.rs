@@ -77,11 +77,13 @@ pub async fn vaults(database: &Database, keys: &Keys, ids: &[VaultId]) -> Result
         None => changes::head(&tx).await?.last,
     };
     tx.commit().await?;
-    let read = |row: &Row| Ok((row.try_get::<_, Uuid>("id")?.into(), vault(row, keys)));
-    Ok(Vaults {
-        revision,
-        vaults: rows.iter().map(read).collect::<Result<_>>()?,
-    })
+    let mut vaults = Vec::with_capacity(rows.len());
+    for row in &rows {
+        vaults.push((row.try_get::<_, Uuid>("id")?.into(), vault(row, keys)));
+        // One may have 16 MiB, and other streams are served in between.
+        tokio::task::yield_now().await;
+    }
+    Ok(Vaults { revision, vaults })
 }
 
 fn head(row: &Row) -> Result<Revision> {

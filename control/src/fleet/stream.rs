@@ -367,6 +367,7 @@ impl Following {
         {
             return Ok(unchanged);
         }
+        let _turn = self.fleet.0.admission.turn().await?;
         let tx = self.fleet.database().snapshot().await?;
         let head = changes::head(&tx).await?;
         let current = have.epoch == head.last.epoch

@@ -242,6 +242,20 @@ impl Gateway {
         Ok(client.ship(request).await?.into_inner())
     }
 
+    /// Asks how far a lane is, in a call of its own.
+    pub(crate) fn shipping(
+        &self,
+        boot: BootId,
+    ) -> impl Future<Output = Result<(), Status>> + Send + 'static {
+        let mut client = JournalClient::new(self.channel.clone());
+        let request = v1::ShipRequest {
+            boot_id: boot.to_bytes(),
+            lanes: vec![v1::LaneBatch::default()],
+            ..v1::ShipRequest::default()
+        };
+        async move { client.ship(request).await.map(drop) }
+    }
+
     /// Says that one of its processes is gone.
     pub(crate) async fn ended(&mut self, boot: BootId) {
         let request = v1::ShipRequest {

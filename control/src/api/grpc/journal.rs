@@ -27,6 +27,7 @@ impl Journal for JournalService {
         &self,
         request: Request<v1::ShipRequest>,
     ) -> Result<Response<v1::ShipResponse>, Status> {
+        let _turn = self.fleet.ingest_turn().await?;
         let gateway = caller(&self.fleet, &request).await?;
         answer(
             "taking in a journal",
