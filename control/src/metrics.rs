@@ -49,6 +49,7 @@ impl Metrics {
         let vector = |name, help, label| vector(&registry, name, help, label);
         let counter = |name, help| counter(&registry, name, help);
         let gauge = |name, help| gauge(&registry, name, help);
+        let (records, alarms) = journal(&registry);
         Self {
             statements: vector(
                 "sortie_control_database_statements_total",
@@ -81,16 +82,8 @@ impl Metrics {
                 "Subscriptions answered, by outcome.",
                 "code",
             ),
-            records: vector(
-                "sortie_control_journal_records_total",
-                "Journal records ingested, by kind.",
-                "kind",
-            ),
-            alarms: vector(
-                "sortie_control_journal_alarms_total",
-                "Alarms about records that are missing, or are not those that a gateway wrote, by kind.",
-                "kind",
-            ),
+            records,
+            alarms,
             streams: gauge(
                 "sortie_control_feed_streams",
                 "Gateways that follow this replica.",
@@ -115,6 +108,23 @@ impl Metrics {
         let _encoded = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         text
     }
+}
+
+/// What is counted of gateways' journals: records, and alarms about them.
+fn journal(registry: &Registry) -> (IntCounterVec, IntCounterVec) {
+    let records = vector(
+        registry,
+        "sortie_control_journal_records_total",
+        "Journal records ingested, by kind.",
+        "kind",
+    );
+    let alarms = vector(
+        registry,
+        "sortie_control_journal_alarms_total",
+        "Alarms about records that are missing, or are not those that a gateway wrote, by kind.",
+        "kind",
+    );
+    (records, alarms)
 }
 
 fn register<M: Collector + Clone + 'static>(registry: &Registry, metric: M) -> M {

@@ -189,13 +189,7 @@ pub(super) async fn make(
         files: &files,
         no_proxy: &no_proxy,
     };
-    for variable in environment::variables(&around) {
-        let name = variable.name.to_owned();
-        match variable.value {
-            Value::Plain(value) => drop(made.environment.insert(name, value)),
-            Value::Secret(_) => made.proxy_variables.push(name),
-        }
-    }
+    made.put(&around);
     if asked.with_files {
         let authority = root_pem(tx, tenant).await?.pem;
         // The tenant's authority stands first: a reader that stops early has at least what the gateway shows.
@@ -210,6 +204,19 @@ pub(super) async fn make(
             .extend(stubs.map(|(path, content)| file(&path, content)));
     }
     Ok(made)
+}
+
+impl Made {
+    /// Puts in what has clients go through the proxy.
+    fn put(&mut self, around: &Surroundings<'_>) {
+        for variable in environment::variables(around) {
+            let name = variable.name.to_owned();
+            match variable.value {
+                Value::Plain(value) => drop(self.environment.insert(name, value)),
+                Value::Secret(_) => self.proxy_variables.push(name),
+            }
+        }
+    }
 }
 
 /// The vaults of all the sessions, which have the same ones in the same order.

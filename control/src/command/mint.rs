@@ -84,12 +84,7 @@ fn read_one(
             problems.add(format!("{at}{field}"), "must be at most 32 services");
         }
     }
-    for (index, service) in spec.require.iter().enumerate() {
-        if fields::name(service).is_err() && service.parse::<ServiceId>().is_err() {
-            let field = format!("{at}require[{index}]");
-            problems.add(field, "must be a service's name or id");
-        }
-    }
+    check_required(problems, &at, &spec.require);
     let user = Some(spec.user).filter(|user| !user.is_empty());
     if user
         .as_ref()
@@ -119,6 +114,15 @@ fn read_one(
         source: source?,
         ttl: ttl?,
     })
+}
+
+fn check_required(problems: &mut Problems, at: &str, required: &[String]) {
+    for (index, service) in required.iter().enumerate() {
+        if fields::name(service).is_err() && service.parse::<ServiceId>().is_err() {
+            let field = format!("{at}require[{index}]");
+            problems.add(field, "must be a service's name or id");
+        }
+    }
 }
 
 fn labels(labels: &HashMap<String, String>) -> Result<(), &'static str> {
@@ -221,16 +225,7 @@ pub(super) async fn resolve(
     if claims.len() == wanted.len() {
         lineage::extend(tx, by, &mut problems, (wanted, &mut claims)).await?;
     }
-    for (wanted, claims) in wanted.iter().zip(&mut claims) {
-        let holder = holders.get(&claims.agent);
-        if claims.user.is_some() && holder.is_none_or(|holder| !holder.head.delegate) {
-            let field = format!("{}user", wanted.at);
-            problems.add(field, "needs an agent that is a delegate");
-        }
-        if claims.user.is_none() && claims.parent.is_none() {
-            claims.subjects_generation = 0;
-        }
-    }
+    check_users(&mut problems, (wanted, &mut claims), &holders);
     problems.finish()?;
     require::check(tx, by.tenant(), wanted, &claims).await?;
     Ok(claims)
@@ -297,6 +292,24 @@ fn claim(wanted: &Wanted, holder: &Holder, epoch: u64) -> Result<Claims> {
         iat,
         exp: iat.saturating_add(wanted.ttl),
     })
+}
+
+/// Refuses a user where the agent is no delegate. A token of nobody's needs no generation of the tenant's subjects.
+fn check_users(
+    problems: &mut Problems,
+    (wanted, claims): (&[Wanted], &mut [Claims]),
+    holders: &HashMap<AgentId, Holder>,
+) {
+    for (wanted, claims) in wanted.iter().zip(claims) {
+        let holder = holders.get(&claims.agent);
+        if claims.user.is_some() && holder.is_none_or(|holder| !holder.head.delegate) {
+            let field = format!("{}user", wanted.at);
+            problems.add(field, "needs an agent that is a delegate");
+        }
+        if claims.user.is_none() && claims.parent.is_none() {
+            claims.subjects_generation = 0;
+        }
+    }
 }
 
 async fn scope(

@@ -134,6 +134,7 @@ fn set(table: &mut Table, keys: &[&str], value: Value) -> Result<(), ()> {
 
 pub(super) fn check(mut raw: Raw) -> Result<Config, Invalid> {
     let mut problems: Vec<String> = read_url(&mut raw).into_iter().collect();
+    let connections = check_database(&raw, &mut problems);
     let mut address = |name: &str, text: Option<String>, default: SocketAddr| match text {
         None => default,
         Some(text) => text.parse().unwrap_or_else(|_not_an_address| {
@@ -156,20 +157,8 @@ pub(super) fn check(mut raw: Raw) -> Result<Config, Invalid> {
         raw.admin.listen,
         SocketAddr::from(([127, 0, 0, 1], 7302)),
     );
-    let connections = raw.database_connections.unwrap_or(32);
-    if !(4..=500).contains(&connections) {
-        problems.push("database_connections: must be 4 to 500".to_owned());
-    }
     let proxy = check_proxy(raw.proxy_url.as_deref(), &mut problems);
     let feed = check_feed(&raw.feed, feed_listen, &mut problems);
-    if raw.database_ca_file.is_some() && raw.database_url.is_none() {
-        problems.push("database_ca_file: has no meaning without database_url".to_owned());
-    }
-    if let Some(url) = &raw.database_url
-        && let Err(error) = Connector::new(url, raw.database_ca_file.as_deref())
-    {
-        problems.push(error.to_string());
-    }
     if !problems.is_empty() {
         return Err(Invalid(problems));
     }
@@ -193,6 +182,23 @@ pub(super) fn check(mut raw: Raw) -> Result<Config, Invalid> {
         },
         postgres_path: Vec::new(),
     })
+}
+
+/// Answers how many connections there may be.
+fn check_database(raw: &Raw, problems: &mut Vec<String>) -> usize {
+    let connections = raw.database_connections.unwrap_or(32);
+    if !(4..=500).contains(&connections) {
+        problems.push("database_connections: must be 4 to 500".to_owned());
+    }
+    if raw.database_ca_file.is_some() && raw.database_url.is_none() {
+        problems.push("database_ca_file: has no meaning without database_url".to_owned());
+    }
+    if let Some(url) = &raw.database_url
+        && let Err(error) = Connector::new(url, raw.database_ca_file.as_deref())
+    {
+        problems.push(error.to_string());
+    }
+    connections
 }
 
 fn check_proxy(url: Option<&str>, problems: &mut Vec<String>) -> Option<Proxy> {
@@ -221,8 +227,8 @@ fn read_url(raw: &mut Raw) -> Option<String> {
     }
 }
 
-fn check_feed(raw: &RawFeed, listen: SocketAddr, problems: &mut Vec<String>) -> Feed {
-    let feed = Feed {
+fn read_feed(raw: &RawFeed, listen: SocketAddr) -> Feed {
+    Feed {
         listen,
         advertise: raw
             .advertise
@@ -234,7 +240,11 @@ fn check_feed(raw: &RawFeed, listen: SocketAddr, problems: &mut Vec<String>) -> 
         queue: raw.queue.unwrap_or(64),
         vaults_per_gateway: raw.vaults_per_gateway.unwrap_or(20_000),
         snapshot_bytes_max: raw.snapshot_bytes_max.unwrap_or(256 * 1024 * 1024),
-    };
+    }
+}
+
+fn check_feed(raw: &RawFeed, listen: SocketAddr, problems: &mut Vec<String>) -> Feed {
+    let feed = read_feed(raw, listen);
     let dialled = feed
         .advertise
         .rsplit_once(':')

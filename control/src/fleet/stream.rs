@@ -25,13 +25,13 @@ use tokio::time::{interval, timeout};
 use tonic::Status;
 
 use self::dialect::Dialect;
-use self::hello::{printable, readable, write_down};
+use self::hello::{open, readable};
 use self::refused::{Refused, is_about_the_token};
 use super::admit::Gateway;
 use super::lease::Nonces;
-use super::release::{entitled, id, release};
+use super::release::{id, release};
 use super::scope::Scope;
-use super::{Connected, Fleet, Presence};
+use super::{Fleet, Presence};
 use crate::database::{changes, keys};
 use crate::error::{Error, Result};
 use crate::feed::cache::Encoded;
@@ -43,9 +43,6 @@ const SEND_MAX: Duration = Duration::from_secs(30);
 const HELLO_MAX: Duration = Duration::from_secs(10);
 /// How often releases and locks are looked at.
 const CHECK: Duration = Duration::from_secs(1);
-
-/// The length of the id of a gateway's process.
-const BOOT_BYTES: usize = 16;
 
 /// What is sent to a gateway.
 pub type Events = mpsc::Sender<Result<v1::FollowEvent, Status>>;
@@ -131,45 +128,13 @@ impl Following {
         events: Events,
         hello: v1::Hello,
     ) -> Result<Self> {
-        let turn = fleet.0.admission.turn().await?;
-        // Before the keys are read: one that is published in between arrives as a change too.
-        let last = fleet.0.log.last();
-        let tx = fleet.database().system().await?;
-        let head = changes::head(&tx).await?;
-        let signers = keys::signers(&tx).await?;
-        let resume = hello.resume.map(Revision::from);
-        fleet.0.witnesses.hear(&gateway, resume, head.last)?;
-        let version = printable(&hello.version);
-        let boot: Vec<u8> = hello.boot_id.iter().copied().take(BOOT_BYTES).collect();
-        let acknowledged = write_down(&tx, &gateway, (&boot, &version), resume).await?;
-        tx.commit().await?;
-        let wanted = hello
-            .tenants
-            .iter()
-            .map(|bytes| id(bytes, "hello.tenants"))
-            .collect::<Result<Vec<TenantId>>>()?;
-        let held = entitled(&fleet, &gateway).await?;
-        drop(turn);
-        // A tenant that cannot be served again would be a copy that no revocation reaches: then it starts afresh.
-        let resumed = resume.filter(|seen| {
-            seen.epoch == last.epoch
-                && seen.n >= head.compacted
-                && wanted.iter().all(|tenant| held.contains(tenant))
-        });
-        tracing::info!(gateway.id = %gateway.id(), gateway.name = gateway.name(), version, resumed = resumed.is_some(),
-            "a gateway follows");
-        let presence = fleet.join(Connected {
-            gateway: gateway.id(),
-            boot,
-            name: gateway.name().to_owned(),
-            version,
-            acknowledged,
-            last_seen: Timestamp::now(),
-            report: None,
-            quarantined: 0,
-        });
+        let opening = open(&fleet, &gateway, &hello).await?;
+        let resumed = opening.resumed;
+        tracing::info!(gateway.id = %gateway.id(), gateway.name = gateway.name(), version = opening.connected.version,
+            resumed, "a gateway follows");
+        let presence = fleet.join(opening.connected);
         let mut following = Self {
-            sent: resumed.unwrap_or(last),
+            sent: opening.from,
             fleet,
             gateway,
             events,
@@ -179,9 +144,9 @@ impl Following {
             nonces: Nonces::default(),
             quarantined: Vec::new(),
         };
-        following.welcome(&signers, resumed.is_some()).await?;
-        for tenant in wanted.into_iter().filter(|tenant| held.contains(tenant)) {
-            if resumed.is_some() {
+        following.welcome(&opening.signers, resumed).await?;
+        for tenant in opening.tenants {
+            if resumed {
                 following.resume_tenant(tenant).await?;
             } else if let Err(error) = following.send_tenant(tenant).await {
                 // The gateway does without this one, and hears why when it asks for a vault of it.
