@@ -5,17 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sortie_proto::revision::Revision;
 
-use crate::support::{Caller, Fixture, Following, Gateway};
-
-/// Follows and takes the fixture's vault.
-async fn hold(fixture: &Fixture, gateway: &mut Gateway) -> Following {
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
-    stream.subscribe(fixture.vault, &fixture.token, None).await;
-    stream.tenant().await;
-    stream.vault().await;
-    stream
-}
+use crate::support::{Caller, Control, Fixture, Following};
 
 /// Takes the next change and says that it is enforced.
 async fn enforce(mut stream: Following) -> Following {
@@ -41,12 +31,16 @@ async fn gateways_of_every_replica_are_waited_for() {
     far.dial(other.feed());
     // One that holds nothing of the tenant has nothing to enforce.
     let mut idle = fixture.enrol("idle").await;
-    let mut idling = idle.follow(None, &[]).await;
-    idling.welcome().await;
-    let (one, two) = (
-        hold(&fixture, &mut near).await,
-        hold(&fixture, &mut far).await,
-    );
+    let _idling = idle.welcomed().await;
+    let (one, two) = (fixture.hold(&mut near).await, fixture.hold(&mut far).await);
+    let statements = |control: &Control| {
+        let metrics = control.state().fleet.metrics();
+        metrics
+            .statements
+            .with_label_values(&["signals.notify"])
+            .get()
+    };
+    let before = (statements(&fixture), statements(&other));
     let session = format!("sessions/{}", fixture.session);
     let (answer, _near, _far) = tokio::join!(
         revoke(&fixture.owner, &session, 20),
@@ -57,6 +51,12 @@ async fn gateways_of_every_replica_are_waited_for() {
     assert_eq!(enforcement["gateways"], 2, "{answer}");
     assert_eq!(enforcement["enforced"], 2, "{answer}");
     assert_eq!(enforcement["missing"], json!([]), "{answer}");
+    // The one asked, and told of its own; the other one was asked, and told: neither left it to the period.
+    fixture
+        .wait_until("both to tell", async || {
+            statements(&fixture) >= before.0 + 2 && statements(&other) > before.1
+        })
+        .await;
     fixture.stop().await;
     other.stop().await;
 }
@@ -66,8 +66,8 @@ async fn who_says_nothing_is_named_with_the_end_of_its_lease() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("quick").await;
     let mut silent = fixture.enrol("silent").await;
-    let one = hold(&fixture, &mut gateway).await;
-    let mut two = hold(&fixture, &mut silent).await;
+    let one = fixture.hold(&mut gateway).await;
+    let mut two = fixture.hold(&mut silent).await;
     // A word for what came before is not a word for this.
     two.acknowledge(Revision::default()).await;
     let (answer, quick) = tokio::join!(revoke(&fixture.owner, "agents/runner", 1), enforce(one));
@@ -140,7 +140,7 @@ async fn until_nobody_follows(fixture: &Fixture) {
 async fn a_gateway_whose_release_has_ended_hears_of_revocations_and_is_waited_for() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("away").await;
-    drop(hold(&fixture, &mut gateway).await);
+    drop(fixture.hold(&mut gateway).await);
     until_nobody_follows(&fixture).await;
     // Meanwhile it may have served a session that control never heard of from it.
     end_releases(&fixture, 3_600).await;
@@ -166,7 +166,7 @@ async fn a_gateway_whose_release_has_ended_hears_of_revocations_and_is_waited_fo
 async fn a_gateway_that_has_just_come_back_is_waited_for() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("back").await;
-    drop(hold(&fixture, &mut gateway).await);
+    drop(fixture.hold(&mut gateway).await);
     until_nobody_follows(&fixture).await;
     let long_ago = "UPDATE gateways SET last_seen_at = now() - interval '1 day'";
     fixture.alter(long_ago).await;
@@ -184,7 +184,7 @@ async fn a_gateway_that_has_just_come_back_is_waited_for() {
 async fn after_a_staleness_was_lowered_the_older_one_is_reckoned_with() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("away").await;
-    drop(hold(&fixture, &mut gateway).await);
+    drop(fixture.hold(&mut gateway).await);
     until_nobody_follows(&fixture).await;
     let vault = "/v1/tenants/-/vaults/v";
     for seconds in [30, 900, 60] {
@@ -213,7 +213,7 @@ async fn after_a_staleness_was_lowered_the_older_one_is_reckoned_with() {
 async fn so_many_may_wait_at_once_and_the_next_is_answered_without_its_gateways() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("silent").await;
-    let _stream = hold(&fixture, &mut gateway).await;
+    let _stream = fixture.hold(&mut gateway).await;
     let fleet = &fixture.state().fleet;
     // A revision that never comes.
     let revision = Revision {
@@ -241,9 +241,9 @@ async fn so_many_may_wait_at_once_and_the_next_is_answered_without_its_gateways(
 async fn while_a_gateway_is_upgraded_both_of_its_processes_are_waited_for() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("upgraded").await;
-    let old = hold(&fixture, &mut gateway).await;
+    let old = fixture.hold(&mut gateway).await;
     gateway.reboot();
-    let new = hold(&fixture, &mut gateway).await;
+    let new = fixture.hold(&mut gateway).await;
     let session = format!("sessions/{}", fixture.session);
     let (answer, new) = tokio::join!(revoke(&fixture.owner, &session, 1), enforce(new));
     let enforcement = &answer["enforcement"];
@@ -267,11 +267,11 @@ async fn a_draining_process_at_another_replica_is_waited_for_until_its_node_says
     let fixture = Fixture::start().await;
     let other = fixture.replica().await;
     let mut gateway = fixture.enrol("upgraded").await;
-    let old = hold(&fixture, &mut gateway).await;
+    let old = fixture.hold(&mut gateway).await;
     let old_boot = gateway.boot();
     gateway.reboot();
     gateway.dial(other.feed());
-    let new = hold(&fixture, &mut gateway).await;
+    let new = fixture.hold(&mut gateway).await;
     let session = format!("sessions/{}", fixture.session);
     let (answer, new) = tokio::join!(revoke(&fixture.owner, &session, 1), enforce(new));
     let enforcement = &answer["enforcement"];

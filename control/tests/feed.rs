@@ -86,9 +86,7 @@ async fn a_stream_resumes_by_revision_and_misses_nothing() {
     let mut gateway = fixture.enrol("gw1").await;
     let token = fixture.token.clone();
     let have = {
-        let mut stream = gateway.follow(None, &[]).await;
-        stream.welcome().await;
-        stream.subscribe(fixture.vault, &token, None).await;
+        let mut stream = fixture.asks(&mut gateway).await;
         stream.tenant().await;
         Revision::from(stream.vault().await.revision.unwrap())
     };
@@ -173,11 +171,8 @@ async fn take_nothing(fixture: &Fixture, gateway: &Gateway, tenants: &[TenantId]
 async fn a_gateway_that_takes_no_events_is_cut_off_and_resumes_by_revision() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("slow").await;
-    let token = fixture.token.clone();
     let have = {
-        let mut stream = gateway.follow(None, &[]).await;
-        stream.welcome().await;
-        stream.subscribe(fixture.vault, &token, None).await;
+        let mut stream = fixture.asks(&mut gateway).await;
         stream.tenant().await;
         Revision::from(stream.vault().await.revision.unwrap())
     };
@@ -186,11 +181,7 @@ async fn a_gateway_that_takes_no_events_is_cut_off_and_resumes_by_revision() {
     let slow = take_nothing(&fixture, &gateway, &tenants);
     let mut other = fixture.enrol("quick").await;
     let revoked = async {
-        let mut stream = other.follow(None, &[]).await;
-        stream.welcome().await;
-        stream.subscribe(fixture.vault, &token, None).await;
-        stream.tenant().await;
-        stream.vault().await;
+        let mut stream = fixture.hold(&mut other).await;
         let revision = fixture.revoke(SessionId::generate()).await;
         let change = stream.change().await;
         assert_eq!(Revision::from(change.revision.unwrap()), revision);

@@ -114,8 +114,7 @@ async fn a_gateway_that_has_seen_more_than_the_database_is_refused_and_is_an_ala
     let mut stream = gateway.follow(Some(ahead), &[]).await;
     assert_eq!(stream.status().await, Code::FailedPrecondition);
     assert_eq!(witnesses(), 1);
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
+    let _stream = gateway.welcomed().await;
     assert_eq!(witnesses(), 0);
     // One that goes to another replica from here on is no alarm for ever.
     let mut stream = gateway.follow(Some(ahead), &[]).await;
@@ -135,8 +134,7 @@ const GO_BACK: &str = "WITH back AS (UPDATE cluster SET head_n = head_n - 1 RETU
 async fn a_database_that_goes_back_under_a_control_that_runs_is_not_written_to_any_more() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("gw1").await;
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
+    let mut stream = gateway.welcomed().await;
     stream.send(crate::support::beat(1)).await;
     stream.echo().await;
     let last = fixture.published().await;

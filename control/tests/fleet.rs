@@ -19,8 +19,7 @@ fn code<T: std::fmt::Debug>(refused: Result<T, Status>) -> String {
 
 /// A gateway asks for the fixture's vault, and for an intermediate of its tenant, with a token: it gets neither.
 async fn refused_with(fixture: &Fixture, gateway: &mut Gateway, token: &str) -> [String; 2] {
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
+    let mut stream = gateway.welcomed().await;
     stream.subscribe(fixture.vault, token, None).await;
     let refused = stream.refused().await.code;
     let signed = gateway.sign_intermediate(fixture.tenant, token).await;
@@ -124,8 +123,7 @@ async fn what_was_revoked_or_disabled_gets_nothing() {
 async fn a_gateway_that_is_shut_out_gets_nothing_and_loses_its_stream() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("gw1").await;
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
+    let mut stream = gateway.welcomed().await;
     fixture.alter("UPDATE gateways SET locked_at = now()").await;
     // Before the stream has noticed, or after: the answer is a refusal or the stream's end, never the vault.
     stream.subscribe(fixture.vault, &fixture.token, None).await;
@@ -206,8 +204,7 @@ async fn an_intermediate_is_bound_to_one_level_and_to_the_tenants_root() {
 async fn a_passing_failure_of_the_database_refuses_no_vault() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("gw1").await;
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
+    let mut stream = gateway.welcomed().await;
     fixture.database().close();
     stream.subscribe(fixture.vault, &fixture.token, None).await;
     assert_eq!(stream.status().await, Code::Unavailable);
@@ -218,9 +215,7 @@ async fn a_passing_failure_of_the_database_refuses_no_vault() {
 async fn a_refused_prolonging_leaves_the_release_that_another_token_proved() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("gw1").await;
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
-    stream.subscribe(fixture.vault, &fixture.token, None).await;
+    let mut stream = fixture.asks(&mut gateway).await;
     stream.tenant().await;
     let have = stream.vault().await.revision.unwrap().into();
     stream

@@ -4,17 +4,7 @@ use serde_json::Value;
 use sortie_proto::wire::v1;
 use sortie_proto::wire::v1::follow_request::Message;
 
-use crate::support::{Fixture, Following, Gateway, beat};
-
-/// Follows and takes the fixture's vault.
-async fn hold(fixture: &Fixture, gateway: &mut Gateway) -> Following {
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
-    stream.subscribe(fixture.vault, &fixture.token, None).await;
-    stream.tenant().await;
-    stream.vault().await;
-    stream
-}
+use crate::support::{Fixture, beat};
 
 async fn shown(fixture: &Fixture) -> Value {
     let found = fixture.operator().get("/v1/gateways").await.expect(200);
@@ -28,7 +18,7 @@ async fn operators_see_how_gateways_are_at_whichever_replica() {
     let mut gateway = fixture.enrol("far").await;
     assert_eq!(shown(&fixture).await["health"], "away");
     gateway.dial(other.feed());
-    let mut stream = hold(&fixture, &mut gateway).await;
+    let mut stream = fixture.hold(&mut gateway).await;
     stream
         .send(Message::Report(v1::Report {
             sessions: 3,
@@ -85,7 +75,7 @@ async fn operators_see_how_gateways_are_at_whichever_replica() {
 async fn however_many_callers_wait_what_gateways_say_is_written_down() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("gw1").await;
-    let mut stream = hold(&fixture, &mut gateway).await;
+    let mut stream = fixture.hold(&mut gateway).await;
     let mut callers = Vec::new();
     while callers.len() < 8 {
         callers.push(fixture.database().system().await.unwrap());
@@ -107,7 +97,7 @@ async fn however_many_callers_wait_what_gateways_say_is_written_down() {
 async fn no_lease_is_extended_while_what_gateways_say_cannot_be_written_down() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("gw1").await;
-    let mut stream = hold(&fixture, &mut gateway).await;
+    let mut stream = fixture.hold(&mut gateway).await;
     stream.send(beat(1)).await;
     assert_eq!(stream.echo().await.nonce, 1);
     let rows = fixture.database().system().await.unwrap();
@@ -136,7 +126,7 @@ async fn no_lease_is_extended_while_what_gateways_say_cannot_be_written_down() {
 async fn a_locked_gateway_is_shut_out_at_once_and_let_in_again() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("gw1").await;
-    let mut stream = hold(&fixture, &mut gateway).await;
+    let mut stream = fixture.hold(&mut gateway).await;
     let operator = fixture.operator();
     let refused = fixture.owner.call("/v1/gateways/gw1:lock").await;
     refused.refused("permission_denied");
@@ -157,7 +147,7 @@ async fn a_locked_gateway_is_shut_out_at_once_and_let_in_again() {
     );
     assert!(gateway.renew().await.is_err());
     operator.call("/v1/gateways/gw1:unlock").await.expect(200);
-    drop(hold(&fixture, &mut gateway).await);
+    drop(fixture.hold(&mut gateway).await);
     assert_eq!(fixture.acts("gateway.lock").await, 1);
     // A name that two have says nothing; the id does.
     fixture.enrol("gw1").await;

@@ -21,11 +21,7 @@ async fn service(fixture: &Fixture, name: &str) {
 
 /// What a gateway that knows nothing is sent of the vault.
 async fn read(fixture: &Fixture, gateway: &mut Gateway) -> v1::VaultSnapshot {
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
-    stream.subscribe(fixture.vault, &fixture.token, None).await;
-    stream.tenant().await;
-    stream.vault().await
+    fixture.held(gateway).await.1
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,9 +63,7 @@ async fn what_is_kept_is_given_out_until_it_changes() {
     fixture
         .revoke(sortie_proto::id::SessionId::generate())
         .await;
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
-    stream.subscribe(fixture.vault, &fixture.token, None).await;
+    let mut stream = fixture.asks(&mut gateway).await;
     assert_eq!(stream.tenant().await.revocations.len(), 1);
     fixture.stop().await;
 }
@@ -113,9 +107,7 @@ async fn a_gateway_that_takes_encoded_vaults_gets_what_others_get() {
     let mut gateway = fixture.enrol("gw1").await;
     let plain = read(&fixture, &mut gateway).await;
     gateway.understands(&capability::ALL);
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
-    stream.subscribe(fixture.vault, &fixture.token, None).await;
+    let mut stream = fixture.asks(&mut gateway).await;
     stream.tenant().await;
     let encoded = stream.encoded().await;
     assert_eq!(encoded.vault_id, fixture.vault.to_bytes());
@@ -154,11 +146,7 @@ async fn f15_what_a_gateway_cannot_understand_is_an_alarm_here_while_it_does_not
 async fn a_change_that_means_nothing_here_is_sent_on_with_whom_it_is_about() {
     let fixture = Fixture::start().await;
     let mut gateway = fixture.enrol("gw1").await;
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
-    stream.subscribe(fixture.vault, &fixture.token, None).await;
-    stream.tenant().await;
-    stream.vault().await;
+    let mut stream = fixture.hold(&mut gateway).await;
     let (tenant, vault) = (fixture.tenant.uuid(), fixture.vault.uuid());
     for body in ["", "ff"] {
         fixture

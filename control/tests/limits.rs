@@ -27,9 +27,7 @@ async fn a_vault_too_large_for_the_feed_is_refused_and_the_stream_goes_on() {
     credential(&fixture).await;
     enlarge(&fixture, 49 * 1024 * 1024).await;
     let mut gateway = fixture.enrol("gw1").await;
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
-    stream.subscribe(fixture.vault, &fixture.token, None).await;
+    let mut stream = fixture.asks(&mut gateway).await;
     stream.tenant().await;
     assert_eq!(stream.refused().await.code, "resource_exhausted");
     stream.send(beat(1)).await;

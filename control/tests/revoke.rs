@@ -7,7 +7,7 @@ use sortie_proto::revision::Revision;
 use sortie_proto::wire::v1::change::Object;
 use sortie_proto::wire::v1::revocation::Subject;
 
-use crate::support::{Caller, Fixture, Following, Gateway, beat};
+use crate::support::{Caller, Fixture, Gateway, beat};
 
 const SESSIONS: &str = "/v1/tenants/-/sessions";
 const CREDENTIAL: &str = "/v1/tenants/-/vaults/v/credentials/TOKEN";
@@ -52,8 +52,7 @@ async fn listed(owner: &Caller) -> Vec<String> {
 
 /// What a gateway gets that asks for the vault with a token: the code of a refusal, or nothing.
 async fn refusal(fixture: &Fixture, gateway: &mut Gateway, token: &str) -> Option<String> {
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
+    let mut stream = gateway.welcomed().await;
     stream.subscribe(fixture.vault, token, None).await;
     stream.refusal().await
 }
@@ -227,9 +226,7 @@ async fn a_revoked_credential_is_erased_and_is_of_use_again_once_it_is_set() {
 
     let mut gateway = fixture.enrol("gw1").await;
     gateway.understands(&capability::ALL);
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
-    stream.subscribe(fixture.vault, &fixture.token, None).await;
+    let mut stream = fixture.asks(&mut gateway).await;
     let state = stream.tenant().await;
     let entry = &state.revocations[0];
     assert!(matches!(entry.subject, Some(Subject::CredentialId(_))));
@@ -254,22 +251,12 @@ async fn a_revoked_credential_is_erased_and_is_of_use_again_once_it_is_set() {
     fixture.stop().await;
 }
 
-/// Follows and takes the fixture's vault.
-async fn hold(fixture: &Fixture, gateway: &mut Gateway) -> Following {
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
-    stream.subscribe(fixture.vault, &fixture.token, None).await;
-    stream.tenant().await;
-    stream.vault().await;
-    stream
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_word_of_a_gateway_that_cannot_enforce_a_revocation_does_not_count() {
     let fixture = Fixture::start().await;
     credential(&fixture.owner).await;
     let mut old = fixture.enrol("old").await;
-    let mut stream = hold(&fixture, &mut old).await;
+    let mut stream = fixture.hold(&mut old).await;
     let path = format!("{CREDENTIAL}:revoke");
     let wait = json!({ "wait_seconds": 1 });
     let (answer, change) = tokio::join!(fixture.owner.post(&path, wait), async {
@@ -303,7 +290,7 @@ async fn from_before_the_compaction_point_a_stream_starts_afresh_with_every_live
     credential(&fixture.owner).await;
     let mut gateway = fixture.enrol("gw1").await;
     gateway.understands(&capability::ALL);
-    let mut stream = hold(&fixture, &mut gateway).await;
+    let mut stream = fixture.hold(&mut gateway).await;
     stream.send(beat(1)).await;
     let have = Revision::from(stream.echo().await.revision.unwrap());
     drop(stream);

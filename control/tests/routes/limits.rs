@@ -141,9 +141,7 @@ async fn gateways_get_them_with_the_objects_whose_they_are() {
         concurrency: std::num::NonZeroU32::new(8),
     });
     let mut gateway = fixture.enrol("gw1").await;
-    let mut stream = gateway.follow(None, &[]).await;
-    stream.welcome().await;
-    stream.subscribe(fixture.vault, &fixture.token, None).await;
+    let mut stream = fixture.asks(&mut gateway).await;
     let tenant = stream.tenant().await.tenant.unwrap();
     assert_eq!(Limits::try_from(tenant.limits), expected);
     assert_eq!(tenant.weight, 4);

@@ -12,7 +12,7 @@ use sortie_proto::token::{Claims, VaultClaim};
 use sortie_proto::wire::v1;
 
 use super::control::Halted;
-use super::{Caller, Control, Gateway};
+use super::{Caller, Control, Following, Gateway};
 
 /// A control plane with the tenant `acme`, its vault `v`, its agent `runner` and a session of that.
 pub(crate) struct Fixture {
@@ -110,6 +110,26 @@ impl Fixture {
         changes::revoke(&tx, &revocation).await.unwrap();
         tx.commit().await.unwrap();
         self.state().sequencer.committed().await.unwrap()
+    }
+
+    /// A gateway that follows and has asked for the vault.
+    pub(crate) async fn asks(&self, gateway: &mut Gateway) -> Following {
+        let mut stream = gateway.welcomed().await;
+        stream.subscribe(self.vault, &self.token, None).await;
+        stream
+    }
+
+    /// A gateway that follows and has the vault, and what it was given.
+    pub(crate) async fn held(&self, gateway: &mut Gateway) -> (Following, v1::VaultSnapshot) {
+        let mut stream = self.asks(gateway).await;
+        stream.tenant().await;
+        let vault = stream.vault().await;
+        (stream, vault)
+    }
+
+    /// A gateway that follows and has the vault.
+    pub(crate) async fn hold(&self, gateway: &mut Gateway) -> Following {
+        self.held(gateway).await.0
     }
 
     /// Records that a gateway has the vault.

@@ -280,6 +280,13 @@ impl Gateway {
         self.try_follow(resume, tenants).await.unwrap()
     }
 
+    /// Follows from the start, and has read the greeting.
+    pub(crate) async fn welcomed(&mut self) -> Following {
+        let mut stream = self.follow(None, &[]).await;
+        stream.welcome().await;
+        stream
+    }
+
     pub(crate) async fn try_follow(
         &mut self,
         resume: Option<Revision>,
