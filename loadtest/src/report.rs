@@ -12,7 +12,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use self::machine::Machine;
@@ -23,7 +23,7 @@ use crate::bench::report::say;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Place {
     /// Folder for the results; without one they are printed alone.
-    #[arg(long)]
+    #[arg(long, overrides_with = "results")]
     pub results: Option<PathBuf>,
     /// Prints JSON, not a table.
     #[arg(long)]
@@ -35,7 +35,8 @@ pub struct Place {
 pub struct Figure {
     /// What of.
     pub title: String,
-    /// How much.
+    /// How much. What could not be measured is not a number, and null in JSON.
+    #[serde(deserialize_with = "number")]
     pub value: f64,
     /// In what.
     #[serde(default)]
@@ -46,6 +47,11 @@ pub struct Figure {
     /// The least that it may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least: Option<f64>,
+}
+
+fn number<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<f64, D::Error> {
+    let value = Option::<f64>::deserialize(from)?;
+    Ok(value.unwrap_or(f64::NAN))
 }
 
 impl Figure {
@@ -121,6 +127,8 @@ impl Figure {
 /// Three digits that count, or all before the point.
 #[must_use]
 pub fn short(value: f64) -> String {
+    // What is 0 from below is 0, too.
+    let value = value + 0.0;
     let size = value.abs();
     if size == 0.0 || size >= 100.0 {
         format!("{value:.0}")

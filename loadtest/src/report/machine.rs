@@ -32,8 +32,11 @@ impl Machine {
                 "{}{mark}",
                 said("git", &["rev-parse", "--short=12", "HEAD"])
             ),
-            processor: processor(),
-            processors: std::thread::available_parallelism().map_or(0, usize::from),
+            processor: field("model name")
+                .next()
+                .unwrap_or_else(|| "unknown".to_owned()),
+            // Not those that this process keeps to: all.
+            processors: field("processor").count(),
             kernel: said("uname", &["-sr"]),
             load: load.split(' ').next().unwrap_or_default().to_owned(),
         }
@@ -50,12 +53,13 @@ impl fmt::Display for Machine {
     }
 }
 
-fn processor() -> String {
+/// What the kernel says of each processor.
+fn field(name: &str) -> impl Iterator<Item = String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("model name"));
-    line.and_then(|line| line.split_once(": "))
-        .map_or("unknown", |(_, value)| value)
-        .to_owned()
+    let values = text.lines().filter_map(|line| line.split_once(':'));
+    let values = values.filter(|(key, _)| key.trim() == name);
+    let values: Vec<_> = values.map(|(_, value)| value.trim().to_owned()).collect();
+    values.into_iter()
 }
 
 fn said(program: &str, arguments: &[&str]) -> String {

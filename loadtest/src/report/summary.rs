@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Figure;
 use crate::bench::report::say;
@@ -63,9 +64,13 @@ pub fn page(folder: &Path) -> Result<String> {
         }
         let is_json = file.extension().is_some_and(|end| end == "json");
         if is_json {
-            let read: Result<Read, _> = serde_json::from_str(&std::fs::read_to_string(&file)?);
+            let read: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)
+                .with_context(|| format!("in {}", file.display()))?;
             // What k6 and oha write there is JSON too, and not ours.
-            outcomes.extend(read);
+            if read.get("figures").is_some() {
+                let read = serde_json::from_value::<Read>(read);
+                outcomes.push(read.with_context(|| format!("in {}", file.display()))?);
+            }
         }
     }
     plots.sort();

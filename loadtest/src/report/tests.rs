@@ -51,6 +51,24 @@ fn results_are_written_and_summed_up_on_one_page() {
 }
 
 #[test]
+fn what_was_not_measured_stands_on_the_page_and_does_not_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut without = outcome();
+    without
+        .figures
+        .push(Figure::new("beside a peer", f64::NAN, "×").at_most(1.0));
+    without.write(folder.path()).unwrap();
+    let page = summary::page(folder.path()).unwrap();
+    assert!(
+        page.contains("| beside a peer | NaN × | ≤ 1.00 | **no** |"),
+        "{page}"
+    );
+    // Nor is an outcome left out that cannot be read.
+    std::fs::write(folder.path().join("other.json"), "{\"figures\": 1}").unwrap();
+    assert!(summary::page(folder.path()).is_err());
+}
+
+#[test]
 fn a_missed_bar_fails_the_run_and_is_named() {
     let mut missed = outcome();
     missed
@@ -67,6 +85,6 @@ fn a_missed_bar_fails_the_run_and_is_named() {
 
 #[test]
 fn numbers_are_short() {
-    let shown = [0.0, 0.0123, 0.25, 3.456, 42.42, 1234.5].map(short);
+    let shown = [-0.0, 0.0123, 0.25, 3.456, 42.42, 1234.5].map(short);
     assert_eq!(shown, ["0", "0.012", "0.25", "3.46", "42.4", "1234"]);
 }
