@@ -28,7 +28,7 @@ export const options = {
       startTime: seconds(20),
       startRate: 100,
       preAllocatedVUs: 200,
-      maxVUs: 400,
+      maxVUs: 250, // all have one session, which may have 256 requests open
       stages: [
         { target: 1000, duration: seconds(2) },
         { target: 1000, duration: seconds(10) },

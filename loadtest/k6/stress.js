@@ -16,7 +16,7 @@ export const options = {
       exec: 'brokered',
       startRate: 100,
       preAllocatedVUs: 100,
-      maxVUs: 400,
+      maxVUs: 250, // all have one session, which may have 256 requests open
       stages: steps,
     },
     rest: { executor: 'constant-arrival-rate', exec: 'rest', rate: 5, duration: seconds(120), preAllocatedVUs: 10 },
