@@ -1,15 +1,15 @@
 //! The benchmark: the cluster beside NGINX, on one machine, in alternating runs.
 //!
 //! NGINX is a plain TLS-to-TLS reverse proxy with one worker: the least that any broker must do. The gateway has
-//! everything on: tokens, matching, injection, redaction, journal. Envoy does what NGINX does; Squid with `ssl_bump` does
-//! the gateway's own job. What counts is the ratio within a round, since a
-//! shared machine drifts; CPU is the operating system's account of the proxy's own processes.
+//! everything on: tokens, limits, matching, injection, redaction, journal. Envoy does what NGINX does; Squid with
+//! `ssl_bump` does the gateway's own job. What counts is the ratio within a round, since a shared machine drifts; CPU is
+//! the operating system's account of the proxy's own processes.
 
-pub mod cluster;
 pub mod nginx;
 pub mod envoy;
 pub mod squid;
 pub mod oha;
+pub mod cold;
 pub mod process;
 pub mod report;
 pub mod rest;
@@ -20,18 +20,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use self::cold::Cold;
 use self::oha::{Load, Scenario};
-use self::process::Process;
-use self::report::{Memory, Report, Sample, say};
+use self::report::{Sample, Wanted, say};
 use self::stand::{Proxy, Stand};
-use crate::client;
-use crate::tunnels;
+use crate::cpus::Apart;
+use crate::report::{Outcome, Place};
 use crate::until_interrupted;
-
-/// How long an idle process may tidy up before its memory is read.
-const SETTLE: Duration = Duration::from_secs(5);
-/// Tunnels that are opened and closed before the first reading, so that one-time allocations are not counted.
-const WARM_TUNNELS: usize = 50;
 
 /// Where the programs are.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,6 +43,9 @@ pub struct Programs {
     /// Lines of TOML that are added to each gateway's configuration, e.g. higher limits.
     #[arg(long)]
     pub gateway_config: Option<PathBuf>,
+    #[command(flatten)]
+    /// Which processors they keep to.
+    pub apart: Apart,
 }
 
 /// What is measured.
@@ -55,7 +53,7 @@ pub struct Programs {
 pub struct Options {
     #[command(flatten)]
     programs: Programs,
-    /// A build of the gateway, as NAME=PATH; may be given several times.
+    /// A build of the gateway, as NAME=PATH; may be given several times. The bars are those of the build `pgo`.
     #[arg(long = "gateway", value_parser = named, default_value = "release=target/release/sortie-gateway")]
     gateways: Vec<(String, PathBuf)>,
     /// The reverse proxy to compare with.
@@ -67,18 +65,17 @@ pub struct Options {
     /// Squid with OpenSSL, to compare with.
     #[arg(long)]
     squid: Option<PathBuf>,
+    /// Asks for Envoy and Squid: without one of them what is to be compared with it does not hold.
+    #[arg(long)]
+    peers: bool,
     /// Rounds; each drives every proxy once in every scenario.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Idle tunnels of the memory measurement; 0 leaves it out.
-    #[arg(long, default_value_t = 5000)]
-    tunnels: usize,
-    /// Folder for the results.
-    #[arg(long, default_value = "loadtest/results")]
-    results: PathBuf,
-    /// What the results' files are called.
-    #[arg(long, default_value = "latest", overrides_with = "label")]
-    label: String,
+    /// What results are called.
+    #[arg(long, default_value = "bench", overrides_with = "name")]
+    name: String,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// What trains a profile-guided build.
@@ -96,19 +93,19 @@ fn named(text: &str) -> std::result::Result<(String, PathBuf), String> {
     Ok((name.to_owned(), path.into()))
 }
 
-/// Runs the benchmark and writes its results.
+/// Runs the benchmark and publishes what it came to.
 ///
 /// # Errors
-/// When a program is missing, does not start, or answers wrongly.
+/// When a program is missing, does not start, or answers wrongly; or a bar is missed.
 pub fn run(options: &Options) -> Result<()> {
-    block_on(async {
+    options.programs.apart.keep()?;
+    let measured = crate::block_on(1, async {
         let mut stand = Stand::start(&options.programs, &options.gateways).await?;
-        let done = until_interrupted(measure(options, &mut stand)).await;
-        stand.stop().await;
-        let mut report = done?;
-        report.print()?;
-        report.write(&options.results, &options.label)
-    })
+        let done = until_interrupted(Box::pin(measure(options, &mut stand))).await;
+        Box::pin(stand.stop()).await;
+        done
+    });
+    measured?.publish(&options.place)
 }
 
 /// Drives an instrumented gateway through every scenario, then ends it in good order so that it writes its profile.
@@ -116,41 +113,26 @@ pub fn run(options: &Options) -> Result<()> {
 /// # Errors
 /// When a program is missing, does not start, or answers wrongly.
 pub fn train(training: &Training) -> Result<()> {
-    block_on(async {
+    crate::block_on(1, async {
         let gateway = [("training".to_owned(), training.gateway.clone())];
         let stand = Stand::start(&training.programs, &gateway).await?;
-        let done = until_interrupted(async {
+        let driving = async {
             for scenario in Scenario::ALL {
-                for proxy in stand.gateways() {
+                for proxy in stand.proxies() {
                     say(&format!("training: {}", scenario.title()));
-                    load(&training.programs, scenario, proxy, &stand)
-                        .run()
-                        .await?;
+                    let run = Run::prepare(&training.programs, scenario, (proxy, &stand));
+                    run.await?.run().await?;
                 }
             }
             Ok(())
-        })
-        .await;
-        stand.stop().await;
+        };
+        let done = until_interrupted(Box::pin(driving)).await;
+        Box::pin(stand.stop()).await;
         done
     })
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(work)
-}
-
-async fn measure(options: &Options, stand: &mut Stand) -> Result<Report> {
-    // Memory first: a process that has carried load keeps some of what it used.
-    let mut memory = Vec::new();
-    for proxy in stand.gateways() {
-        if options.tunnels > 0 {
-            memory.push(memory_of(proxy, stand, options.tunnels).await?);
-        }
-    }
+async fn measure(options: &Options, stand: &mut Stand) -> Result<Outcome> {
     stand.add_nginx(&options.nginx).await?;
     if let Some(envoy) = &options.envoy {
         stand.add_envoy(envoy).await?;
@@ -169,21 +151,59 @@ async fn measure(options: &Options, stand: &mut Stand) -> Result<Report> {
             }
         }
     }
-    Report::new(samples, memory, &options.programs.oha, &options.nginx).await
+    let wanted = Wanted {
+        envoy: options.peers || options.envoy.is_some(),
+        squid: options.peers || options.squid.is_some(),
+    };
+    let mut outcome = report::outcome(&options.name, &samples, &wanted);
+    outcome.notes.push(options.programs.apart.note());
+    let versions = report::versions(&options.programs.oha, &options.nginx);
+    outcome.notes.push(versions.await);
+    Ok(outcome)
 }
 
-fn load<'a>(
-    programs: &'a Programs,
-    scenario: Scenario,
-    proxy: &'a Proxy,
-    stand: &'a Stand,
-) -> Load<'a> {
-    Load {
-        oha: &programs.oha,
-        scenario,
-        seconds: programs.seconds,
-        port: stand.upstream_port(),
-        way: proxy.way(),
+/// A run that is about to begin.
+#[derive(Debug)]
+enum Run<'a> {
+    Oha(Load<'a>),
+    Cold(Cold<'a>),
+}
+
+impl<'a> Run<'a> {
+    /// Cold tunnels are driven by this crate's own client, all else by oha.
+    async fn prepare(
+        programs: &'a Programs,
+        scenario: Scenario,
+        (proxy, stand): (&'a Proxy, &'a Stand),
+    ) -> Result<Self> {
+        let (seconds, port, way) = (programs.seconds, stand.upstream_port(), stand.way(proxy));
+        if scenario != Scenario::NewTunnel {
+            return Ok(Self::Oha(Load {
+                oha: &programs.oha,
+                scenario,
+                seconds,
+                port,
+                way,
+            }));
+        }
+        let tokens = if proxy.wants_token() {
+            Some(stand.new_tokens(cold::sessions(seconds)).await?)
+        } else {
+            None
+        };
+        Ok(Self::Cold(Cold {
+            seconds,
+            port,
+            way,
+            tokens,
+        }))
+    }
+
+    async fn run(self) -> Result<oha::Outcome> {
+        match self {
+            Self::Oha(load) => load.run().await,
+            Self::Cold(cold) => cold.run().await,
+        }
     }
 }
 
@@ -193,13 +213,14 @@ async fn sample(
     round: usize,
     (proxy, stand): (&Proxy, &Stand),
 ) -> Result<Sample> {
-    let load = load(&options.programs, scenario, proxy, stand);
-    let before = proxy.process().cpu()?;
-    let outcome = load
+    let run = Run::prepare(&options.programs, scenario, (proxy, stand)).await?;
+    let process = stand.process(proxy)?;
+    let before = process.cpu()?;
+    let outcome = run
         .run()
         .await
         .with_context(|| format!("{} of {}", scenario.title(), proxy.name()))?;
-    let spent = proxy.process().cpu()?.saturating_sub(before);
+    let spent = process.cpu()?.saturating_sub(before);
     Ok(Sample {
         proxy: proxy.name().to_owned(),
         scenario,
@@ -214,32 +235,4 @@ async fn sample(
 
 fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
-}
-
-async fn memory_of(proxy: &Proxy, stand: &Stand, count: usize) -> Result<Memory> {
-    let plan = tunnels::Plan {
-        proxy: proxy.address(),
-        authority: stand.authority(),
-        tokens: stand.tokens().to_vec(),
-        tls: client::trusting(proxy.root(), &["http/1.1"])?,
-    };
-    drop(tunnels::open(&plan, WARM_TUNNELS).await?);
-    let before = settled(proxy.process()).await?;
-    say(&format!("memory: {count} tunnels through {}", proxy.name()));
-    let open = tunnels::open(&plan, count).await?;
-    let after = settled(proxy.process()).await?;
-    drop(open);
-    let bytes = after.saturating_sub(before) / u64::try_from(count)?.max(1);
-    Ok(Memory {
-        proxy: proxy.name().to_owned(),
-        tunnels: count,
-        bytes_per_tunnel: bytes,
-        before,
-        after,
-    })
-}
-
-async fn settled(process: &Process) -> Result<u64> {
-    tokio::time::sleep(SETTLE).await;
-    process.resident()
 }

@@ -2,7 +2,7 @@
 //!
 //! It writes and reads bytes itself: what is measured is the proxy, so the driver's memory and work stay small.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,42 +52,51 @@ pub fn trusting(root: &Path, alpn: &[&str]) -> Result<Arc<ClientConfig>> {
 /// # Errors
 /// When the proxy refuses or goes away.
 pub async fn tunnel(proxy: SocketAddr, authority: &str, token: &str) -> Result<TcpStream> {
-    let any = match proxy {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    tunnel_from(any, proxy, authority, token).await
+    let mut stream = dial(None, proxy).await?;
+    connect(&mut stream, authority, Some(token)).await?;
+    Ok(stream)
 }
 
-/// A tunnel that comes from an address of this machine.
+/// A connection; from an address of this machine, if one is given.
 ///
 /// # Errors
-/// When the proxy refuses or goes away.
-pub async fn tunnel_from(
-    source: IpAddr,
-    proxy: SocketAddr,
-    authority: &str,
-    token: &str,
-) -> Result<TcpStream> {
-    let socket = match source {
-        IpAddr::V4(_) => TcpSocket::new_v4()?,
-        IpAddr::V6(_) => TcpSocket::new_v6()?,
+/// When nobody takes it.
+pub async fn dial(source: Option<IpAddr>, to: SocketAddr) -> Result<TcpStream> {
+    let stream = match source {
+        // Without an address the system takes ports of connections that have just ended, too: they do not run out.
+        None => TcpStream::connect(to).await?,
+        Some(source) => {
+            let socket = match source {
+                IpAddr::V4(_) => TcpSocket::new_v4()?,
+                IpAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            socket.bind(SocketAddr::new(source, 0))?;
+            socket.connect(to).await?
+        }
     };
-    socket.bind(SocketAddr::new(source, 0))?;
-    let mut stream = socket.connect(proxy).await?;
     stream.set_nodelay(true)?;
-    let basic = STANDARD.encode(format!("{token}:"));
+    Ok(stream)
+}
+
+/// Has a proxy make a tunnel of a connection; with a session's token, if it wants one.
+///
+/// # Errors
+/// When it refuses or goes away.
+pub async fn connect(stream: &mut TcpStream, authority: &str, token: Option<&str>) -> Result<()> {
+    let shown = token.map(|token| STANDARD.encode(format!("{token}:")));
+    let shown = shown.map(|basic| format!("Proxy-Authorization: Basic {basic}\r\n"));
     let request = format!(
-        "CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nProxy-Authorization: Basic {basic}\r\n\r\n"
+        "CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{}\r\n",
+        shown.unwrap_or_default()
     );
     stream.write_all(request.as_bytes()).await?;
-    let head = read_head(&mut stream).await?;
+    let head = read_head(stream).await?;
     ensure!(
         status(&head)? == 200,
         "the proxy refused the tunnel: {}",
         first_line(&head)
     );
-    Ok(stream)
+    Ok(())
 }
 
 /// TLS over a stream.

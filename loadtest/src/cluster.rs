@@ -13,7 +13,6 @@ use anyhow::{Context as _, Result, ensure};
 use hyper::Method;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::process::Command;
 
 pub use self::node::{Control, Gateway};
 pub(crate) use self::tenant::text;
@@ -23,7 +22,9 @@ use crate::bench::report::say;
 use crate::bench::rest::Api;
 use crate::bench::stand::{HOST, free_address, start_upstream};
 use crate::client;
-use crate::tunnels::raise_file_limit;
+use crate::cpus::Apart;
+use crate::files::raise_file_limit;
+use crate::until_interrupted;
 
 /// The domain of hosts that are many: `h0`, `h1`, … below it.
 pub const DOMAIN: &str = "up.test";
@@ -37,6 +38,20 @@ pub struct Programs {
     /// The gateway's program.
     #[arg(long, default_value = "target/release/sortie-gateway")]
     pub gateway: PathBuf,
+    #[command(flatten)]
+    /// Which processors they keep to.
+    pub apart: Apart,
+}
+
+impl Programs {
+    /// Runs a measurement, with so many threads, on the processors that gateways leave.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn run<T>(&self, threads: usize, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.apart.keep()?;
+        crate::block_on(threads, work)
+    }
 }
 
 /// How large a cluster is.
@@ -55,6 +70,8 @@ pub struct Shape {
     pub hosts: usize,
     /// Threads of the upstream.
     pub upstream_workers: usize,
+    /// Whether tenants, vaults, agents, services and sessions have limits: so high that nothing is refused for them.
+    pub limits: bool,
     /// Lines of TOML that are added to each gateway's configuration.
     pub gateway_config: String,
     /// Lines of TOML that stand first in each control's configuration.
@@ -70,6 +87,7 @@ impl Default for Shape {
             tenants: 1,
             hosts: 0,
             upstream_workers: 1,
+            limits: false,
             gateway_config: String::new(),
             control_config: String::new(),
         }
@@ -90,6 +108,21 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Starts everything, does something with it, and ends everything in good order, whatever came of that.
+    ///
+    /// # Errors
+    /// When something does not start, or the work fails or is interrupted.
+    pub async fn within<T>(
+        programs: &Programs,
+        shape: &Shape,
+        work: impl AsyncFnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let mut cluster = Box::pin(Self::start(programs, shape)).await?;
+        let done = until_interrupted(Box::pin(work(&mut cluster))).await;
+        Box::pin(cluster.stop()).await;
+        done
+    }
+
     /// Starts everything, and makes one brokered request through each gateway.
     ///
     /// # Errors
@@ -125,8 +158,10 @@ impl Cluster {
         say(&format!("making {} tenants", self.shape.tenants));
         for index in 0..self.shape.tenants {
             let name = format!("tenant{index}");
-            let tenant = Tenant::make(self.operator()?, &name, &self.folder, self.upstream_port);
-            self.tenants.push(tenant.await?);
+            let upstream = (self.folder.as_path(), self.upstream_port);
+            let tenant = Tenant::make(self.operator()?, &name, upstream, self.shape.limits);
+            let tenant = tenant.await?;
+            self.tenants.push(tenant);
         }
         for _ in 0..self.shape.gateways {
             self.add_gateway().await?;
@@ -149,6 +184,15 @@ impl Cluster {
     /// # Errors
     /// When it does not.
     pub async fn add_gateway(&mut self) -> Result<()> {
+        let program = self.programs.gateway.clone();
+        self.add_gateway_of(&program).await
+    }
+
+    /// The same, of another build.
+    ///
+    /// # Errors
+    /// When it does not broker.
+    pub async fn add_gateway_of(&mut self, program: &Path) -> Result<()> {
         let index = self.gateways.len();
         say(&format!("starting gateway {index}"));
         let control = self.control(index % self.controls.len().max(1))?;
@@ -166,7 +210,7 @@ impl Cluster {
             more: &self.shape.gateway_config,
             join,
         };
-        let gateway = Gateway::start(&self.programs.gateway, &config).await?;
+        let gateway = Gateway::start(program, &config, &self.programs.apart).await?;
         self.gateways.push(gateway);
         self.check(index).await
     }
@@ -301,14 +345,8 @@ impl Cluster {
     }
 }
 
-/// Starts a program with its output in a file of a folder, and waits until its admin port says that it is ready.
-async fn start_ready(
-    name: &str,
-    folder: &Path,
-    command: &mut Command,
-    admin: SocketAddr,
-) -> Result<Process> {
-    let mut process = Process::start(name, folder, command)?;
+/// Waits until the admin port of a process says that it is ready.
+async fn ready(mut process: Process, admin: SocketAddr) -> Result<Process> {
     let ready = Api {
         address: admin,
         key: String::new(),

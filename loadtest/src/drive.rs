@@ -29,7 +29,7 @@ use crate::bench::report::say;
 use crate::bench::rest::Api;
 use crate::cluster::{Cluster, Programs, Tenant};
 use crate::plan::Scenario;
-use crate::report::Place;
+use crate::report::{Outcome, Place};
 use crate::until_interrupted;
 
 /// What is driven, and where results go.
@@ -83,29 +83,26 @@ pub fn run(options: &Options) -> Result<()> {
     let mut scenario = Scenario::read(&options.scenario)?;
     scenario.shorten(options.scale);
     say(&format!("{}: {}", scenario.name, scenario.about));
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(options.threads.max(1))
-        .enable_all()
-        .build()?
-        .block_on(Box::pin(conduct(options, scenario)))
+    let mut outcome = options
+        .programs
+        .run(options.threads, conduct(options, scenario))?;
+    outcome.notes.insert(0, options.programs.apart.note());
+    outcome.publish(&options.place)
 }
 
-async fn conduct(options: &Options, scenario: Scenario) -> Result<()> {
-    crate::tunnels::raise_file_limit(0)?;
+async fn conduct(options: &Options, scenario: Scenario) -> Result<Outcome> {
+    crate::files::raise_file_limit(0)?;
     if let Some(target) = options.running.target().await? {
         let conductor = Conductor::new(scenario, target);
-        let outcome = until_interrupted(Box::pin(conductor.conduct(None))).await?;
-        return outcome.publish(&options.place);
+        return until_interrupted(Box::pin(conductor.conduct(None))).await;
     }
-    let mut cluster = Box::pin(Cluster::start(&options.programs, &scenario.cluster)).await?;
-    let done = until_interrupted(async {
-        let target = Target::of(&cluster, scenario.cluster.tenants)?;
+    let shape = scenario.cluster.clone();
+    let conducted = Cluster::within(&options.programs, &shape, async |cluster| {
+        let target = Target::of(cluster, scenario.cluster.tenants)?;
         let conductor = Conductor::new(scenario, target);
-        Box::pin(conductor.conduct(Some(&mut cluster))).await
-    })
-    .await;
-    cluster.stop().await;
-    done?.publish(&options.place)
+        Box::pin(conductor.conduct(Some(cluster))).await
+    });
+    conducted.await
 }
 
 impl Running {

@@ -11,11 +11,12 @@
 
 pub mod upstream;
 pub mod client;
-pub mod tunnels;
+pub mod files;
 pub mod bench;
 pub mod audit;
 pub mod mint;
 pub mod cluster;
+pub mod cpus;
 pub mod with;
 pub mod plan;
 pub mod drive;
@@ -28,7 +29,22 @@ pub mod measure;
 pub mod report;
 
 use anyhow::{Result, bail};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs work to its end, with so many threads: on this one alone, if it is one.
+fn block_on<T>(threads: usize, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut runtime = if threads > 1 {
+        Builder::new_multi_thread()
+    } else {
+        Builder::new_current_thread()
+    };
+    let runtime = runtime
+        .worker_threads(threads.max(1))
+        .enable_all()
+        .build()?;
+    runtime.block_on(Box::pin(work))
+}
 
 /// Work that an interrupt ends, so that what was started is ended in good order behind it.
 async fn until_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {

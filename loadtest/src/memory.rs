@@ -17,7 +17,6 @@ use crate::cluster::{Cluster, Programs, Shape};
 use crate::hold::Holding;
 use crate::report::plot::{Curve, Plot};
 use crate::report::{Figure, Outcome, Place, Table, short};
-use crate::until_interrupted;
 
 /// How long an idle process may tidy up before its memory is read.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -102,13 +101,11 @@ impl Holding {
 /// # Errors
 /// When something does not start, a connection cannot be held, or a bar is missed.
 pub fn run(options: &Options) -> Result<()> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(Box::pin(measure(options)))
+    let measured = options.programs.run(1, measure(options));
+    outcome(options, &measured?).publish(&options.place)
 }
 
-async fn measure(options: &Options) -> Result<()> {
+async fn measure(options: &Options) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     for how in &options.kinds {
         // A cluster of its own for each: memory that was used once is not all given back.
@@ -118,12 +115,12 @@ async fn measure(options: &Options) -> Result<()> {
             gateway_config: LIMITS.to_owned(),
             ..Shape::default()
         };
-        let cluster = Box::pin(Cluster::start(&options.programs, &shape)).await?;
-        let line = until_interrupted(Box::pin(line(options, *how, &cluster))).await;
-        cluster.stop().await;
-        lines.push(line?);
+        let line = Cluster::within(&options.programs, &shape, async |cluster| {
+            line(options, *how, cluster).await
+        });
+        lines.push(line.await?);
     }
-    outcome(options, &lines).publish(&options.place)
+    Ok(lines)
 }
 
 async fn line(options: &Options, how: Holding, cluster: &Cluster) -> Result<Line> {

@@ -4,27 +4,19 @@
 //! when the one before is answered; then batches of a thousand, one after another. A session counts once its call is
 //! answered: by then it is committed, with `fsync` on.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::SendRequest;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
+use hyper::Method;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::bench::report::say;
-use crate::bench::rest::Api;
+use crate::bench::rest::{Api, Kept};
 use crate::cluster::{Cluster, Programs, Shape};
 use crate::fleet::spread::Spread;
 use crate::report::{Figure, Outcome, Place};
-use crate::until_interrupted;
 
 /// What must be reached, in sessions a second.
 const BAR: f64 = 2_000.0;
@@ -54,22 +46,18 @@ pub struct Options {
 /// # Errors
 /// When control does not start or refuses, or a bar is missed.
 pub fn run(options: &Options) -> Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?
-        .block_on(Box::pin(conduct(options)))
-}
-
-async fn conduct(options: &Options) -> Result<()> {
     let shape = Shape {
         gateways: 0,
         ..Shape::default()
     };
-    let cluster = Box::pin(Cluster::start(&options.programs, &shape)).await?;
-    let done = until_interrupted(Box::pin(measure(options, &cluster))).await;
-    cluster.stop().await;
-    done?.publish(&options.place)
+    let programs = &options.programs;
+    let measured = programs.run(
+        1,
+        Cluster::within(programs, &shape, async |cluster| {
+            measure(options, cluster).await
+        }),
+    );
+    measured?.publish(&options.place)
 }
 
 fn about(options: &Options) -> String {
@@ -89,7 +77,7 @@ async fn measure(options: &Options, cluster: &Cluster) -> Result<Outcome> {
     let end = begun + Duration::from_secs(options.seconds);
     let mut minting = JoinSet::new();
     for _ in 0..options.callers {
-        minting.spawn(mint(Caller::connect(owner).await?, end));
+        minting.spawn(mint(Kept::connect(owner).await?, end));
     }
     let (mut minted, mut singles) = (0_u64, Spread::new()?);
     while let Some(taken) = minting.join_next().await {
@@ -125,13 +113,13 @@ async fn measure(options: &Options, cluster: &Cluster) -> Result<Outcome> {
 }
 
 /// Mints until the end; answers how long each call took.
-async fn mint(mut caller: Caller, end: Instant) -> Result<Vec<Duration>> {
+async fn mint(mut caller: Kept, end: Instant) -> Result<Vec<Duration>> {
     let wanted = json!({"agent": "agent", "vaults": ["main"]}).to_string();
     let mut taken = Vec::new();
     while Instant::now() < end {
         let begun = Instant::now();
         let _minted = caller
-            .post("/v1/tenants/-/sessions", wanted.clone())
+            .call(Method::POST, "/v1/tenants/-/sessions", wanted.clone())
             .await?;
         taken.push(begun.elapsed());
     }
@@ -139,14 +127,18 @@ async fn mint(mut caller: Caller, end: Instant) -> Result<Vec<Duration>> {
 }
 
 async fn batches(count: usize, owner: &Api) -> Result<Spread> {
-    let mut caller = Caller::connect(owner).await?;
+    let mut caller = Kept::connect(owner).await?;
     let one = json!({"agent": "agent", "vaults": ["main"]});
     let wanted = json!({"sessions": vec![one; BATCH.0]}).to_string();
     let mut taken = Spread::new()?;
     for _ in 0..count {
         let begun = Instant::now();
         let answer = caller
-            .post("/v1/tenants/-/sessions:batchMint", wanted.clone())
+            .call(
+                Method::POST,
+                "/v1/tenants/-/sessions:batchMint",
+                wanted.clone(),
+            )
             .await?;
         taken.add(begun.elapsed());
         let answer: Value = serde_json::from_slice(&answer)?;
@@ -157,50 +149,4 @@ async fn batches(count: usize, owner: &Api) -> Result<Spread> {
         );
     }
     Ok(taken)
-}
-
-/// A connection that is kept, and whose key is shown on it.
-struct Caller {
-    sender: SendRequest<Full<Bytes>>,
-    address: SocketAddr,
-    key: String,
-    _connection: JoinSet<()>,
-}
-
-impl Caller {
-    async fn connect(owner: &Api) -> Result<Self> {
-        let stream = TcpStream::connect(owner.address).await?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let mut task = JoinSet::new();
-        // What it ends with, the next call says.
-        task.spawn(async move { drop(connection.await) });
-        Ok(Self {
-            sender,
-            address: owner.address,
-            key: owner.key.clone(),
-            _connection: task,
-        })
-    }
-
-    async fn post(&mut self, path: &str, body: String) -> Result<Bytes> {
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(path)
-            .header(HOST, self.address.to_string())
-            .header(AUTHORIZATION, format!("Bearer {}", self.key))
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body)))?;
-        self.sender.ready().await?;
-        let answer = self.sender.send_request(request).await?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        ensure!(
-            status.is_success(),
-            "{path} was answered {status}: {}",
-            String::from_utf8_lossy(&body)
-        );
-        Ok(body)
-    }
 }

@@ -24,7 +24,6 @@ use crate::drive::wire::{Connection, Route};
 use crate::fleet::spread::Spread;
 use crate::plan::{Protocol, Scenario};
 use crate::report::{Figure, Outcome, Place};
-use crate::until_interrupted;
 
 /// How long a connection of a revoked session may stay open before this is an error.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -64,24 +63,19 @@ pub struct Options {
 /// # Errors
 /// When something does not start, a connection stays open, or a bar is missed.
 pub fn run(options: &Options) -> Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?
-        .block_on(Box::pin(conduct(options)))
-}
-
-async fn conduct(options: &Options) -> Result<()> {
-    crate::tunnels::raise_file_limit(0)?;
     let shape = Shape {
         gateways: options.gateways,
         controls: options.controls,
         ..Shape::default()
     };
-    let cluster = Box::pin(Cluster::start(&options.programs, &shape)).await?;
-    let done = until_interrupted(Box::pin(measure(options, &cluster))).await;
-    cluster.stop().await;
-    done?.publish(&options.place)
+    let programs = &options.programs;
+    let measured = programs.run(
+        2,
+        Cluster::within(programs, &shape, async |cluster| {
+            measure(options, cluster).await
+        }),
+    );
+    measured?.publish(&options.place)
 }
 
 async fn measure(options: &Options, cluster: &Cluster) -> Result<Outcome> {

@@ -115,7 +115,7 @@ pub fn run(options: Options) -> Result<()> {
 }
 
 async fn serve(options: Options) -> Result<()> {
-    crate::tunnels::raise_file_limit(0)?;
+    crate::files::raise_file_limit(0)?;
     let tls = bind(options.address, options.port).await?;
     let plain = bind_if(options.address, options.plain_port).await?;
     let raw = bind_if(options.address, options.raw_port).await?;

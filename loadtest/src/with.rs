@@ -17,7 +17,6 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::process::Command;
 
 use crate::cluster::{Cluster, Programs, Shape, write_tokens};
-use crate::until_interrupted;
 
 /// How many sessions the file has.
 const SESSIONS: usize = 1000;
@@ -43,22 +42,18 @@ pub struct Options {
 /// # Errors
 /// When something does not start, or the command fails.
 pub fn run(options: &Options) -> Result<()> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(Box::pin(serve(options)))
-}
-
-async fn serve(options: &Options) -> Result<()> {
     let shape = Shape {
         gateways: options.gateways,
         workers: options.workers,
         ..Shape::default()
     };
-    let cluster = Box::pin(Cluster::start(&options.programs, &shape)).await?;
-    let done = until_interrupted(Box::pin(command(options, &cluster))).await;
-    cluster.stop().await;
-    done
+    let programs = &options.programs;
+    programs.run(
+        1,
+        Cluster::within(programs, &shape, async |cluster| {
+            command(options, cluster).await
+        }),
+    )
 }
 
 async fn command(options: &Options, cluster: &Cluster) -> Result<()> {

@@ -14,7 +14,6 @@ use crate::bench::report::say;
 use crate::cluster::{Cluster, Programs, Shape};
 use crate::report::plot::{Curve, Plot};
 use crate::report::{Figure, Outcome, Place, Table, short};
-use crate::until_interrupted;
 
 /// What is measured.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,25 +47,23 @@ struct Run {
 /// # Errors
 /// When something does not start, or answers wrongly.
 pub fn run(options: &Options) -> Result<()> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(Box::pin(measure(options)))
+    let measured = options.programs.run(1, measure(options));
+    outcome(&measured?).publish(&options.place)
 }
 
-async fn measure(options: &Options) -> Result<()> {
+async fn measure(options: &Options) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
     for workers in &options.counts {
         let shape = Shape {
             workers: *workers,
             ..Shape::default()
         };
-        let cluster = Box::pin(Cluster::start(&options.programs, &shape)).await?;
-        let done = until_interrupted(Box::pin(with(options, *workers, &cluster))).await;
-        cluster.stop().await;
-        runs.extend(done?);
+        let done = Cluster::within(&options.programs, &shape, async |cluster| {
+            with(options, *workers, cluster).await
+        });
+        runs.extend(done.await?);
     }
-    outcome(&runs).publish(&options.place)
+    Ok(runs)
 }
 
 async fn with(options: &Options, workers: usize, cluster: &Cluster) -> Result<Vec<Run>> {

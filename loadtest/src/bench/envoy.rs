@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
-use tokio::net::TcpStream;
+use anyhow::Result;
 use tokio::process::Command;
 
-use super::process::Process;
+use super::process::{Process, start_listening};
 use super::stand::HOST;
+use crate::cpus::Apart;
 use crate::upstream::certificate;
 
 const TEMPLATE: &str = include_str!("envoy.yaml");
@@ -20,8 +20,8 @@ const TEMPLATE: &str = include_str!("envoy.yaml");
 pub async fn start(
     program: &Path,
     folder: &Path,
-    listen: SocketAddr,
-    upstream: u16,
+    (listen, upstream): (SocketAddr, u16),
+    apart: &Apart,
 ) -> Result<Process> {
     certificate::write_pem(folder, &[HOST.to_owned()], "envoy")?;
     let config = folder.join("envoy.yaml");
@@ -37,12 +37,7 @@ pub async fn start(
             "--config-path",
         ])
         .arg(&config);
-    let started = Process::start("envoy", folder, &mut command);
-    let mut process = started.context("Envoy is installed by scripts/setup --peers")?;
-    process
-        .until(|| async { TcpStream::connect(listen).await.is_ok() })
-        .await?;
-    Ok(process)
+    start_listening(("envoy", folder), &mut command, (listen, apart)).await
 }
 
 /// The upstream is spoken to in what the client speaks, as the gateway does.

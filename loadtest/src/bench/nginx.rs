@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
-use tokio::net::TcpStream;
+use anyhow::Result;
 use tokio::process::Command;
 
-use super::process::Process;
+use super::process::{Process, start_listening};
 use super::stand::HOST;
+use crate::cpus::Apart;
 use crate::upstream::certificate;
 
 /// Starts it in a folder that holds the upstream's authority.
@@ -18,8 +18,8 @@ use crate::upstream::certificate;
 pub async fn start(
     program: &Path,
     folder: &Path,
-    listen: SocketAddr,
-    upstream: u16,
+    (listen, upstream): (SocketAddr, u16),
+    apart: &Apart,
 ) -> Result<Process> {
     certificate::write_pem(folder, &[HOST.to_owned()], "nginx")?;
     let config = folder.join("nginx.conf");
@@ -32,13 +32,7 @@ pub async fn start(
         .arg(&config)
         .arg("-e")
         .arg("stderr");
-    let started = Process::start("nginx", folder, &mut command);
-    let mut process =
-        started.context("NGINX is needed to compare with: apt install nginx-light")?;
-    process
-        .until(|| async { TcpStream::connect(listen).await.is_ok() })
-        .await?;
-    Ok(process)
+    start_listening(("nginx", folder), &mut command, (listen, apart)).await
 }
 
 fn configuration(folder: &Path, listen: SocketAddr, upstream: u16) -> String {

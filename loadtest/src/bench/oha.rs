@@ -20,7 +20,8 @@ pub enum Scenario {
     KeepAlive1,
     /// Connections that stay, HTTP/2 with 16 streams each.
     KeepAlive2,
-    /// A connection (a tunnel, for the gateway) and a full handshake for each request.
+    /// A connection (a tunnel, for the gateway) and a full handshake for each request. oha shows one session for all
+    /// of them: where each is to be new, [`cold`](super::cold) drives.
     NewTunnel,
 }
 
@@ -35,6 +36,16 @@ impl Scenario {
             Self::KeepAlive1 => "HTTP/1.1 keep-alive",
             Self::KeepAlive2 => "HTTP/2 keep-alive",
             Self::NewTunnel => "new tunnel a request",
+        }
+    }
+
+    /// What files are called.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::KeepAlive1 => "http1",
+            Self::KeepAlive2 => "http2",
+            Self::NewTunnel => "tunnels",
         }
     }
 

@@ -1,14 +1,18 @@
 //! Child processes: started with their output in a file, watched until ready, accounted, ended in good order.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::cpus::Apart;
 
 /// How long a process may take to become ready, PostgreSQL's first start included.
 const START: Duration = Duration::from_secs(60);
@@ -77,14 +81,29 @@ impl Process {
         Ok(())
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it ends by itself. Answers what it came to.
     ///
     /// # Errors
     /// When it does not in time.
-    pub async fn ended(mut self) -> Result<()> {
-        let ended = timeout(END, self.child.wait()).await;
-        ended.with_context(|| format!("{} did not end", self.name))??;
-        Ok(())
+    pub async fn ended(mut self) -> Result<Account> {
+        let ended = timeout(END, self.finish()).await;
+        ended.with_context(|| format!("{} did not end", self.name))
+    }
+
+    async fn finish(&mut self) -> Account {
+        let mut account = Account::default();
+        // What has ended and was not waited for is still accounted.
+        while let Ok((is_running, cpu)) = spent(self.pid) {
+            account.cpu = cpu;
+            account.peak = self.peak().unwrap_or_default().max(account.peak);
+            if !is_running {
+                break;
+            }
+            sleep(POLL).await;
+        }
+        // How it ended is in its log.
+        let _status = self.child.wait().await;
+        account
     }
 
     /// What it has printed so far.
@@ -104,16 +123,8 @@ impl Process {
     /// # Errors
     /// When there is no `/proc`.
     pub fn cpu(&self) -> Result<Duration> {
-        let mut spent = Duration::ZERO;
-        for pid in family(self.pid)? {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-            // The name in parentheses may hold spaces: fields are counted behind it. utime and stime are 14 and 15.
-            let (_, fields) = stat.rsplit_once(") ").context("not a stat line")?;
-            for field in fields.split(' ').skip(11).take(2) {
-                spent += TICK * field.parse()?;
-            }
-        }
-        Ok(spent)
+        let each = family(self.pid)?.into_iter();
+        each.map(|pid| Ok(spent(pid)?.1)).sum()
     }
 
     /// Resident memory of it and of its children, in bytes.
@@ -132,16 +143,70 @@ impl Process {
         resident(self.pid)
     }
 
-    /// Asks it to end, and kills it if it does not.
-    pub async fn stop(mut self) {
+    /// The most resident memory that it alone had at any time, in bytes.
+    ///
+    /// # Errors
+    /// When there is no `/proc`.
+    pub fn peak(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibi = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kibi: u64 = kibi.context("no peak in its status")?.parse()?;
+        Ok(kibi << 10)
+    }
+
+    /// Asks it to end, and kills it if it does not. Answers what it came to.
+    pub async fn stop(mut self) -> Account {
         if let Ok(pid) = i32::try_from(self.pid) {
             // It may have ended by itself: then there is nobody to tell.
             let _told = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
-        if timeout(END, self.child.wait()).await.is_err() {
+        let ended = timeout(END, self.finish()).await;
+        ended.unwrap_or_else(|_late| {
             super::report::say(&format!("{} did not end and was killed", self.name));
-        }
+            Account::default()
+        })
     }
+}
+
+/// What a process came to that has ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Account {
+    /// Its user and system time, all threads.
+    pub cpu: Duration,
+    /// The most resident memory that it had, in bytes.
+    pub peak: u64,
+}
+
+/// Starts a proxy on the processors of gateways, and waits until it listens.
+///
+/// # Errors
+/// When it cannot be started or does not listen.
+pub async fn start_listening(
+    (name, folder): (&str, &Path),
+    command: &mut Command,
+    (address, apart): (SocketAddr, &Apart),
+) -> Result<Process> {
+    let start = || Process::start(name, folder, command);
+    let mut process = apart
+        .start_gateway(start)
+        .context("what is compared with is installed by scripts/setup --peers")?;
+    process
+        .until(|| async { TcpStream::connect(address).await.is_ok() })
+        .await?;
+    Ok(process)
+}
+
+/// Whether a process runs, and its user and system time, all threads.
+fn spent(pid: u32) -> Result<(bool, Duration)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may hold spaces: fields are counted behind it. The state is 3, utime and stime 14 and 15.
+    let (_, fields) = stat.rsplit_once(") ").context("not a stat line")?;
+    let mut spent = Duration::ZERO;
+    for field in fields.split(' ').skip(11).take(2) {
+        spent += TICK * field.parse()?;
+    }
+    Ok((!fields.starts_with('Z'), spent))
 }
 
 fn resident(pid: u32) -> Result<u64> {

@@ -1,15 +1,15 @@
 //! What was measured, as a table for people and JSON for programs.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
 use serde::Serialize;
+use serde_json::json;
 use tokio::process::Command;
 
 use super::oha::Scenario;
-use crate::report::Figure;
+use crate::report::plot::{Curve, Plot};
+use crate::report::{Figure, Outcome, Table};
 
 /// Says how far things are, on standard error.
 pub fn say(line: &str) {
@@ -53,35 +53,18 @@ impl Sample {
     }
 }
 
-/// What idle tunnels cost a gateway.
-#[derive(Debug, Clone, Serialize)]
-pub struct Memory {
-    /// Which gateway.
-    pub proxy: String,
-    /// How many tunnels.
-    pub tunnels: usize,
-    /// Resident memory, by tunnel.
-    pub bytes_per_tunnel: u64,
-    /// Resident memory before.
-    pub before: u64,
-    /// Resident memory with all of them open.
-    pub after: u64,
-}
-
-/// Where it was measured.
-#[derive(Debug, Clone, Serialize)]
-pub struct Machine {
-    commit: String,
-    processor: String,
-    processors: usize,
-    kernel: String,
-    oha: String,
-    nginx: String,
+/// Which peers were asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted {
+    /// Envoy.
+    pub envoy: bool,
+    /// Squid.
+    pub squid: bool,
 }
 
 /// A row of the table: the median over the rounds.
 #[derive(Debug, Clone, Serialize)]
-pub struct Row {
+struct Row {
     scenario: Scenario,
     proxy: String,
     requests_per_second: f64,
@@ -92,168 +75,168 @@ pub struct Row {
     p99_ms: f64,
 }
 
-/// All that was measured.
-#[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    name: String,
-    machine: Machine,
-    figures: Vec<Figure>,
-    body_bytes: u32,
-    rows: Vec<Row>,
-    memory: Vec<Memory>,
-    samples: Vec<Sample>,
-}
+/// The build that ships, and that bars are of.
+const SHIPPED: &str = "sortie (pgo)";
 
-/// The most CPU that a request may cost relative to NGINX.
-const fn bar(scenario: Scenario) -> f64 {
-    match scenario {
-        Scenario::KeepAlive1 => 1.8,
-        Scenario::KeepAlive2 => 1.25,
-        Scenario::NewTunnel => 1.3,
+/// The most CPU that a request may cost relative to a peer, if it is compared with that.
+const fn bar(scenario: Scenario, peer: Peer) -> Option<f64> {
+    match (scenario, peer) {
+        (Scenario::KeepAlive1, Peer::Nginx) => Some(1.8),
+        (Scenario::KeepAlive2, Peer::Nginx) => Some(1.25),
+        (Scenario::NewTunnel, Peer::Nginx) => Some(1.3),
+        (Scenario::KeepAlive1 | Scenario::KeepAlive2, Peer::Envoy) => Some(1.0),
+        (Scenario::KeepAlive1, Peer::Squid) => Some(1.0 / 1.5),
+        // Of cold tunnels only NGINX's handshake is the bar; Squid speaks no HTTP/2.
+        (Scenario::NewTunnel, Peer::Envoy | Peer::Squid) | (Scenario::KeepAlive2, Peer::Squid) => {
+            None
+        }
     }
 }
 
-/// The figures that count: of the build that ships, which is the last gateway, beside the peers.
-fn figures(rows: &[Row], memory: &[Memory]) -> Vec<Figure> {
-    let ours = rows.iter().rfind(|row| row.proxy.starts_with("sortie"));
-    let Some(ours) = ours.map(|row| &row.proxy) else {
+/// What a gateway is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    Nginx,
+    Envoy,
+    Squid,
+}
+
+impl Peer {
+    const ALL: [Self; 3] = [Self::Nginx, Self::Envoy, Self::Squid];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Envoy => "envoy",
+            Self::Squid => "squid",
+        }
+    }
+
+    const fn is(self, wanted: &Wanted) -> bool {
+        match self {
+            Self::Nginx => true,
+            Self::Envoy => wanted.envoy,
+            Self::Squid => wanted.squid,
+        }
+    }
+}
+
+/// The figures that count: of the last gateway, beside each peer in the same round. A peer that was asked for and is not
+/// there gives a figure that is none, and does not hold.
+fn figures(samples: &[Sample], wanted: &Wanted) -> Vec<Figure> {
+    let ours = samples
+        .iter()
+        .rfind(|sample| sample.proxy.starts_with("sortie"));
+    let Some(ours) = ours.map(|sample| sample.proxy.as_str()) else {
         return Vec::new();
     };
     let mut figures = Vec::new();
-    for row in rows.iter().filter(|row| row.proxy == *ours) {
-        let title =
-            |peer: &str| format!("CPU a request, {}, {ours} / {peer}", row.scenario.title());
-        let beside = Figure::new(title("nginx"), row.cpu_ratio, "×");
-        figures.push(beside.at_most(bar(row.scenario)));
-        for (peer, most) in [("envoy", 1.0), ("squid", 1.0 / 1.5)] {
-            let other = rows
-                .iter()
-                .find(|other| other.proxy == peer && other.scenario == row.scenario);
-            // Of new tunnels only NGINX's handshake is the bar: what Envoy and Squid do there is for the table.
-            let Some(other) = other.filter(|_| row.scenario != Scenario::NewTunnel) else {
+    for scenario in Scenario::ALL {
+        for peer in Peer::ALL.into_iter().filter(|peer| peer.is(wanted)) {
+            let Some(most) = bar(scenario, peer) else {
                 continue;
             };
-            let ratio = row.cpu_ratio / other.cpu_ratio;
-            figures.push(Figure::new(title(peer), ratio, "×").at_most(most));
+            let title = format!(
+                "CPU a request, {}, {ours} / {}",
+                scenario.title(),
+                peer.name()
+            );
+            let ratio = ratio(samples, scenario, (ours, peer.name()));
+            let figure = Figure::new(title, ratio, "×");
+            figures.push(if ours == SHIPPED {
+                figure.at_most(most)
+            } else {
+                figure
+            });
         }
-    }
-    for memory in memory.iter().filter(|memory| memory.proxy == *ours) {
-        let title = format!(
-            "memory, idle HTTP/1.1 tunnel, {ours}, at {}",
-            memory.tunnels
-        );
-        let each = memory.bytes_per_tunnel as f64 / 1024.0;
-        figures.push(Figure::new(title, each, "KiB").at_most(18.0));
     }
     figures
 }
 
-impl Report {
-    /// Sums up.
-    ///
-    /// # Errors
-    /// When nothing was measured.
-    pub async fn new(
-        samples: Vec<Sample>,
-        memory: Vec<Memory>,
-        oha: &Path,
-        nginx: &Path,
-    ) -> Result<Self> {
-        let machine = Machine {
-            commit: first_line(Path::new("git"), &["rev-parse", "--short=12", "HEAD"]).await,
-            processor: proc_line("/proc/cpuinfo", "model name"),
-            processors: std::thread::available_parallelism()?.get(),
-            kernel: first_line(Path::new("uname"), &["-sr"]).await,
-            oha: first_line(oha, &["--version"]).await,
-            nginx: first_line(nginx, &["-v"]).await,
-        };
-        let rows = rows(&samples);
-        Ok(Self {
-            name: "bench".to_owned(),
-            machine,
-            figures: figures(&rows, &memory),
-            body_bytes: 1024,
-            rows,
-            memory,
-            samples,
-        })
+/// What all runs came to.
+#[must_use]
+pub fn outcome(name: &str, samples: &[Sample], wanted: &Wanted) -> Outcome {
+    let about = "The gateway beside other proxies on one machine: CPU a request, by the proxies' own processes. TLS on \
+                 both sides, bodies of 1,024 bytes, one worker each, medians of alternating rounds.";
+    let mut outcome = Outcome::new(name, about);
+    outcome.figures = figures(samples, wanted);
+    if outcome.figures.iter().all(|figure| !figure.has_bar()) {
+        let note = "The bars are those of the profile-guided build, which was not measured.";
+        outcome.notes.push(note.to_owned());
     }
+    let mut table = Table::new(&[
+        "scenario",
+        "proxy",
+        "requests/s",
+        "CPU µs a request",
+        "× NGINX",
+        "p50 ms",
+        "p99 ms",
+    ]);
+    let rows = rows(samples);
+    table.rows.extend(rows.iter().map(|row| {
+        vec![
+            row.scenario.title().to_owned(),
+            row.proxy.clone(),
+            format!("{:.0}", row.requests_per_second),
+            format!("{:.1}", row.cpu_us_per_request),
+            format!("{:.2}", row.cpu_ratio),
+            format!("{:.2}", row.p50_ms),
+            format!("{:.2}", row.p99_ms),
+        ]
+    }));
+    outcome.tables.push(table);
+    outcome.plots = Scenario::ALL.map(|scenario| plot(samples, scenario)).into();
+    outcome.details = json!({"rows": rows, "samples": samples});
+    outcome
+}
 
-    /// Prints the table.
-    ///
-    /// # Errors
-    /// When standard output is closed.
-    pub fn print(&self) -> Result<()> {
-        Ok(std::io::stdout().write_all(self.markdown().as_bytes())?)
-    }
-
-    /// Writes `LABEL.json` and `LABEL.md`.
-    ///
-    /// # Errors
-    /// When the folder cannot be written.
-    pub fn write(&mut self, folder: &Path, label: &str) -> Result<()> {
-        label.clone_into(&mut self.name);
-        std::fs::create_dir_all(folder)?;
-        let base = folder.join(label);
-        std::fs::write(
-            base.with_extension("json"),
-            serde_json::to_string_pretty(self)?,
-        )
-        .with_context(|| format!("cannot write to {}", folder.display()))?;
-        std::fs::write(base.with_extension("md"), self.markdown())?;
-        say(&format!("written: {}.md and .json", base.display()));
-        Ok(())
-    }
-
-    fn markdown(&self) -> String {
-        let machine = &self.machine;
-        let mut text = format!(
-            "Commit {}, {} × {}, {}, {}, {}. TLS on both sides, bodies of {} bytes, one worker, medians of the rounds.\n\n\
-             | scenario | proxy | requests/s | CPU µs/request | × NGINX | p50 ms | p99 ms |\n|---|---|---:|---:|---:|---:|---:|\n",
-            machine.commit,
-            machine.processors,
-            machine.processor,
-            machine.kernel,
-            machine.oha,
-            machine.nginx,
-            self.body_bytes
-        );
-        for row in &self.rows {
-            // Writing to a `String` does not fail.
-            let _written = writeln!(
-                text,
-                "| {} | {} | {:.0} | {:.1} | {:.2} | {:.2} | {:.2} |",
-                row.scenario.title(),
-                row.proxy,
-                row.requests_per_second,
-                row.cpu_us_per_request,
-                row.cpu_ratio,
-                row.p50_ms,
-                row.p99_ms
-            );
+/// How much a shared machine let the ratios drift.
+fn plot(samples: &[Sample], scenario: Scenario) -> Plot {
+    let curves = names(samples).into_iter().map(|name| {
+        let of = samples
+            .iter()
+            .filter(|sample| sample.proxy == name && sample.scenario == scenario);
+        Curve {
+            title: name.to_owned(),
+            points: of
+                .map(|sample| (sample.round as f64, sample.cpu_us_per_request))
+                .collect(),
+            dashed: false,
         }
-        for memory in &self.memory {
-            let _written = write!(
-                text,
-                "\n{}: {:.1} KiB an idle HTTP/1.1 tunnel, at {} tunnels ({} → {} MiB resident).\n",
-                memory.proxy,
-                memory.bytes_per_tunnel as f64 / 1024.0,
-                memory.tunnels,
-                memory.before >> 20,
-                memory.after >> 20
-            );
-        }
-        text
+    });
+    Plot {
+        name: scenario.name().to_owned(),
+        title: format!("{}: CPU a request, round by round", scenario.title()),
+        x: "round".to_owned(),
+        y: "µs".to_owned(),
+        ticks: Vec::new(),
+        curves: curves.filter(|curve| !curve.points.is_empty()).collect(),
     }
 }
 
-fn rows(samples: &[Sample]) -> Vec<Row> {
+/// Of what the load generator and NGINX are.
+pub async fn versions(oha: &Path, nginx: &Path) -> String {
+    let (oha, nginx) = (
+        first_line(oha, &["--version"]).await,
+        first_line(nginx, &["-v"]).await,
+    );
+    format!("Driven by {oha}; cold tunnels by this crate's own client. Beside {nginx}.")
+}
+
+/// What was driven, in the order in which it was.
+fn names(samples: &[Sample]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for sample in samples {
         if !names.contains(&sample.proxy.as_str()) {
             names.push(&sample.proxy);
         }
     }
+    names
+}
+
+fn rows(samples: &[Sample]) -> Vec<Row> {
+    let names = names(samples);
     let each = Scenario::ALL
         .into_iter()
         .flat_map(|scenario| names.iter().map(move |name| (scenario, *name)));
@@ -263,26 +246,35 @@ fn rows(samples: &[Sample]) -> Vec<Row> {
         .collect()
 }
 
-fn row(samples: &[Sample], scenario: Scenario, name: &str) -> Row {
-    let of = |proxy: &'static str| {
-        move |sample: &&Sample| sample.proxy == proxy && sample.scenario == scenario
+/// CPU a request relative to another, within a round; the median over the rounds. Not a number, if there is none.
+fn ratio(samples: &[Sample], scenario: Scenario, (own, beside): (&str, &str)) -> f64 {
+    let of = |proxy: &str, round: Option<usize>| {
+        let proxy = proxy.to_owned();
+        samples.iter().filter(move |sample| {
+            sample.proxy == proxy
+                && sample.scenario == scenario
+                && round.is_none_or(|round| sample.round == round)
+        })
     };
+    let ratios = of(own, None).filter_map(|sample| {
+        let beside = of(beside, Some(sample.round)).next()?;
+        Some(sample.cpu_us_per_request / beside.cpu_us_per_request)
+    });
+    median(ratios.collect())
+}
+
+fn row(samples: &[Sample], scenario: Scenario, name: &str) -> Row {
     let own: Vec<_> = samples
         .iter()
         .filter(|sample| sample.proxy == name && sample.scenario == scenario)
         .collect();
-    let nginx: Vec<_> = samples.iter().filter(of("nginx")).collect();
-    let ratio = |sample: &&Sample| {
-        let beside = nginx.iter().find(|nginx| nginx.round == sample.round)?;
-        Some(sample.cpu_us_per_request / beside.cpu_us_per_request)
-    };
     let of = |read: fn(&Sample) -> f64| median(own.iter().map(|sample| read(sample)).collect());
     Row {
         scenario,
         proxy: name.to_owned(),
         requests_per_second: of(|sample| sample.requests_per_second),
         cpu_us_per_request: of(|sample| sample.cpu_us_per_request),
-        cpu_ratio: median(own.iter().filter_map(ratio).collect()),
+        cpu_ratio: ratio(samples, scenario, (name, "nginx")),
         p50_ms: of(|sample| sample.p50_ms),
         p99_ms: of(|sample| sample.p99_ms),
     }
@@ -308,14 +300,6 @@ async fn first_line(program: &Path, arguments: &[&str]) -> String {
         .next()
         .unwrap_or("unknown")
         .trim()
-        .to_owned()
-}
-
-fn proc_line(path: &str, name: &str) -> String {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with(name));
-    line.and_then(|line| line.split_once(": "))
-        .map_or("unknown", |(_, value)| value)
         .to_owned()
 }
 

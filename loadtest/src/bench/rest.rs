@@ -1,4 +1,4 @@
-//! The little of an HTTP client that setting up a cluster takes.
+//! The little of an HTTP client that setting up a cluster takes, and measuring control.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,11 +6,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::SendRequest;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -84,4 +86,64 @@ async fn exchange(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<
     // What matters is the answer; how the connection ends afterwards does not.
     drop(ended);
     answer
+}
+
+/// A connection that is kept, and whose key is shown on it: for calls that are many.
+pub struct Kept {
+    sender: SendRequest<Full<Bytes>>,
+    api: Api,
+    _connection: JoinSet<()>,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept")
+            .field("address", &self.api.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Kept {
+    /// Opens one.
+    ///
+    /// # Errors
+    /// When nobody takes it.
+    pub async fn connect(api: &Api) -> Result<Self> {
+        let stream = TcpStream::connect(api.address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let mut task = JoinSet::new();
+        // What it ends with, the next call says.
+        task.spawn(async move { drop(connection.await) });
+        Ok(Self {
+            sender,
+            api: api.clone(),
+            _connection: task,
+        })
+    }
+
+    /// A call with a JSON body.
+    ///
+    /// # Errors
+    /// When it is not answered, or not with success.
+    pub async fn call(&mut self, method: Method, path: &str, body: String) -> Result<Bytes> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.api.address.to_string())
+            .header(AUTHORIZATION, format!("Bearer {}", self.api.key))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))?;
+        self.sender.ready().await?;
+        let answer = self.sender.send_request(request).await?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        ensure!(
+            status.is_success(),
+            "{path} was answered {status}: {}",
+            String::from_utf8_lossy(&body)
+        );
+        Ok(body)
+    }
 }

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use nix::unistd::{User, chown, geteuid};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose};
-use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use super::process::Process;
+use super::process::{Process, start_listening};
 use super::stand::HOST;
+use crate::cpus::Apart;
 
 /// Where its distributions put what makes certificates.
 const MAKERS: [&str; 3] = [
@@ -27,7 +27,12 @@ const USER: &str = "proxy";
 ///
 /// # Errors
 /// When it cannot be started or does not listen.
-pub async fn start(program: &Path, folder: &Path, listen: SocketAddr) -> Result<Process> {
+pub async fn start(
+    program: &Path,
+    folder: &Path,
+    listen: SocketAddr,
+    apart: &Apart,
+) -> Result<Process> {
     let own = folder.join("squid");
     std::fs::create_dir(&own)?;
     write_authority(folder)?;
@@ -56,12 +61,7 @@ pub async fn start(program: &Path, folder: &Path, listen: SocketAddr) -> Result<
     std::fs::write(&config, text)?;
     let mut command = Command::new(program);
     command.args(["-N", "-d", "0", "-f"]).arg(&config);
-    let started = Process::start("squid", folder, &mut command);
-    let mut process = started.context("Squid is installed by scripts/setup --peers")?;
-    process
-        .until(|| async { TcpStream::connect(listen).await.is_ok() })
-        .await?;
-    Ok(process)
+    start_listening(("squid", folder), &mut command, (listen, apart)).await
 }
 
 fn write_authority(folder: &Path) -> Result<()> {

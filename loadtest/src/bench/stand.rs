@@ -1,4 +1,4 @@
-//! Everything that a measurement needs, running: the upstream, the cluster with its gateways, NGINX.
+//! Everything that the benchmark needs, running: a cluster whose gateways are the builds to be measured, and peers.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -7,12 +7,11 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::cluster::{Cluster, GatewayPlan};
 use super::oha::{Scenario, Way};
 use super::process::Process;
-use super::report::say;
 use super::{Programs, envoy, nginx, squid};
-use crate::tunnels::raise_file_limit;
+use crate::cluster::{self, Cluster, Session, Shape};
+use crate::cpus::Apart;
 
 /// The upstream's name. No resolver knows it: each proxy is told its address.
 pub const HOST: &str = "api.up.test";
@@ -23,19 +22,20 @@ const SQUID: &str = "squid";
 #[derive(Debug)]
 pub struct Proxy {
     name: String,
-    process: Process,
     address: SocketAddr,
     root: PathBuf,
-    reach: Reach,
+    kind: Kind,
 }
 
-/// How a proxy is reached.
+/// What it is.
 #[derive(Debug)]
-enum Reach {
-    /// As the server itself.
-    Reverse,
-    /// By CONNECT; a gateway wants a session's token.
-    Forward(Option<String>),
+enum Kind {
+    /// A gateway of the cluster, by number: reached by CONNECT, with a session's token.
+    Gateway(usize),
+    /// Reached by CONNECT.
+    Forward(Process),
+    /// Reached as the server itself.
+    Reverse(Process),
 }
 
 impl Proxy {
@@ -45,94 +45,67 @@ impl Proxy {
         &self.name
     }
 
-    /// Its process.
-    #[must_use]
-    pub fn process(&self) -> &Process {
-        &self.process
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The root of its certificates.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// Whether it can be driven so: Squid speaks HTTP/1.1 only.
     #[must_use]
     pub fn speaks(&self, scenario: Scenario) -> bool {
         scenario != Scenario::KeepAlive2 || self.name != SQUID
     }
 
-    /// How it is reached.
+    /// Whether it wants a session's token.
     #[must_use]
-    pub fn way(&self) -> Way<'_> {
-        let (address, root) = (self.address, self.root.as_path());
-        match &self.reach {
-            Reach::Forward(token) => Way::Forward {
-                address,
-                root,
-                token: token.as_deref(),
-            },
-            Reach::Reverse => Way::Reverse { address, root },
-        }
+    pub fn wants_token(&self) -> bool {
+        matches!(self.kind, Kind::Gateway(_))
     }
 }
 
 /// All processes of a measurement.
 #[derive(Debug)]
 pub struct Stand {
-    folder: PathBuf,
-    upstream: Process,
-    upstream_port: u16,
+    apart: Apart,
     cluster: Cluster,
+    /// The session of connections that stay.
+    session: Session,
     /// NGINX first, once it is there; then the gateways, then the other peers.
     proxies: Vec<Proxy>,
 }
 
 impl Stand {
-    /// Starts the upstream, control and each gateway.
+    /// Starts a cluster with each gateway.
     ///
     /// # Errors
-    /// When one of them does not start.
+    /// When one of them does not start, or does not broker.
     pub async fn start(programs: &Programs, gateways: &[(String, PathBuf)]) -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("sortie-bench-{}", std::process::id()));
-        // It must be new: anyone may have put something of that name there.
-        std::fs::create_dir(&folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
-        raise_file_limit(0)?;
-        say(&format!("logs are in {} until the end", folder.display()));
-        let (upstream, upstream_port) = start_upstream(&folder, &[HOST.to_owned()], 1).await?;
-        say("starting control");
-        let cluster = Cluster::start(&programs.control, &folder, upstream_port).await?;
+        let more = programs.gateway_config.as_ref();
+        let more = more.map(std::fs::read_to_string).transpose()?;
+        let shape = Shape {
+            gateways: 0,
+            limits: true,
+            gateway_config: more.unwrap_or_default(),
+            ..Shape::default()
+        };
+        let apart = &programs.apart;
+        let programs = cluster::Programs {
+            control: programs.control.clone(),
+            gateway: PathBuf::new(),
+            apart: apart.clone(),
+        };
+        let mut cluster = Box::pin(Cluster::start(&programs, &shape)).await?;
         let mut proxies = Vec::new();
-        for (name, program) in gateways {
-            say(&format!("starting the gateway: {name}"));
-            let more = programs.gateway_config.as_deref();
-            let plan = GatewayPlan {
-                name,
-                program,
-                upstream: upstream_port,
-                more,
-            };
-            let (process, address) = cluster.add_gateway(&plan).await?;
+        for (index, (name, program)) in gateways.iter().enumerate() {
+            Box::pin(cluster.add_gateway_of(program))
+                .await
+                .with_context(|| name.clone())?;
             proxies.push(Proxy {
                 name: format!("sortie ({name})"),
-                process,
-                address,
-                root: cluster.root().to_owned(),
-                reach: Reach::Forward(cluster.tokens().first().cloned()),
+                address: cluster.gateway(index)?.proxy(),
+                root: cluster.tenant(0)?.root().to_owned(),
+                kind: Kind::Gateway(index),
             });
         }
+        let session = cluster.tenant(0)?.mint(1).await?.pop();
         Ok(Self {
-            folder,
-            upstream,
-            upstream_port,
+            apart: apart.clone(),
+            session: session.context("no session")?,
             cluster,
             proxies,
         })
@@ -143,16 +116,10 @@ impl Stand {
     /// # Errors
     /// When it does not start.
     pub async fn add_nginx(&mut self, program: &Path) -> Result<()> {
-        let address = free_address()?;
-        let process = nginx::start(program, &self.folder, address, self.upstream_port).await?;
-        let root = self.folder.join("ca.pem");
-        let nginx = Proxy {
-            name: "nginx".to_owned(),
-            process,
-            address,
-            root,
-            reach: Reach::Reverse,
-        };
+        let (folder, address) = (self.cluster.folder(), free_address()?);
+        let to = (address, self.upstream_port());
+        let process = nginx::start(program, folder, to, &self.apart).await?;
+        let nginx = self.peer("nginx", address, Kind::Reverse(process));
         self.proxies.insert(0, nginx);
         Ok(())
     }
@@ -162,15 +129,11 @@ impl Stand {
     /// # Errors
     /// When it does not start.
     pub async fn add_envoy(&mut self, program: &Path) -> Result<()> {
-        let address = free_address()?;
-        let process = envoy::start(program, &self.folder, address, self.upstream_port).await?;
-        self.proxies.push(Proxy {
-            name: "envoy".to_owned(),
-            process,
-            address,
-            root: self.folder.join("ca.pem"),
-            reach: Reach::Reverse,
-        });
+        let (folder, address) = (self.cluster.folder(), free_address()?);
+        let to = (address, self.upstream_port());
+        let process = envoy::start(program, folder, to, &self.apart).await?;
+        let envoy = self.peer("envoy", address, Kind::Reverse(process));
+        self.proxies.push(envoy);
         Ok(())
     }
 
@@ -179,16 +142,22 @@ impl Stand {
     /// # Errors
     /// When it does not start.
     pub async fn add_squid(&mut self, program: &Path) -> Result<()> {
-        let address = free_address()?;
-        let process = squid::start(program, &self.folder, address).await?;
-        self.proxies.push(Proxy {
-            name: SQUID.to_owned(),
-            process,
-            address,
-            root: self.folder.join("squid-root.pem"),
-            reach: Reach::Forward(None),
-        });
+        let (folder, address) = (self.cluster.folder(), free_address()?);
+        let process = squid::start(program, folder, address, &self.apart).await?;
+        let root = folder.join("squid-root.pem");
+        let squid = self.peer(SQUID, address, Kind::Forward(process));
+        self.proxies.push(Proxy { root, ..squid });
         Ok(())
+    }
+
+    /// A peer with a certificate of the upstream's authority.
+    fn peer(&self, name: &str, address: SocketAddr, kind: Kind) -> Proxy {
+        Proxy {
+            name: name.to_owned(),
+            address,
+            root: self.cluster.upstream_root(),
+            kind,
+        }
     }
 
     /// All that is driven.
@@ -197,41 +166,57 @@ impl Stand {
         &self.proxies
     }
 
-    /// The gateways.
-    pub fn gateways(&self) -> impl Iterator<Item = &Proxy> {
-        self.proxies
-            .iter()
-            .filter(|proxy| matches!(proxy.reach, Reach::Forward(Some(_))))
+    /// The process of one of them.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn process<'a>(&'a self, proxy: &'a Proxy) -> Result<&'a Process> {
+        match &proxy.kind {
+            Kind::Gateway(index) => self.cluster.gateway(*index)?.process(),
+            Kind::Forward(process) | Kind::Reverse(process) => Ok(process),
+        }
+    }
+
+    /// How one of them is reached.
+    #[must_use]
+    pub fn way<'a>(&'a self, proxy: &'a Proxy) -> Way<'a> {
+        let (address, root) = (proxy.address, proxy.root.as_path());
+        let token = match &proxy.kind {
+            Kind::Reverse(_) => return Way::Reverse { address, root },
+            Kind::Forward(_) => None,
+            Kind::Gateway(_) => Some(self.session.token()),
+        };
+        Way::Forward {
+            address,
+            root,
+            token,
+        }
+    }
+
+    /// Tokens of sessions that no gateway has seen.
+    ///
+    /// # Errors
+    /// When control mints none.
+    pub async fn new_tokens(&self, count: usize) -> Result<Vec<String>> {
+        let sessions = self.cluster.tenant(0)?.mint(count).await?;
+        let tokens = sessions.iter().map(|session| session.token().to_owned());
+        Ok(tokens.collect())
     }
 
     /// The upstream's port.
     #[must_use]
     pub fn upstream_port(&self) -> u16 {
-        self.upstream_port
+        self.cluster.upstream().port()
     }
 
-    /// The upstream's name and port.
-    #[must_use]
-    pub fn authority(&self) -> String {
-        format!("{HOST}:{}", self.upstream_port)
-    }
-
-    /// Session tokens.
-    #[must_use]
-    pub fn tokens(&self) -> &[String] {
-        self.cluster.tokens()
-    }
-
-    /// Ends everything, in the order in which it depends on each other, and removes the folder.
+    /// Ends everything, in the order in which it depends on each other.
     pub async fn stop(self) {
         for proxy in self.proxies {
-            proxy.process.stop().await;
+            if let Kind::Forward(process) | Kind::Reverse(process) = proxy.kind {
+                process.stop().await;
+            }
         }
         self.cluster.stop().await;
-        self.upstream.stop().await;
-        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
-            say(&format!("{} stays: {error}", self.folder.display()));
-        }
     }
 }
 

@@ -3,14 +3,16 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tokio::process::Command;
 
-use super::{DOMAIN, free_addresses, start_ready};
-use crate::bench::process::Process;
+use super::{DOMAIN, free_addresses, ready};
+use crate::bench::process::{Account, Process};
 use crate::bench::rest::Api;
 use crate::bench::stand::HOST;
+use crate::cpus::Apart;
 
 /// A process that has a name, a configuration and an admin port of its own.
 #[derive(Debug)]
@@ -23,6 +25,10 @@ struct Node {
     /// How often it was started: each start has a log of its own.
     starts: usize,
     process: Option<Process>,
+    /// What those of its processes came to that have ended.
+    ended: Account,
+    /// Where it may run, if it is a gateway.
+    apart: Apart,
 }
 
 impl Node {
@@ -43,8 +49,9 @@ impl Node {
     async fn run(&mut self, mut command: Command) -> Result<()> {
         self.starts += 1;
         let log = format!("{}-{}", self.name, self.starts);
-        let started = start_ready(&log, &self.folder, &mut command, self.admin).await?;
-        self.process = Some(started);
+        let start = || Process::start(&log, &self.folder, &mut command);
+        let started = self.apart.start_gateway(start)?;
+        self.process = Some(Box::pin(ready(started, self.admin)).await?);
         Ok(())
     }
 
@@ -54,13 +61,33 @@ impl Node {
         let mut command = self.command();
         command.arg("--upgrade");
         self.run(command).await?;
-        old.ended().await
+        let ended = Box::pin(old.ended()).await?;
+        self.account(ended);
+        Ok(())
     }
 
     async fn stop(&mut self) {
         if let Some(process) = self.process.take() {
-            process.stop().await;
+            let ended = Box::pin(process.stop()).await;
+            self.account(ended);
         }
+    }
+
+    fn account(&mut self, ended: Account) {
+        self.ended.cpu += ended.cpu;
+        self.ended.peak = self.ended.peak.max(ended.peak);
+    }
+
+    /// What all of its processes have spent so far.
+    fn cpu(&self) -> Result<Duration> {
+        let running = self.process.as_ref().map(Process::cpu).transpose()?;
+        Ok(self.ended.cpu + running.unwrap_or_default())
+    }
+
+    /// The most resident memory that one of its processes had, in bytes.
+    fn peak(&self) -> Result<u64> {
+        let running = self.process.as_ref().map(Process::peak).transpose()?;
+        Ok(self.ended.peak.max(running.unwrap_or_default()))
     }
 
     fn running(&self) -> Result<&Process> {
@@ -113,6 +140,8 @@ impl Control {
             admin,
             starts: 0,
             process: None,
+            ended: Account::default(),
+            apart: Apart::default(),
         };
         node.start(None).await?;
         let key = match first {
@@ -154,6 +183,14 @@ impl Control {
         self.node.running()
     }
 
+    /// The most resident memory that it had, its ended processes included, in bytes.
+    ///
+    /// # Errors
+    /// When there is no `/proc`.
+    pub fn peak(&self) -> Result<u64> {
+        self.node.peak()
+    }
+
     /// Stops it in good order; a private database with it.
     pub async fn stop(&mut self) {
         self.node.stop().await;
@@ -192,7 +229,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub(super) async fn start(program: &Path, plan: &GatewayConfig<'_>) -> Result<Self> {
+    pub(super) async fn start(
+        program: &Path,
+        plan: &GatewayConfig<'_>,
+        apart: &Apart,
+    ) -> Result<Self> {
         let [proxy, admin, _] = free_addresses()?;
         let config = plan.folder.join(format!("{}.toml", plan.name));
         std::fs::write(&config, gateway_text(plan, proxy, admin)?)?;
@@ -204,6 +245,8 @@ impl Gateway {
             admin,
             starts: 0,
             process: None,
+            ended: Account::default(),
+            apart: apart.clone(),
         };
         node.start(Some(&plan.join)).await?;
         Ok(Self { node, proxy })
@@ -229,6 +272,14 @@ impl Gateway {
     /// When it is stopped.
     pub fn process(&self) -> Result<&Process> {
         self.node.running()
+    }
+
+    /// What it has spent so far, its ended processes included.
+    ///
+    /// # Errors
+    /// When there is no `/proc`.
+    pub fn cpu(&self) -> Result<Duration> {
+        self.node.cpu()
     }
 
     /// Stops it in good order.
@@ -280,9 +331,17 @@ async fn metric(admin: SocketAddr, prefix: &str) -> Result<f64> {
         key: String::new(),
     };
     let text = api.text("/metrics", "text/plain").await?;
+    // One that was renamed would be 0 for ever.
+    let name = prefix.split('{').next().unwrap_or(prefix);
+    let help = format!("# HELP {name} ");
+    ensure!(
+        text.lines().any(|line| line.starts_with(&help)),
+        "there is no metric {name}"
+    );
     let values = text
         .lines()
         .filter(|line| line.starts_with(prefix))
         .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
-    Ok(values.sum())
+    // The sum of none is -0.
+    Ok(values.sum::<f64>() + 0.0)
 }

@@ -14,6 +14,8 @@ use crate::bench::stand::HOST;
 
 /// The most sessions that one call mints.
 const BATCH: usize = 1000;
+/// So many requests, and bytes, a second as nobody here makes.
+const LIMIT: u64 = 1_000_000_000_000;
 /// How long sessions last: longer than any measurement.
 const TTL_SECONDS: u32 = 86_400;
 
@@ -68,13 +70,19 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// Makes one with a vault `main`, a service for each host of the upstream, and an agent that may use it.
+    /// Makes one with a vault `main`, a service for each host of the upstream, and an agent that may use it; all of them
+    /// limited, if wanted, so high that nothing is refused for it: requests and bytes are counted for each.
     ///
     /// # Errors
     /// When control refuses a call.
-    pub async fn make(operator: &Api, name: &str, folder: &Path, upstream: u16) -> Result<Self> {
-        let tenant = json!({"name": name, "private_allow": ["127.0.0.0/8"]});
-        let made = operator.call(Method::POST, "/v1/tenants", &tenant).await?;
+    pub async fn make(
+        operator: &Api,
+        name: &str,
+        (folder, upstream): (&Path, u16),
+        limited: bool,
+    ) -> Result<Self> {
+        let made = json!({"name": name, "private_allow": ["127.0.0.0/8"]});
+        let made = operator.call(Method::POST, "/v1/tenants", &made).await?;
         let owner = Api {
             address: operator.address,
             key: text(&made, "/owner_key")?,
@@ -82,7 +90,12 @@ impl Tenant {
         // Of the length of a usual API key, and each tenant's its own: a mix-up would be seen.
         let value = format!("load-{name:x<12}-5f1e0c7a9b3d4862a1c0e7f4-key");
         let any = format!("*.{DOMAIN}");
-        let inject = json!([{"type": "bearer", "credential": "API_KEY"}]);
+        let rate = json!({"count": LIMIT, "per": "second"});
+        let limits = limited.then(|| json!({"requests": rate, "bytes": rate}));
+        let service = |host: &str| {
+            let inject = json!([{"type": "bearer", "credential": "API_KEY"}]);
+            json!({"host": host, "port": upstream, "inject": inject, "limits": limits})
+        };
         let vault = "/v1/tenants/-/vaults/main";
         let steps = [
             (
@@ -95,15 +108,11 @@ impl Tenant {
                 format!("{vault}/credentials/API_KEY"),
                 json!({"value": value, "destinations": [{"host": HOST}, {"host": any}]}),
             ),
-            (
-                Method::PUT,
-                format!("{vault}/services/api"),
-                json!({"host": HOST, "port": upstream, "inject": inject}),
-            ),
+            (Method::PUT, format!("{vault}/services/api"), service(HOST)),
             (
                 Method::PUT,
                 format!("{vault}/services/hosts"),
-                json!({"host": any, "port": upstream, "inject": inject}),
+                service(&any),
             ),
             (
                 Method::POST,
@@ -119,15 +128,32 @@ impl Tenant {
         for (method, path, body) in steps {
             owner.call(method, &path, &body).await?;
         }
-        let root = folder.join(format!("{name}.pem"));
-        write_root(&owner, &root).await?;
-        Ok(Self {
+        let tenant = Self {
+            root: write_root(&owner, folder, name).await?,
             owner,
-            root,
             value,
             agent: "agent".to_owned(),
             vault: "main".to_owned(),
-        })
+        };
+        if let Some(limits) = &limits {
+            tenant.limit(operator, (name, limits)).await?;
+        }
+        Ok(tenant)
+    }
+
+    /// Sets limits on all that can have some beside services.
+    async fn limit(&self, operator: &Api, (name, limits): (&str, &Value)) -> Result<()> {
+        let own = json!({"limits": limits});
+        let path = format!("/v1/tenants/{name}");
+        operator.call(Method::PATCH, &path, &own).await?;
+        let both = json!({"limits": limits, "session_limits": limits});
+        for path in [
+            format!("/v1/tenants/-/agents/{}", self.agent),
+            format!("/v1/tenants/-/vaults/{}", self.vault),
+        ] {
+            self.owner.call(Method::PATCH, &path, &both).await?;
+        }
+        Ok(())
     }
 
     /// One that is there: with the key of its admin, an agent of it, and a vault that this may use. What its
@@ -136,12 +162,10 @@ impl Tenant {
     /// # Errors
     /// When control refuses a call.
     pub async fn given(owner: Api, agent: &str, vault: &str) -> Result<Self> {
-        let name = format!("sortie-load-{}.pem", std::process::id());
-        let root = std::env::temp_dir().join(name);
-        write_root(&owner, &root).await?;
+        let name = format!("sortie-load-{}", std::process::id());
         Ok(Self {
+            root: write_root(&owner, &std::env::temp_dir(), &name).await?,
             owner,
-            root,
             value: String::new(),
             agent: agent.to_owned(),
             vault: vault.to_owned(),
@@ -208,9 +232,11 @@ impl Tenant {
     }
 }
 
-async fn write_root(owner: &Api, file: &Path) -> Result<()> {
+async fn write_root(owner: &Api, folder: &Path, name: &str) -> Result<PathBuf> {
     let pem = owner.text("/v1/tenants/-/authority", "application/x-pem-file");
-    Ok(std::fs::write(file, pem.await?)?)
+    let file = folder.join(format!("{name}.pem"));
+    std::fs::write(&file, pem.await?)?;
+    Ok(file)
 }
 
 /// A text in an answer.

@@ -1,5 +1,7 @@
 //! A connection of an agent: TCP, CONNECT with its session, TLS, then HTTP/1.1 or HTTP/2.
 
+use std::fmt;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +10,12 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::header::HOST;
 use hyper::{Method, Request, Response, Uri, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::client::TlsStream;
 
@@ -56,18 +58,10 @@ impl Route {
     pub async fn open(&self) -> Result<TlsStream<TcpStream>> {
         let last = u8::try_from(self.agent % SOURCES)?;
         let source = IpAddr::V4(Ipv4Addr::new(127, 0, 1, last + 2));
-        let stream = match &self.token {
-            Some(token) => {
-                client::tunnel_from(source, self.address, &self.authority(), token).await?
-            }
-            None => {
-                let socket = TcpSocket::new_v4()?;
-                socket.bind(SocketAddr::new(source, 0))?;
-                let stream = socket.connect(self.address).await?;
-                stream.set_nodelay(true)?;
-                stream
-            }
-        };
+        let mut stream = client::dial(Some(source), self.address).await?;
+        if let Some(token) = &self.token {
+            client::connect(&mut stream, &self.authority(), Some(token)).await?;
+        }
         client::secure(Arc::clone(&self.tls), &self.host, stream).await
     }
 }
@@ -144,20 +138,23 @@ impl Connection {
     /// Sends a GET.
     ///
     /// # Errors
-    /// When the connection ends before there is an answer.
+    /// When the connection ends before there is an answer; [`NotTaken`] where it is certain that the other side has
+    /// done nothing with it.
     pub async fn get(&mut self, path: &str) -> Result<Response<Incoming>> {
         let request = Request::builder().method(Method::GET);
         match &mut self.sender {
             Sender::Http1(sender) => {
                 let request = request.uri(path).header(HOST, &self.authority);
-                sender.ready().await?;
-                Ok(sender.send_request(request.body(Empty::new())?).await?)
+                sender.ready().await.context(NotTaken)?;
+                let answer = sender.try_send_request(request.body(Empty::new())?);
+                answer.await.map_err(lost)
             }
             Sender::Http2(sender) => {
                 let uri: Uri = format!("https://{}{path}", self.authority).parse()?;
                 let request = request.uri(uri).version(Version::HTTP_2);
-                sender.ready().await?;
-                Ok(sender.send_request(request.body(Empty::new())?).await?)
+                sender.ready().await.context(NotTaken)?;
+                let answer = sender.try_send_request(request.body(Empty::new())?);
+                answer.await.map_err(lost)
             }
         }
     }
@@ -170,4 +167,57 @@ impl Connection {
             Sender::Http2(sender) => !sender.is_closed(),
         }
     }
+}
+
+/// The other side has certainly done nothing with a request: it was not sent, or refused as RFC 9113 (8.7) has it.
+#[derive(Debug, Clone, Copy)]
+pub struct NotTaken;
+
+impl fmt::Display for NotTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request was not taken")
+    }
+}
+
+fn lost(mut error: TrySendError<Request<NoBody>>) -> anyhow::Error {
+    // What was not sent comes back.
+    let sent = error.take_message().is_none();
+    let error = error.into_error();
+    let taken = sent && !is_refused(&error);
+    let error = anyhow::Error::new(error);
+    if taken {
+        error
+    } else {
+        error.context(NotTaken)
+    }
+}
+
+/// Whether HTTP/2 says of a stream that nothing was done with it: it was refused, or came after the last one that the
+/// other side takes.
+fn is_refused(error: &hyper::Error) -> bool {
+    let cause =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause
+        .filter(|cause| cause.is_remote())
+        .is_some_and(|cause| {
+            let reason = cause.reason();
+            (cause.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM))
+                || (cause.is_go_away() && reason == Some(h2::Reason::NO_ERROR))
+        })
+}
+
+/// Whether an HTTP/1.1 connection that was kept ended before it had an answer. A server may close one just when a
+/// request comes: nobody can tell then whether it was taken, and a client may send it again if it changes nothing
+/// (RFC 9112, 9.3.1).
+#[must_use]
+pub fn ended_unanswered(error: &anyhow::Error) -> bool {
+    let hyper = error.downcast_ref::<hyper::Error>();
+    let io = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    let reset = io.into_iter().any(|cause| {
+        let kind = cause.kind();
+        kind == ErrorKind::ConnectionReset || kind == ErrorKind::BrokenPipe
+    });
+    reset || hyper.is_some_and(hyper::Error::is_incomplete_message)
 }

@@ -22,9 +22,9 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::client;
 use crate::cluster::{Cluster, write_tokens};
 use crate::drive::wire::Route;
+use crate::files::raise_file_limit;
 use crate::hold::{Held, Holding};
 use crate::plan::Protocol;
-use crate::tunnels::raise_file_limit;
 
 /// How many are opened, or asked, at once.
 const AT_ONCE: usize = 32;
@@ -63,10 +63,7 @@ pub struct Options {
 /// When a connection cannot be opened.
 pub fn run(options: &Options) -> Result<()> {
     raise_file_limit(options.most + SPARE)?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(Box::pin(serve(options)))
+    crate::block_on(1, serve(options))
 }
 
 /// What connections are opened with.

@@ -37,17 +37,28 @@ fn a_table_has_each_proxy_in_each_scenario_that_it_was_driven_in() {
 }
 
 #[test]
-fn figures_are_of_the_last_gateway_beside_each_peer() {
-    let samples = [
+fn bars_are_of_the_build_that_ships_beside_each_peer_of_a_round() {
+    let mut samples = vec![
         sample("nginx", 1, 30.0),
         sample("sortie (release)", 1, 90.0),
         sample("sortie (pgo)", 1, 45.0),
         sample("squid", 1, 90.0),
     ];
-    let figures = figures(&rows(&samples), &[]);
-    let shown: Vec<_> = figures
-        .iter()
-        .map(|figure| (figure.value, figure.holds()))
-        .collect();
-    assert_eq!(shown, [(1.5, true), (0.5, true)]);
+    let wanted = Wanted {
+        envoy: true,
+        squid: true,
+    };
+    let shown = |samples: &[Sample]| {
+        let figures = figures(samples, &wanted).into_iter();
+        let of_http1 = figures.filter(|figure| figure.title.contains("HTTP/1.1"));
+        of_http1.collect::<Vec<_>>()
+    };
+    let [nginx, envoy, squid] = shown(&samples).try_into().unwrap();
+    assert_eq!((nginx.value, nginx.holds()), (1.5, true));
+    assert!(envoy.value.is_nan() && !envoy.holds(), "it was asked for");
+    assert_eq!((squid.value, squid.holds()), (0.5, true));
+    // Another build only informs.
+    samples.push(sample("sortie (given)", 1, 99.0));
+    assert!(shown(&samples).iter().all(|figure| !figure.has_bar()));
+    assert!(shown(&[]).is_empty());
 }
