@@ -29,7 +29,8 @@ pub struct Measured {
     lag: Histogram<u64>,
     errors: BTreeMap<String, u64>,
     leaks: u64,
-    retried: u64,
+    not_taken: u64,
+    sent_again: u64,
     bytes: u64,
     seconds: f64,
 }
@@ -45,7 +46,8 @@ impl Measured {
             lag: Histogram::new_with_bounds(1, MICROS_MAX, DIGITS)?,
             errors: BTreeMap::new(),
             leaks: 0,
-            retried: 0,
+            not_taken: 0,
+            sent_again: 0,
             bytes: 0,
             seconds: 0.0,
         })
@@ -62,7 +64,8 @@ impl Measured {
             *self.errors.entry(kind.clone()).or_default() += count;
         }
         self.leaks += other.leaks;
-        self.retried += other.retried;
+        self.not_taken += other.not_taken;
+        self.sent_again += other.sent_again;
         self.bytes += other.bytes;
         self.seconds += other.seconds;
         Ok(())
@@ -97,10 +100,16 @@ impl Measured {
         self.leaks
     }
 
-    /// How many were sent again, since their connection had ended before.
+    /// How many were sent anew, since they were certainly not taken.
     #[must_use]
-    pub fn retried(&self) -> u64 {
-        self.retried
+    pub fn not_taken(&self) -> u64 {
+        self.not_taken
+    }
+
+    /// How many were sent again, since a kept HTTP/1.1 connection ended without an answer: they may have been taken.
+    #[must_use]
+    pub fn sent_again(&self) -> u64 {
+        self.sent_again
     }
 
     /// A latency that so many of a hundred do not exceed, in milliseconds.
@@ -146,7 +155,8 @@ impl Measured {
             "max_ms": self.latency.max() as f64 / 1e3,
             "taken_late_p99_ms": self.lag_millis(),
             "errors": self.errors,
-            "sent_again": self.retried,
+            "not_taken": self.not_taken,
+            "sent_again": self.sent_again,
             "secrets_seen": self.leaks,
         })
     }
@@ -201,9 +211,14 @@ impl Recorder {
         self.with(|measured| measured.leaks += 1);
     }
 
-    /// A request was sent again.
-    pub fn retried(&self) {
-        self.with(|measured| measured.retried += 1);
+    /// A request was sent anew, since it was certainly not taken.
+    pub fn not_taken(&self) {
+        self.with(|measured| measured.not_taken += 1);
+    }
+
+    /// A request was sent again, since its connection ended without an answer.
+    pub fn sent_again(&self) {
+        self.with(|measured| measured.sent_again += 1);
     }
 
     /// What happened so far.

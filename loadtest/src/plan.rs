@@ -250,6 +250,14 @@ impl Scenario {
                 let name = format!("{}/{}", phase.name, group.name);
                 group.check(&self.cluster).with_context(|| name.clone())?;
             }
+            for event in &phase.events {
+                ensure!(
+                    event.at < phase.seconds,
+                    "{}: {:?} comes when it is over",
+                    phase.name,
+                    event.what
+                );
+            }
         }
         let labels = self.labels();
         for (index, label) in labels.iter().enumerate() {

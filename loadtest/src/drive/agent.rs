@@ -1,11 +1,10 @@
 //! What agents do: they take what is due, send it, read the answer to its end, and look for secrets in it.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use http_body_util::BodyExt as _;
 use hyper::Response;
 use hyper::body::Incoming;
@@ -17,10 +16,10 @@ use super::queue::Queue;
 use super::search::Search;
 use super::socket::Socket;
 use super::target::Place;
-use super::wire::Connection;
+use super::wire::{Connection, NotTaken, ended_unanswered};
 use crate::hold::{Held, Holding};
 use crate::measure::{Answered, Recorder};
-use crate::plan::{Group, Kind};
+use crate::plan::{Group, Kind, Protocol};
 
 /// What the agents of a group share.
 #[derive(Debug)]
@@ -134,12 +133,17 @@ impl Agent {
         let latency = due.elapsed();
         let counts = crew.counts(due);
         match served.unwrap_or_else(|_late| Err(anyhow::anyhow!("no answer in time"))) {
-            Ok(Served { bytes, first }) if counts => crew.recorder.answered(Answered {
+            Ok(_) if !counts => {}
+            // The answer was read to its end: its connection is as good as before.
+            Ok(Served {
+                refused: Some(kind),
+                ..
+            }) => crew.recorder.failed(&kind, 1),
+            Ok(Served { bytes, first, .. }) => crew.recorder.answered(Answered {
                 latency: first.map_or(latency, |first| first.duration_since(due)),
                 lag,
                 bytes,
             }),
-            Ok(_) => {}
             Err(error) => {
                 if counts {
                     crew.recorder.failed(&kind(&error), 1);
@@ -162,7 +166,7 @@ impl Agent {
             let echo = socket.echo("what comes back is what was sent").await?;
             return Ok(Served {
                 bytes: echo.len() as u64,
-                first: None,
+                ..Served::default()
             });
         }
         let answer = self.ask(open).await?;
@@ -171,28 +175,36 @@ impl Agent {
             let code = answer.headers().get("x-sortie-code").cloned();
             answer.into_body().collect().await?;
             let code = code.as_ref().and_then(|code| code.to_str().ok());
-            bail!("status {status} {}", code.unwrap_or_default());
+            return Ok(Served {
+                refused: Some(format!("status {status} {}", code.unwrap_or_default())),
+                ..Served::default()
+            });
         }
         self.read(answer).await
     }
 
-    /// Sends a request: once more, on a new connection, if the one it was sent on had ended meanwhile. Clients do that
-    /// with requests that may be repeated (RFC 9110, 9.2.2).
+    /// Sends a request; once more, on a new connection, if it was certainly not taken, or if the HTTP/1.1 connection
+    /// that it was sent on, and that was kept, ended without an answer. Each is counted, apart.
     async fn ask(&self, open: &mut Open) -> Result<Response<Incoming>> {
-        let path = &self.crew.group.path;
-        let was_used = open.used > 0 || self.crew.group.requests_per_connection == 0;
+        let group = &self.crew.group;
+        let was_kept = open.used > 0 || group.requests_per_connection == 0;
         let connection = open.connection.as_mut().context("no connection")?;
-        match connection.get(path).await {
-            Err(error) if was_used && is_gone(&error) => {
-                self.crew.recorder.retried();
-                open.connection = None;
-                *self.shared.lock().await = None;
-                self.connect(open).await?;
-                let connection = open.connection.as_mut().context("no connection")?;
-                connection.get(path).await
-            }
-            answer => answer,
+        let error = match connection.get(&group.path).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        if error.is::<NotTaken>() {
+            self.crew.recorder.not_taken();
+        } else if was_kept && group.protocol == Protocol::Http1 && ended_unanswered(&error) {
+            self.crew.recorder.sent_again();
+        } else {
+            return Err(error);
         }
+        open.connection = None;
+        *self.shared.lock().await = None;
+        self.connect(open).await?;
+        let connection = open.connection.as_mut().context("no connection")?;
+        connection.get(&group.path).await
     }
 
     /// Reads an answer to its end, and looks at all of it.
@@ -258,24 +270,8 @@ struct Served {
     bytes: u64,
     /// When its first event came, for a stream of events.
     first: Option<Instant>,
-}
-
-/// Whether a connection ended before it had anything of an answer.
-fn is_gone(error: &anyhow::Error) -> bool {
-    let hyper = error.downcast_ref::<hyper::Error>();
-    let ended = hyper.is_some_and(|error| {
-        error.is_incomplete_message() || error.is_closed() || error.is_canceled()
-    });
-    let io = error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>());
-    let reset = io.into_iter().any(|cause| {
-        let kind = cause.kind();
-        kind == ErrorKind::ConnectionReset || kind == ErrorKind::BrokenPipe
-    });
-    // HTTP/2 says of a stream that nothing was done with it.
-    let said = format!("{error:#}");
-    ended || reset || said.contains("REFUSED_STREAM") || said.contains("GOAWAY")
+    /// What it said, if it was another than 200.
+    refused: Option<String>,
 }
 
 /// An error in few words, the same for all of its kind.

@@ -26,6 +26,8 @@ use crate::report::Outcome;
 const CONNECT: Duration = Duration::from_secs(120);
 /// From when all are connected to when the clock starts.
 const LEAD: Duration = Duration::from_millis(100);
+/// From when agents send to when it is counted what they reach.
+const WARM: Duration = Duration::from_secs(1);
 /// For how long it is tried out what a group reaches.
 const TRY: Duration = Duration::from_secs(3);
 /// How long what is under way at the end may take.
@@ -70,7 +72,7 @@ impl Conductor {
         for round in 1..=self.scenario.rounds {
             for phase in self.scenario.phases.clone() {
                 say(&format!("round {round}, phase {}", phase.name));
-                let phase = self.with_rates(phase).await?;
+                let phase = self.with_rates(phase, cluster.as_deref()).await?;
                 let before = cpu(cluster.as_deref());
                 let measured = Box::pin(self.phase(&phase, cluster.as_deref_mut())).await?;
                 let spent = cpu(cluster.as_deref()).saturating_sub(before);
@@ -86,7 +88,7 @@ impl Conductor {
     }
 
     /// Tries out what groups reach whose rate is a part of that.
-    async fn with_rates(&mut self, mut phase: Phase) -> Result<Phase> {
+    async fn with_rates(&mut self, mut phase: Phase, cluster: Option<&Cluster>) -> Result<Phase> {
         for group in &mut phase.groups {
             if group.share_of_most == 0.0 {
                 continue;
@@ -98,7 +100,7 @@ impl Conductor {
             let known = self.most.get(&what).copied();
             let most = match known {
                 Some(most) => most,
-                None => self.most_of(group).await?,
+                None => self.most_of(group, cluster).await?,
             };
             self.most.insert(what, most);
             group.rate = most * group.share_of_most;
@@ -106,9 +108,10 @@ impl Conductor {
         Ok(phase)
     }
 
-    /// What a group reaches through the gateways, whichever way it goes itself, when each agent sends as soon as it has
-    /// an answer.
-    async fn most_of(&self, group: &Group) -> Result<f64> {
+    /// What gateways carry of what a group does, whichever way it goes itself: what is answered when each agent sends as
+    /// soon as it has an answer. If that leaves their worker threads idle at times, since the generator is what is
+    /// slower, it is drawn out to where they would not be.
+    async fn most_of(&self, group: &Group, cluster: Option<&Cluster>) -> Result<f64> {
         let group = Group {
             way: Way::Gateway,
             requests_per_connection: 0,
@@ -121,16 +124,30 @@ impl Conductor {
             events: Vec::new(),
         };
         let mut stage = self.set(&tried, true).await?;
-        // All are connected, and send already; from here on it counts.
-        let start = Instant::now();
+        // All are connected, and send already.
+        tokio::time::sleep(WARM).await;
+        let (start, before) = (Instant::now(), cpu(cluster));
         stage.counted_from.send_replace(Some(start));
         tokio::time::sleep(TRY).await;
         let crew = stage.crews.first().context("no crew")?;
         let answered = crew.recorder.so_far().answered();
-        let most = answered as f64 / start.elapsed().as_secs_f64();
+        let (took, spent) = (start.elapsed(), cpu(cluster).saturating_sub(before));
         stage.tasks.shutdown().await;
-        ensure!(most > 0.0, "agents reach nothing");
-        say(&format!("  most: {most:.0} requests/s"));
+        ensure!(answered > 0, "agents reach nothing");
+        let reached = answered as f64 / took.as_secs_f64();
+        let shape = &self.scenario.cluster;
+        let workers = (shape.workers * shape.gateways).max(1) as f64;
+        let busy = spent.as_secs_f64() / took.as_secs_f64() / workers;
+        // Of a cluster that is not ours it is not known.
+        let most = if busy > 0.0 {
+            reached / busy.min(1.0)
+        } else {
+            reached
+        };
+        say(&format!(
+            "  reached {reached:.0} requests/s with gateways {:.0} % busy: they carry {most:.0}",
+            busy * 100.0
+        ));
         Ok(most)
     }
 
@@ -187,7 +204,7 @@ impl Conductor {
             pacers.push(thread::Builder::new().name(name).spawn(pace)?);
         }
         let progress = progress(&stage.crews, (warm, end));
-        let (acted, ()) = tokio::join!(act(phase, cluster, warm), progress);
+        let (acted, ()) = tokio::join!(act(phase, cluster, (warm, end)), progress);
         sleep_until(end).await;
         stage.over.send_replace(true);
         let ended = async { while stage.tasks.join_next().await.is_some() {} };
@@ -284,7 +301,11 @@ async fn progress(crews: &[Arc<Crew>], (from, end): (Instant, Instant)) {
 }
 
 /// Does to the cluster what the phase says.
-async fn act(phase: &Phase, cluster: Option<&mut Cluster>, from: Instant) -> Result<()> {
+async fn act(
+    phase: &Phase,
+    cluster: Option<&mut Cluster>,
+    (from, end): (Instant, Instant),
+) -> Result<()> {
     if phase.events.is_empty() {
         return Ok(());
     }
@@ -293,6 +314,12 @@ async fn act(phase: &Phase, cluster: Option<&mut Cluster>, from: Instant) -> Res
     events.sort_by(|one, other| one.at.total_cmp(&other.at));
     for Event { at, what, index } in events {
         sleep_until(from + Duration::from_secs_f64(at)).await;
+        // What came before may have taken longer than thought; what happens without load shows nothing.
+        ensure!(
+            Instant::now() < end,
+            "{}: it was over before {what:?} {index}",
+            phase.name
+        );
         say(&format!("  {what:?} {index}"));
         match what {
             What::StopControl => cluster.control_mut(index)?.stop().await,
@@ -308,9 +335,8 @@ async fn act(phase: &Phase, cluster: Option<&mut Cluster>, from: Instant) -> Res
     Ok(())
 }
 
-/// What the gateways have spent so far.
+/// What the gateways have spent so far, those of their processes included that have ended.
 fn cpu(cluster: Option<&Cluster>) -> Duration {
     let gateways = cluster.into_iter().flat_map(|cluster| cluster.gateways());
-    let each = gateways.filter_map(|gateway| gateway.process().ok()?.cpu().ok());
-    each.sum()
+    gateways.filter_map(|gateway| gateway.cpu().ok()).sum()
 }

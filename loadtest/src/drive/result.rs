@@ -59,6 +59,7 @@ impl Results {
             Measure::Errors => measured.failed() as f64,
             Measure::ErrorsPerThousand => measured.failed() as f64 * 1e3 / all,
             Measure::Leaks => measured.leaks() as f64,
+            Measure::SentAgain => measured.sent_again() as f64,
             Measure::PerSecond => measured.per_second(),
             Measure::Answered => measured.answered() as f64 / all,
         }
@@ -119,6 +120,7 @@ fn table(scenario: &Scenario, results: &Results) -> Table {
         "p99.9 ms",
         "answered",
         "errors",
+        "not taken, sent anew",
         "sent again",
         "taken late, p99 ms",
     ]);
@@ -129,7 +131,13 @@ fn table(scenario: &Scenario, results: &Results) -> Table {
         let millis = [50.0, 90.0, 99.0, 99.9].map(|percentile| short(one.millis(percentile)));
         let mut row = vec![label, short(one.per_second())];
         row.extend(millis);
-        row.extend([one.answered(), one.failed(), one.retried()].map(|count| count.to_string()));
+        let counts = [
+            one.answered(),
+            one.failed(),
+            one.not_taken(),
+            one.sent_again(),
+        ];
+        row.extend(counts.map(|count| count.to_string()));
         row.push(short(one.lag_millis()));
         table.rows.push(row);
     }

@@ -23,7 +23,7 @@ pub struct Bar {
     /// The least that it may be.
     #[serde(default)]
     pub at_least: Option<f64>,
-    /// What the summary calls it, if it is one of its rows.
+    /// What results call it. With one it may demand nothing, and only inform.
     #[serde(default)]
     pub title: Option<String>,
 }
@@ -44,6 +44,8 @@ pub enum Measure {
     ErrorsPerThousand,
     /// Answers with a credential in them.
     Leaks,
+    /// Requests that were sent again, since a kept HTTP/1.1 connection ended without an answer.
+    SentAgain,
     /// Arrivals that were answered, a second.
     PerSecond,
     /// Those, as a part of what was to come.
@@ -61,6 +63,7 @@ impl Measure {
             Self::Errors => "errors",
             Self::ErrorsPerThousand => "errors in a thousand",
             Self::Leaks => "secrets seen",
+            Self::SentAgain => "sent again",
             Self::PerSecond => "answers a second",
             Self::Answered => "part answered",
         }
@@ -74,6 +77,7 @@ impl Measure {
             Self::Errors
             | Self::ErrorsPerThousand
             | Self::Leaks
+            | Self::SentAgain
             | Self::PerSecond
             | Self::Answered => "",
         }
@@ -92,7 +96,7 @@ pub enum Relation {
 }
 
 impl Bar {
-    /// Whether it is about groups that there are, and demands something.
+    /// Whether it is about groups that there are, and demands something or, with a title, informs.
     ///
     /// # Errors
     /// When not.
@@ -105,7 +109,7 @@ impl Bar {
             );
         }
         ensure!(
-            self.at_most.is_some() || self.at_least.is_some(),
+            self.at_most.is_some() || self.at_least.is_some() || self.title.is_some(),
             "a bar of {} demands nothing",
             self.of
         );
