@@ -26,9 +26,8 @@ use self::node::Node;
 use self::steps::Steps;
 use self::vaults::Vaults;
 use crate::bench::report::say;
-use crate::cluster::{Cluster, Programs, Shape};
+use crate::cluster::{Cluster, Control, Programs, Shape};
 use crate::report::{Figure, Outcome, Place, Table, short};
-use crate::until_interrupted;
 
 /// How long all nodes may take until they have all of their state.
 const SYNC: Duration = Duration::from_secs(600);
@@ -74,23 +73,19 @@ pub struct Options {
 /// # Errors
 /// When something does not start, a step fails, or a bar is missed.
 pub fn run(options: &Options) -> Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(options.threads.max(1))
-        .enable_all()
-        .build()?
-        .block_on(Box::pin(conduct(options)))
-}
-
-async fn conduct(options: &Options) -> Result<()> {
     let shape = Shape {
         controls: options.controls,
         gateways: 0,
         ..Shape::default()
     };
-    let mut cluster = Box::pin(Cluster::start(&options.programs, &shape)).await?;
-    let done = until_interrupted(Box::pin(measure(options, &mut cluster))).await;
-    cluster.stop().await;
-    done?.publish(&options.place)
+    let programs = &options.programs;
+    let measured = programs.run(
+        options.threads,
+        Cluster::within(programs, &shape, async |cluster| {
+            Box::pin(measure(options, cluster)).await
+        }),
+    );
+    measured?.publish(&options.place)
 }
 
 async fn measure(options: &Options, cluster: &mut Cluster) -> Result<Outcome> {
@@ -99,7 +94,10 @@ async fn measure(options: &Options, cluster: &mut Cluster) -> Result<Outcome> {
         "Simulated gateways on real controls: enrolled, over mutual TLS, each with its own stream.",
     );
     let empty = cluster.control(0)?.process()?.own_resident()?;
-    let vaults = Vaults::make(cluster.tenant(0)?, options.vaults).await?;
+    let started = Instant::now();
+    let upstream = cluster.upstream().port();
+    let vaults = Vaults::make(cluster.tenant(0)?, (options.vaults, upstream)).await?;
+    let making = started.elapsed();
     let started = Instant::now();
     let nodes = Box::pin(nodes(options, cluster, &vaults)).await?;
     let enrolling = started.elapsed();
@@ -119,40 +117,53 @@ async fn measure(options: &Options, cluster: &mut Cluster) -> Result<Outcome> {
         vaults: &vaults,
         copies: options.copies.min(options.gateways),
     };
-    steps
-        .revoke(cluster.tenant(0)?, options.revocations, &mut outcome)
-        .await?;
-    steps
-        .change(cluster.tenant(0)?, options.changes, &mut outcome)
-        .await?;
-    for _ in 0..options.restarts {
-        steps.restart(cluster, &mut outcome).await?;
-    }
+    Box::pin(steps.all(options, cluster, &mut outcome)).await?;
     streams.shutdown().await;
     let seconds = |time: Duration| time.as_secs_f64();
     let size = [
         ("gateways", options.gateways as f64),
         ("vaults", options.vaults as f64),
         ("vaults that gateways hold, counted at each", held as f64),
+        ("making vaults, s", seconds(making)),
         ("minting and enrolling, s", seconds(enrolling)),
         ("first sync, s", seconds(synced)),
         ("control's resident memory at first, MiB", mebi(empty)),
-        ("control's resident memory, MiB", mebi(resident)),
+        (
+            "control's resident memory when all are synced, MiB",
+            mebi(resident),
+        ),
+        (
+            "control's resident memory at its highest, MiB",
+            mebi(peak(cluster)?),
+        ),
         ("streams that broke", board.broken() as f64),
         ("subscriptions that were refused", board.refused() as f64),
     ];
+    sum_up(options, &size, mebi(peak(cluster)?), &mut outcome);
+    Ok(outcome)
+}
+
+/// How large it was, and what that took.
+fn sum_up(options: &Options, size: &[(&str, f64)], peak: f64, outcome: &mut Outcome) {
     let mut table = Table::new(&["what", "value"]);
-    let rows = size.map(|(what, value)| vec![what.to_owned(), short(value)]);
+    let rows = size.iter();
+    let rows = rows.map(|(what, value)| vec![(*what).to_owned(), short(*value)]);
     table.rows.extend(rows);
     outcome.tables.insert(0, table);
     let title = format!(
-        "control's memory, {} vaults, {} gateways",
+        "control's memory at its highest, {} vaults, {} gateways",
         options.vaults, options.gateways
     );
-    let memory = Figure::new(title, mebi(resident) / 1024.0, "GiB").at_most(4.0);
+    let memory = Figure::new(title, peak / 1024.0, "GiB").at_most(4.0);
     outcome.figures.push(memory);
     outcome.details = json!(size.iter().copied().collect::<BTreeMap<_, _>>());
-    Ok(outcome)
+}
+
+/// The most memory that a control had.
+fn peak(cluster: &Cluster) -> Result<u64> {
+    let peaks = cluster.controls().iter().map(Control::peak);
+    let peaks: Vec<_> = peaks.collect::<Result<_>>()?;
+    Ok(peaks.into_iter().max().unwrap_or_default())
 }
 
 fn mebi(bytes: u64) -> f64 {

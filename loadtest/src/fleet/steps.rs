@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hyper::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sortie_proto::revision::Revision;
 use tokio::time::Instant;
 
-use super::SYNC;
 use super::board::Board;
 use super::spread::Spread;
-use super::vaults::Vaults;
+use super::vaults::{Vaults, credential};
+use super::{Options, SYNC};
 use crate::bench::report::say;
-use crate::bench::stand::HOST;
 use crate::cluster::{Cluster, Tenant};
 use crate::report::{Figure, Outcome};
 
@@ -35,13 +34,24 @@ pub(super) struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// Revokes sessions that all nodes must refuse.
-    pub(super) async fn revoke(
+    /// All of it, one after another.
+    pub(super) async fn all(
         &self,
-        tenant: &Tenant,
-        times: usize,
+        options: &Options,
+        cluster: &mut Cluster,
         outcome: &mut Outcome,
     ) -> Result<()> {
+        let tenant = cluster.tenant(0)?;
+        self.revoke(tenant, options.revocations, outcome).await?;
+        self.change(tenant, options.changes, outcome).await?;
+        for _ in 0..options.restarts {
+            self.restart(cluster, outcome).await?;
+        }
+        Ok(())
+    }
+
+    /// Revokes sessions that all nodes must refuse.
+    async fn revoke(&self, tenant: &Tenant, times: usize, outcome: &mut Outcome) -> Result<()> {
         say(&format!("revoking {times} sessions"));
         let mut known = Spread::new()?;
         let mut nodes = Spread::new()?;
@@ -82,12 +92,7 @@ impl Steps<'_> {
     }
 
     /// Changes credentials, each in one vault.
-    pub(super) async fn change(
-        &self,
-        tenant: &Tenant,
-        times: usize,
-        outcome: &mut Outcome,
-    ) -> Result<()> {
+    async fn change(&self, tenant: &Tenant, times: usize, outcome: &mut Outcome) -> Result<()> {
         let vaults = self.vaults.own();
         if vaults.is_empty() {
             return Ok(());
@@ -96,10 +101,11 @@ impl Steps<'_> {
         let mut arrived = Spread::new()?;
         // Spread over all vaults, so that most were never changed before.
         let step = (vaults.len() / times.max(1)).max(1);
-        for vault in vaults.iter().step_by(step).take(times) {
+        for (number, vault) in vaults.iter().step_by(step).take(times).enumerate() {
             self.board.forget();
             let path = format!("/v1/tenants/-/vaults/{}/credentials/API_KEY", vault.name());
-            let body = json!({"value": "a-value-of-usual-length-0123456789", "destinations": [{"host": HOST}]});
+            // A value that no vault has: what was there is rotated.
+            let body = credential(vaults.len() + number);
             let called = Instant::now();
             tenant.owner().call(Method::PUT, &path, &body).await?;
             // Nothing else changes meanwhile: the next that comes is this one.
@@ -124,7 +130,7 @@ impl Steps<'_> {
     }
 
     /// Stops the first control and starts it again.
-    pub(super) async fn restart(&self, cluster: &mut Cluster, outcome: &mut Outcome) -> Result<()> {
+    async fn restart(&self, cluster: &mut Cluster, outcome: &mut Outcome) -> Result<()> {
         say("restarting control");
         let control = cluster.control_mut(0)?;
         control.stop().await;
@@ -138,17 +144,15 @@ impl Steps<'_> {
             synced.as_secs_f64()
         ));
         let title = "control restart, from its start until all gateways have all of their state";
-        outcome
-            .figures
-            .push(Figure::new(title, synced.as_secs_f64(), "s").at_most(30.0));
+        let synced = Figure::new(title, synced.as_secs_f64(), "s");
         let title = "control restart, database queries for snapshots";
         let queries = Figure::new(title, queries, "");
-        // Each vault is read once at least: the bar is for a state that all gateways share.
+        // The bars are for a state that all gateways share: of vaults each is read once at least.
         let shared = self.vaults.own().is_empty();
-        outcome.figures.push(if shared {
-            queries.at_most(10.0)
+        outcome.figures.extend(if shared {
+            [synced.at_most(30.0), queries.at_most(10.0)]
         } else {
-            queries
+            [synced, queries]
         });
         outcome.notes.push(format!(
             "Control was ready {:.1} s after it was started, its private database included.",

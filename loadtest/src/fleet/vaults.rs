@@ -11,11 +11,12 @@ use sortie_proto::id::VaultId;
 
 use super::node::Holds;
 use crate::bench::report::say;
-use crate::bench::rest::Api;
+use crate::bench::rest::Kept;
+use crate::bench::stand::HOST;
 use crate::cluster::{Session, Tenant};
 
 /// How many calls are under way at once.
-const AT_ONCE: usize = 24;
+const AT_ONCE: usize = 32;
 /// The most vaults of a session.
 const PER_SESSION: usize = 8;
 /// The vault that every node holds.
@@ -46,19 +47,28 @@ pub struct Vaults {
 }
 
 impl Vaults {
-    /// Makes so many, each with an agent that may use it.
+    /// Makes so many, each with a credential, a service that injects it, and an agent that may use it.
     ///
     /// # Errors
     /// When control refuses.
-    pub async fn make(tenant: &Tenant, count: usize) -> Result<Self> {
+    pub async fn make(tenant: &Tenant, (count, upstream): (usize, u16)) -> Result<Self> {
         say(&format!("making {count} vaults"));
         let api = tenant.owner();
         let path = format!("/v1/tenants/-/vaults/{SHARED}");
         let shared = api.call(Method::GET, &path, &Value::Null).await?;
-        let own = stream::iter(0..count).map(|index| make(api, index));
+        // Each caller keeps its connection, and makes every so many-th.
+        let callers = stream::iter(0..AT_ONCE).map(async |caller| {
+            let mut api = Kept::connect(api).await?;
+            let mut made = Vec::new();
+            for index in (caller..count).step_by(AT_ONCE) {
+                made.push(make(&mut api, index, upstream).await?);
+            }
+            anyhow::Ok(made)
+        });
+        let own: Vec<Vec<_>> = callers.buffered(AT_ONCE).try_collect().await?;
         Ok(Self {
             shared: vault(&shared)?,
-            own: own.buffered(AT_ONCE).try_collect().await?,
+            own: own.into_iter().flatten().collect(),
         })
     }
 
@@ -115,16 +125,31 @@ async fn tokens(tenant: &Tenant, share: Vec<Vault>) -> Result<Vec<Holds>> {
     Ok(holds)
 }
 
-async fn make(api: &Api, index: usize) -> Result<Vault> {
+async fn make(api: &mut Kept, index: usize, upstream: u16) -> Result<Vault> {
     let name = format!("v{index}");
-    let made = json!({"name": name});
-    let made = api
-        .call(Method::POST, "/v1/tenants/-/vaults", &made)
-        .await?;
-    let path = format!("/v1/tenants/-/vaults/{name}/grants/agent");
-    api.call(Method::PUT, &path, &json!({"role": "user"}))
-        .await?;
-    vault(&made)
+    let path = format!("/v1/tenants/-/vaults/{name}");
+    let made = json!({"name": name}).to_string();
+    let made = api.call(Method::POST, "/v1/tenants/-/vaults", made).await?;
+    let inject = json!([{"type": "bearer", "credential": "API_KEY"}]);
+    let parts = [
+        ("credentials/API_KEY", credential(index)),
+        (
+            "services/api",
+            json!({"host": HOST, "port": upstream, "inject": inject}),
+        ),
+        ("grants/agent", json!({"role": "user"})),
+    ];
+    for (part, body) in parts {
+        let path = format!("{path}/{part}");
+        api.call(Method::PUT, &path, body.to_string()).await?;
+    }
+    vault(&serde_json::from_slice(&made)?)
+}
+
+/// A credential of usual length; another for each number.
+pub(super) fn credential(number: usize) -> Value {
+    let value = format!("fleet-{number:08}-5f1e0c7a9b3d4862a1c0e7f4-key");
+    json!({"value": value, "destinations": [{"host": HOST}]})
 }
 
 fn vault(view: &Value) -> Result<Vault> {
