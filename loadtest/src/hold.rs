@@ -1,11 +1,14 @@
 //! Connections that do nothing, in every way in which a connection can do nothing.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use crate::client;
@@ -16,6 +19,9 @@ use crate::plan::{Kind, Protocol};
 const HALF: usize = 256 * 1024;
 /// What a download that is not read on would be: more than all buffers on the way.
 const DOWNLOAD: usize = 64 * 1024 * 1024;
+
+/// How long it is looked whether an answer came that should not.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// How a connection does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -71,7 +77,7 @@ impl Holding {
 #[derive(Debug)]
 pub enum Held {
     /// Between HTTP/1.1 requests, or in the middle of one.
-    Stream(Box<TlsStream<TcpStream>>, String),
+    Stream(Stream),
     /// Between HTTP/2 requests.
     Idle2(Connection),
 }
@@ -107,20 +113,49 @@ impl Held {
             stream.write_all(&vec![b'x'; HALF]).await?;
         }
         stream.flush().await?;
-        let mut held = Self::Stream(stream, authority);
+        if how == Holding::Download {
+            let status = client::status(&client::read_head(&mut stream).await?)?;
+            ensure!(status == 200, "answered {status}");
+        }
+        let mut held = Self::Stream(Stream {
+            how,
+            stream,
+            authority,
+        });
         if how == Holding::Idle1 {
             held.ask().await?;
         }
         Ok(held)
     }
 
-    /// Makes a request on an idle one.
+    /// Whether it still is as it should be: an idle one is asked, and answers; what waits for an answer has none yet;
+    /// of a download there is more.
     ///
     /// # Errors
-    /// When it is not answered with 200.
-    pub async fn ask(&mut self) -> Result<()> {
+    /// When it is not: it was refused, or has ended.
+    pub async fn check(&mut self) -> Result<()> {
+        let Self::Stream(held) = self else {
+            return self.ask().await;
+        };
+        match held.how {
+            Holding::Idle1 | Holding::Idle2 => self.ask().await,
+            Holding::Download => held.stream.read_u8().await.map(drop).map_err(Into::into),
+            Holding::Waiting | Holding::Upload => {
+                match timeout(LOOK, held.stream.read_u8()).await {
+                    Err(_nothing) => Ok(()),
+                    Ok(Ok(_)) => bail!("answered too early"),
+                    Ok(Err(ended)) => Err(ended.into()),
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self) -> Result<()> {
         let status = match self {
-            Self::Stream(stream, authority) => client::get(stream, authority, "/").await?.status,
+            Self::Stream(held) => {
+                let answer = client::get(&mut held.stream, &held.authority, "/");
+                answer.await?.status
+            }
             Self::Idle2(connection) => {
                 let answer = connection.get("/").await?;
                 let status = answer.status().as_u16();
@@ -131,4 +166,12 @@ impl Held {
         ensure!(status == 200, "answered {status}");
         Ok(())
     }
+}
+
+/// An HTTP/1.1 connection that is held.
+#[derive(Debug)]
+pub struct Stream {
+    how: Holding,
+    stream: Box<TlsStream<TcpStream>>,
+    authority: String,
 }

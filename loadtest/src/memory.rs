@@ -62,8 +62,8 @@ struct Line {
     how: Holding,
     before: u64,
     readings: Vec<Reading>,
-    /// How many were asked at the end, and how many answered.
-    asked: (usize, usize),
+    /// How many were looked at in the end, and how many were still good: idle ones answered, others were still held.
+    checked: (usize, usize),
 }
 
 impl Line {
@@ -149,10 +149,10 @@ async fn line(options: &Options, how: Holding, cluster: &Cluster) -> Result<Line
             bytes: settled(cluster).await?,
         });
     }
-    let mut asked = (0, 0);
-    for holder in holders.iter_mut().filter(|_| how.is_idle()) {
-        asked.0 += most;
-        asked.1 += holder.ask().await?;
+    let mut checked = (0, 0);
+    for holder in &mut holders {
+        checked.0 += most;
+        checked.1 += holder.check().await?;
     }
     for holder in holders {
         holder.end().await;
@@ -161,7 +161,7 @@ async fn line(options: &Options, how: Holding, cluster: &Cluster) -> Result<Line
         how,
         before,
         readings,
-        asked,
+        checked,
     })
 }
 
@@ -201,15 +201,15 @@ fn outcome(options: &Options, lines: &[Line]) -> Outcome {
         outcome
             .figures
             .push(Figure::new(title, line.each(), "KiB").at_most(line.how.bar()));
-        if line.how.is_idle() {
-            let title = format!(
-                "{} that answered at the end, of {}",
-                line.how.title(),
-                line.asked.0
-            );
-            let answered = Figure::new(title, line.asked.1 as f64, "");
-            outcome.figures.push(answered.at_least(line.asked.0 as f64));
-        }
+        let (all, good) = line.checked;
+        let end = if line.how.is_idle() {
+            "that answered at the end"
+        } else {
+            "still held at the end"
+        };
+        let title = format!("{} {end}, of {all}", line.how.title());
+        let good = Figure::new(title, good as f64, "");
+        outcome.figures.push(good.at_least(all as f64));
     }
     outcome.tables = vec![table];
     outcome.plots = vec![plot(lines)];
@@ -219,7 +219,7 @@ fn outcome(options: &Options, lines: &[Line]) -> Outcome {
             .iter()
             .map(|reading| (reading.connections, reading.bytes));
         json!({"kind": line.how, "before": line.before, "readings": readings.collect::<Vec<_>>(),
-            "kib_each": line.each(), "asked": line.asked})
+            "kib_each": line.each(), "checked": line.checked})
     });
     outcome.details = details.collect();
     outcome

@@ -182,5 +182,8 @@ fn what_is_revoked_is_cut_at_every_loaded_gateway() {
 fn idle_tunnels_are_held_and_answer_afterwards() {
     let output = run(&["memory", "--counts=20,40", "--gateways=2", "--kind=idle1"]);
     let outcome = outcome(&output);
-    assert_eq!(outcome["details"][0]["asked"], serde_json::json!([80, 80]));
+    assert_eq!(
+        outcome["details"][0]["checked"],
+        serde_json::json!([80, 80])
+    );
 }

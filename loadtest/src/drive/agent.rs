@@ -115,14 +115,17 @@ impl Agent {
             Err(error) => Err(error),
         };
         crew.ready.add_permits(1);
-        if let Err(error) = &held {
-            crew.recorder
-                .failed(&format!("not held: {}", kind(error)), 1);
-        }
         let mut over = crew.over.clone();
         // Who could tell is gone where it fails: then the phase is over too.
-        let _over = over.wait_for(|over| *over).await;
-        drop(held);
+        drop(over.wait_for(|over| *over).await);
+        let still = match held {
+            Ok(mut held) => held.check().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = still {
+            crew.recorder
+                .failed(&format!("not held: {}", kind(&error)), 1);
+        }
     }
 
     async fn serve(&self, open: &mut Open, due: Instant) {

@@ -3,7 +3,7 @@
 //! | it reads | it does |
 //! |---|---|
 //! | `hold N` | opens as many as are missing to N, answers `held N` |
-//! | `ask` | makes a request on each, answers `answered N` |
+//! | `check` | looks whether each is still good, and makes a request on idle ones; answers `good N` |
 //! | `drop` | closes all, answers `held 0` |
 
 use std::io::Write as _;
@@ -119,13 +119,11 @@ async fn serve(options: &Options) -> Result<()> {
                 held.extend(opened);
                 format!("held {}", held.len())
             }
-            _ if line == "ask" => {
-                let asked = stream::iter(&mut held).map(Held::ask);
-                let answers: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
-                format!(
-                    "answered {}",
-                    answers.iter().filter(|one| one.is_ok()).count()
-                )
+            _ if line == "check" => {
+                let checked = stream::iter(&mut held).map(Held::check);
+                let checked: Vec<_> = checked.buffer_unordered(AT_ONCE).collect().await;
+                let good = checked.iter().filter(|one| one.is_ok()).count();
+                format!("good {good}")
             }
             _ if line == "drop" => {
                 held.clear();
@@ -203,12 +201,12 @@ impl Holder {
         self.tell("drop").await.map(drop)
     }
 
-    /// Has it make a request on each, and answers how many were answered.
+    /// Has it look at each, and answers how many are still good.
     ///
     /// # Errors
     /// When it has ended.
-    pub async fn ask(&mut self) -> Result<usize> {
-        self.tell("ask").await
+    pub async fn check(&mut self) -> Result<usize> {
+        self.tell("check").await
     }
 
     /// Ends it.
