@@ -14,30 +14,65 @@ use crate::bench::rest::Api;
 use crate::bench::stand::HOST;
 use crate::cpus::Apart;
 
-/// A process that has a name, a configuration and an admin port of its own.
+/// A program of the cluster, with its configuration and its ports: a [`Control`] or a [`Gateway`].
 #[derive(Debug)]
-struct Node {
+pub struct Node<Role> {
+    role: Role,
     name: String,
     program: PathBuf,
     folder: PathBuf,
     config: PathBuf,
     admin: SocketAddr,
+    /// Which processors gateways keep to.
+    apart: Apart,
     /// How often it was started: each start has a log of its own.
     starts: usize,
     process: Option<Process>,
     /// What those of its processes came to that have ended.
     ended: Account,
-    /// Where it may run, if it is a gateway.
-    apart: Apart,
 }
 
-impl Node {
-    async fn start(&mut self, join: Option<&str>) -> Result<()> {
-        let mut command = self.command();
-        if let Some(join) = join {
-            command.env("SORTIE_GATEWAY__JOIN", join);
-        }
-        self.run(command).await
+/// A control.
+pub type Control = Node<Controls>;
+/// A gateway.
+pub type Gateway = Node<Brokers>;
+
+/// Where a control is reached.
+#[derive(Debug)]
+pub struct Controls {
+    /// With the operator's key.
+    api: Api,
+    feed: SocketAddr,
+}
+
+/// Where a gateway is reached.
+#[derive(Debug)]
+pub struct Brokers {
+    proxy: SocketAddr,
+}
+
+impl<Role> Node<Role> {
+    /// One that does not run yet, and its configuration.
+    fn new(
+        (name, role): (&str, Role),
+        (program, folder): (&Path, &Path),
+        admin: SocketAddr,
+        text: &str,
+    ) -> Result<Self> {
+        let config = folder.join(format!("{name}.toml"));
+        std::fs::write(&config, text)?;
+        Ok(Self {
+            role,
+            name: name.to_owned(),
+            program: program.to_owned(),
+            folder: folder.to_owned(),
+            config,
+            admin,
+            apart: Apart::default(),
+            starts: 0,
+            process: None,
+            ended: Account::default(),
+        })
     }
 
     fn command(&self) -> Command {
@@ -55,22 +90,34 @@ impl Node {
         Ok(())
     }
 
-    /// Starts another process that takes the ports of the one that runs, which ends then.
-    async fn upgrade(&mut self) -> Result<()> {
-        let old = self.process.take().context("it is not running")?;
-        let mut command = self.command();
-        command.arg("--upgrade");
-        self.run(command).await?;
-        let ended = Box::pin(old.ended()).await?;
-        self.account(ended);
-        Ok(())
+    /// Starts it again; a gateway has joined already.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.run(self.command()).await
     }
 
-    async fn stop(&mut self) {
+    /// Stops it in good order; a private database with it.
+    pub async fn stop(&mut self) {
         if let Some(process) = self.process.take() {
             let ended = Box::pin(process.stop()).await;
             self.account(ended);
         }
+    }
+
+    /// Stops it for good.
+    pub async fn end(mut self) {
+        self.stop().await;
+    }
+
+    /// Its process; a private database's is below it.
+    ///
+    /// # Errors
+    /// When it is stopped.
+    pub fn process(&self) -> Result<&Process> {
+        let process = self.process.as_ref();
+        process.with_context(|| format!("{} is not running", self.name))
     }
 
     fn account(&mut self, ended: Account) {
@@ -78,30 +125,31 @@ impl Node {
         self.ended.peak = self.ended.peak.max(ended.peak);
     }
 
-    /// What all of its processes have spent so far.
-    fn cpu(&self) -> Result<Duration> {
+    /// What it has spent so far, its ended processes included.
+    ///
+    /// # Errors
+    /// When there is no `/proc`.
+    pub fn cpu(&self) -> Result<Duration> {
         let running = self.process.as_ref().map(Process::cpu).transpose()?;
         Ok(self.ended.cpu + running.unwrap_or_default())
     }
 
-    /// The most resident memory that one of its processes had, in bytes.
-    fn peak(&self) -> Result<u64> {
+    /// The most resident memory that it had, its ended processes included, in bytes.
+    ///
+    /// # Errors
+    /// When there is no `/proc`.
+    pub fn peak(&self) -> Result<u64> {
         let running = self.process.as_ref().map(Process::peak).transpose()?;
         Ok(self.ended.peak.max(running.unwrap_or_default()))
     }
 
-    fn running(&self) -> Result<&Process> {
-        let process = self.process.as_ref();
-        process.with_context(|| format!("{} is not running", self.name))
+    /// A sum of its metrics: of all lines that begin so.
+    ///
+    /// # Errors
+    /// When it does not answer, or has no such metric.
+    pub async fn metric(&self, prefix: &str) -> Result<f64> {
+        metric(self.admin, prefix).await
     }
-}
-
-/// A control.
-#[derive(Debug)]
-pub struct Control {
-    node: Node,
-    api: Api,
-    feed: SocketAddr,
 }
 
 impl Control {
@@ -118,7 +166,6 @@ impl Control {
         let [address, feed, admin] = free_addresses()?;
         let name = format!("control{index}");
         let data = folder.join(&name);
-        let config = folder.join(format!("{name}.toml"));
         let mut text = format!("data_dir = {data:?}\n");
         if first.is_some() {
             let database = folder.join("control0").join("database-url");
@@ -131,82 +178,31 @@ impl Control {
             "{more}\n[api]\nlisten = \"{address}\"\n[admin]\nlisten = \"{admin}\"\n[feed]\nlisten = \"{feed}\"\n\
              advertise = \"{feed}\"\n"
         )?;
-        std::fs::write(&config, text)?;
-        let mut node = Node {
-            name,
-            program: program.to_owned(),
-            folder: folder.to_owned(),
-            config,
-            admin,
-            starts: 0,
-            process: None,
-            ended: Account::default(),
-            apart: Apart::default(),
-        };
-        node.start(None).await?;
-        let key = match first {
-            Some(first) => first.api.key.clone(),
-            None => std::fs::read_to_string(data.join("operator.key"))?,
-        };
+        let key = first.map(|first| first.api().key.clone());
         let api = Api {
             address,
-            key: key.trim().to_owned(),
+            key: key.unwrap_or_default(),
         };
-        Ok(Self { node, api, feed })
+        let role = Controls { api, feed };
+        let mut control = Self::new((&name, role), (program, folder), admin, &text)?;
+        control.restart().await?;
+        if first.is_none() {
+            let key = std::fs::read_to_string(data.join("operator.key"))?;
+            key.trim().clone_into(&mut control.role.api.key);
+        }
+        Ok(control)
     }
 
     /// Its API, with the operator's key.
     #[must_use]
     pub fn api(&self) -> &Api {
-        &self.api
+        &self.role.api
     }
 
     /// Where gateways follow it.
     #[must_use]
     pub fn feed(&self) -> SocketAddr {
-        self.feed
-    }
-
-    /// A sum of its metrics: of all lines that begin so.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub async fn metric(&self, prefix: &str) -> Result<f64> {
-        metric(self.node.admin, prefix).await
-    }
-
-    /// Its process, with the private database's below it.
-    ///
-    /// # Errors
-    /// When it is stopped.
-    pub fn process(&self) -> Result<&Process> {
-        self.node.running()
-    }
-
-    /// The most resident memory that it had, its ended processes included, in bytes.
-    ///
-    /// # Errors
-    /// When there is no `/proc`.
-    pub fn peak(&self) -> Result<u64> {
-        self.node.peak()
-    }
-
-    /// Stops it in good order; a private database with it.
-    pub async fn stop(&mut self) {
-        self.node.stop().await;
-    }
-
-    /// Starts it again.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub async fn restart(&mut self) -> Result<()> {
-        self.node.start(None).await
-    }
-
-    /// Stops it for good.
-    pub async fn end(mut self) {
-        self.node.stop().await;
+        self.role.feed
     }
 }
 
@@ -221,13 +217,6 @@ pub(super) struct GatewayConfig<'a> {
     pub(super) join: String,
 }
 
-/// A gateway.
-#[derive(Debug)]
-pub struct Gateway {
-    node: Node,
-    proxy: SocketAddr,
-}
-
 impl Gateway {
     pub(super) async fn start(
         program: &Path,
@@ -235,77 +224,34 @@ impl Gateway {
         apart: &Apart,
     ) -> Result<Self> {
         let [proxy, admin, _] = free_addresses()?;
-        let config = plan.folder.join(format!("{}.toml", plan.name));
-        std::fs::write(&config, gateway_text(plan, proxy, admin)?)?;
-        let mut node = Node {
-            name: plan.name.clone(),
-            program: program.to_owned(),
-            folder: plan.folder.to_owned(),
-            config,
-            admin,
-            starts: 0,
-            process: None,
-            ended: Account::default(),
-            apart: apart.clone(),
-        };
-        node.start(Some(&plan.join)).await?;
-        Ok(Self { node, proxy })
+        let text = gateway_text(plan, proxy, admin)?;
+        let role = Brokers { proxy };
+        let mut gateway = Self::new((&plan.name, role), (program, plan.folder), admin, &text)?;
+        gateway.apart = apart.clone();
+        let mut command = gateway.command();
+        command.env("SORTIE_GATEWAY__JOIN", &plan.join);
+        gateway.run(command).await?;
+        Ok(gateway)
     }
 
     /// Where agents reach it.
     #[must_use]
     pub fn proxy(&self) -> SocketAddr {
-        self.proxy
+        self.role.proxy
     }
 
-    /// A sum of its metrics: of all lines that begin so.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub async fn metric(&self, prefix: &str) -> Result<f64> {
-        metric(self.node.admin, prefix).await
-    }
-
-    /// Its process.
-    ///
-    /// # Errors
-    /// When it is stopped.
-    pub fn process(&self) -> Result<&Process> {
-        self.node.running()
-    }
-
-    /// What it has spent so far, its ended processes included.
-    ///
-    /// # Errors
-    /// When there is no `/proc`.
-    pub fn cpu(&self) -> Result<Duration> {
-        self.node.cpu()
-    }
-
-    /// Stops it in good order.
-    pub async fn stop(&mut self) {
-        self.node.stop().await;
-    }
-
-    /// Starts it again: it has joined already.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub async fn restart(&mut self) -> Result<()> {
-        self.node.start(None).await
-    }
-
-    /// Has a new process take its ports over, as an upgrade does.
+    /// Has a new process take its ports over, as an upgrade does; the old one ends then.
     ///
     /// # Errors
     /// When the new one does not start, or the old one does not end.
     pub async fn upgrade(&mut self) -> Result<()> {
-        self.node.upgrade().await
-    }
-
-    /// Stops it for good.
-    pub async fn end(mut self) {
-        self.node.stop().await;
+        let old = self.process.take().context("it is not running")?;
+        let mut command = self.command();
+        command.arg("--upgrade");
+        self.run(command).await?;
+        let ended = Box::pin(old.ended()).await?;
+        self.account(ended);
+        Ok(())
     }
 }
 
