@@ -1,9 +1,11 @@
 //! Everything that the benchmark needs, running: a cluster whose gateways are the builds to be measured, and peers.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -15,6 +17,9 @@ use crate::cpus::Apart;
 
 /// The upstream's name. No resolver knows it: each proxy is told its address.
 pub const HOST: &str = "api.up.test";
+
+/// Ports that are given to programs.
+const PORTS: Range<u16> = 12_000..30_000;
 
 const SQUID: &str = "squid";
 
@@ -251,10 +256,22 @@ pub async fn start_upstream(
     Ok((process, u16::try_from(port)?))
 }
 
-/// An address on loopback that was free a moment ago.
+/// An address on loopback that nobody listens on and that this process has not given before. Its port lies below those
+/// that Linux gives to outgoing connections: one of them could take it before the program that it is for.
 ///
 /// # Errors
 /// When there is none.
 pub fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    // Another process that measures begins elsewhere.
+    let begin = std::process::id().wrapping_mul(97);
+    for _ in 0..PORTS.len() {
+        let given = GIVEN.fetch_add(1, Ordering::Relaxed);
+        let at = begin.wrapping_add(given.into()) % u32::try_from(PORTS.len())?;
+        let port = PORTS.start.saturating_add(u16::try_from(at)?);
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(listener.local_addr()?);
+        }
+    }
+    bail!("no port is free")
 }
