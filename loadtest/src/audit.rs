@@ -51,13 +51,9 @@ pub fn run(options: &Options) -> Result<()> {
         gateways: 0,
         ..Shape::default()
     };
-    let programs = &options.programs;
-    let measured = programs.run(
-        2,
-        Cluster::within(programs, &shape, async |cluster| {
-            measure(options, cluster).await
-        }),
-    );
+    let measured = options
+        .programs
+        .within((2, &shape), async |cluster| measure(options, cluster).await);
     measured?.publish(&options.place)
 }
 

@@ -113,6 +113,7 @@ pub fn run(options: &Options) -> Result<()> {
 /// # Errors
 /// When a program is missing, does not start, or answers wrongly.
 pub fn train(training: &Training) -> Result<()> {
+    training.programs.apart.keep()?;
     crate::block_on(1, async {
         let gateway = [("training".to_owned(), training.gateway.clone())];
         let stand = Stand::start(&training.programs, &gateway).await?;
@@ -182,6 +183,7 @@ impl<'a> Run<'a> {
                 oha: &programs.oha,
                 scenario,
                 seconds,
+                threads: 1,
                 port,
                 way,
             }));

@@ -52,6 +52,18 @@ impl Programs {
         self.apart.keep()?;
         crate::block_on(threads, work)
     }
+
+    /// The same, within a cluster of its own.
+    ///
+    /// # Errors
+    /// When something does not start, or the work fails or is interrupted.
+    pub fn within<T>(
+        &self,
+        (threads, shape): (usize, &Shape),
+        work: impl AsyncFnOnce(&mut Cluster) -> Result<T>,
+    ) -> Result<T> {
+        self.run(threads, Cluster::within(self, shape, work))
+    }
 }
 
 /// How large a cluster is.

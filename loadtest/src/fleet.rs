@@ -78,13 +78,11 @@ pub fn run(options: &Options) -> Result<()> {
         gateways: 0,
         ..Shape::default()
     };
-    let programs = &options.programs;
-    let measured = programs.run(
-        options.threads,
-        Cluster::within(programs, &shape, async |cluster| {
+    let measured = options
+        .programs
+        .within((options.threads, &shape), async |cluster| {
             Box::pin(measure(options, cluster)).await
-        }),
-    );
+        });
     measured?.publish(&options.place)
 }
 

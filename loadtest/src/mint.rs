@@ -50,13 +50,9 @@ pub fn run(options: &Options) -> Result<()> {
         gateways: 0,
         ..Shape::default()
     };
-    let programs = &options.programs;
-    let measured = programs.run(
-        1,
-        Cluster::within(programs, &shape, async |cluster| {
-            measure(options, cluster).await
-        }),
-    );
+    let measured = options
+        .programs
+        .within((1, &shape), async |cluster| measure(options, cluster).await);
     measured?.publish(&options.place)
 }
 

@@ -88,7 +88,7 @@ pub struct Group {
     /// Arrivals a second, of all of them together.
     #[serde(default)]
     pub rate: f64,
-    /// Instead of `rate`: this part of what the group reaches when each agent sends as soon as it has an answer.
+    /// Instead of `rate`: this part of what gateways carry of it, which is tried out first.
     #[serde(default)]
     pub share_of_most: f64,
     /// How arrivals lie in time.

@@ -68,13 +68,9 @@ pub fn run(options: &Options) -> Result<()> {
         controls: options.controls,
         ..Shape::default()
     };
-    let programs = &options.programs;
-    let measured = programs.run(
-        2,
-        Cluster::within(programs, &shape, async |cluster| {
-            measure(options, cluster).await
-        }),
-    );
+    let measured = options
+        .programs
+        .within((2, &shape), async |cluster| measure(options, cluster).await);
     measured?.publish(&options.place)
 }
 
@@ -83,11 +79,30 @@ async fn measure(options: &Options, cluster: &Cluster) -> Result<Outcome> {
     let mut loading = JoinSet::new();
     loading.spawn(async move { Box::pin(load.conduct(None)).await.map(drop) });
     tokio::time::sleep(LEAD).await;
+    let (begun, before) = (Instant::now(), brokered(cluster).await?);
     let done = revoke_all(options, cluster).await;
+    let carried = brokered(cluster).await? - before;
+    let carried = carried / begun.elapsed().as_secs_f64();
     let ended = loading.try_join_next();
     ensure!(ended.is_none(), "the load ended early: {ended:?}");
     loading.shutdown().await;
-    done
+    let mut outcome = done?;
+    let load = Figure::new(
+        "requests a second that gateways carried meanwhile",
+        carried,
+        "",
+    );
+    outcome.figures.push(load.at_least(options.rate / 2.0));
+    Ok(outcome)
+}
+
+/// How many requests all gateways have brokered so far.
+async fn brokered(cluster: &Cluster) -> Result<f64> {
+    let mut brokered = 0.0;
+    for gateway in cluster.gateways() {
+        brokered += gateway.metric("sortie_gateway_requests_total").await?;
+    }
+    Ok(brokered)
 }
 
 /// What the gateways carry meanwhile.

@@ -47,13 +47,9 @@ pub fn run(options: &Options) -> Result<()> {
         workers: options.workers,
         ..Shape::default()
     };
-    let programs = &options.programs;
-    programs.run(
-        1,
-        Cluster::within(programs, &shape, async |cluster| {
-            command(options, cluster).await
-        }),
-    )
+    options
+        .programs
+        .within((1, &shape), async |cluster| command(options, cluster).await)
 }
 
 async fn command(options: &Options, cluster: &Cluster) -> Result<()> {

@@ -1,8 +1,8 @@
 //! How requests a second grow with a gateway's worker threads.
 //!
-//! The same load from outside, oha with as many threads as it is given, against a gateway with one worker, then two, and
-//! so on. On a machine where the driver, the upstream and the gateway share all processors, the sum is bounded by
-//! these: what a request costs stands beside it, and that is to stay what it is.
+//! The same load from outside, from oha with two threads to an upstream with two, through a gateway with one worker, then
+//! two, and so on. New tunnels are of one session. On a machine where the driver, the upstream and the gateway share all
+//! processors, the sum is bounded by these: what a request costs stands beside it, and that is to stay what it is.
 
 use std::path::PathBuf;
 
@@ -14,6 +14,9 @@ use crate::bench::report::say;
 use crate::cluster::{Cluster, Programs, Shape};
 use crate::report::plot::{Curve, Plot};
 use crate::report::{Figure, Outcome, Place, Table, short};
+
+/// Threads of the load generator, and of the upstream: neither is to be what holds two workers back.
+const THREADS: usize = 2;
 
 /// What is measured.
 #[derive(Debug, Clone, clap::Args)]
@@ -56,6 +59,7 @@ async fn measure(options: &Options) -> Result<Vec<Run>> {
     for workers in &options.counts {
         let shape = Shape {
             workers: *workers,
+            upstream_workers: THREADS,
             ..Shape::default()
         };
         let done = Cluster::within(&options.programs, &shape, async |cluster| {
@@ -76,6 +80,7 @@ async fn with(options: &Options, workers: usize, cluster: &Cluster) -> Result<Ve
             oha: &options.oha,
             scenario,
             seconds: options.seconds,
+            threads: THREADS,
             port: cluster.upstream().port(),
             way: Way::Forward {
                 address: gateway.proxy(),
@@ -104,7 +109,7 @@ async fn with(options: &Options, workers: usize, cluster: &Cluster) -> Result<Ve
 }
 
 fn outcome(runs: &[Run]) -> Outcome {
-    let about = "Requests a second by worker threads of one gateway, the driver and the upstream beside it.";
+    let about = "Requests a second by worker threads of one gateway; the driver and the upstream have two each.";
     let mut outcome = Outcome::new("workers", about);
     let mut table = Table::new(&[
         "scenario",

@@ -88,6 +88,8 @@ pub struct Load<'a> {
     pub scenario: Scenario,
     /// For how long.
     pub seconds: u64,
+    /// The program's own threads.
+    pub threads: usize,
     /// The upstream's port.
     pub port: u16,
     /// How the proxy is reached.
@@ -132,8 +134,8 @@ impl Load<'_> {
                 "json",
                 "--no-pre-lookup",
                 "--worker-threads",
-                "1",
             ])
+            .arg(self.threads.to_string())
             .arg("-z")
             .arg(format!("{}s", self.seconds))
             .args(self.scenario.flags());
