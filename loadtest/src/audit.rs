@@ -13,6 +13,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_postgres::Client;
 
 use self::node::{Node, Subject};
 use crate::bench::report::say;
@@ -127,25 +128,16 @@ async fn ship(mut node: Node, requests: u64, end: Instant) -> Result<Vec<Duratio
 
 /// How many uses and completions the database holds.
 async fn stored(cluster: &Cluster) -> Result<(u64, u64)> {
-    let url = std::fs::read_to_string(cluster.folder().join("control0/database-url"))?;
-    let (client, connection) = tokio_postgres::connect(url.trim(), tokio_postgres::NoTls).await?;
-    let count = async {
-        client.batch_execute("SET ROLE sortie_system").await?;
-        let mut counts = Vec::new();
-        for table in ["audit_uses", "audit_completions"] {
-            let sql = format!("SELECT count(*) FROM {table}");
-            let row = client.query_one(&sql, &[]).await?;
-            counts.push(u64::try_from(row.try_get::<_, i64>(0)?)?);
-        }
-        drop(client);
-        Ok::<_, anyhow::Error>(counts)
+    let count = async |database: &Client, table: &str| -> Result<u64> {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let row = database.query_one(&sql, &[]).await?;
+        Ok(u64::try_from(row.try_get::<_, i64>(0)?)?)
     };
-    let (counts, ended) = tokio::join!(count, connection);
-    ended?;
-    match counts?.as_slice() {
-        &[uses, completions] => Ok((uses, completions)),
-        _ => anyhow::bail!("not counted"),
-    }
+    let counted = cluster.in_database(async |database| {
+        let uses = count(database, "audit_uses").await?;
+        Ok((uses, count(database, "audit_completions").await?))
+    });
+    counted.await
 }
 
 /// The tenant's objects, and a session of them.

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use hyper::Method;
 use serde::Deserialize;
 use serde_json::json;
+use tokio_postgres::{Client, NoTls};
 
 pub use self::node::{Control, Gateway};
 pub(crate) use self::tenant::text;
@@ -333,6 +334,25 @@ impl Cluster {
     #[must_use]
     pub fn upstream_root(&self) -> PathBuf {
         self.folder.join("ca.pem")
+    }
+
+    /// Works in control's private database, beside its API: as the role that serves gateways.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or the work fails.
+    pub async fn in_database<T>(&self, work: impl AsyncFnOnce(&Client) -> Result<T>) -> Result<T> {
+        let url = std::fs::read_to_string(self.folder.join("control0/database-url"))?;
+        let (client, connection) = tokio_postgres::connect(url.trim(), NoTls).await?;
+        let working = async {
+            client.batch_execute("SET ROLE sortie_system").await?;
+            let done = work(&client).await;
+            // Without its client the connection ends.
+            drop(client);
+            done
+        };
+        let (done, ended) = tokio::join!(working, connection);
+        ended?;
+        done
     }
 
     /// Where logs and data are.

@@ -30,7 +30,7 @@ use crate::cluster::{Cluster, Control, Programs, Shape};
 use crate::report::{Figure, Outcome, Place, Table, short};
 
 /// How long all nodes may take until they have all of their state.
-const SYNC: Duration = Duration::from_secs(600);
+const SYNC: Duration = Duration::from_secs(1_200);
 
 /// What is measured.
 #[derive(Debug, Clone, clap::Args)]
@@ -93,8 +93,7 @@ async fn measure(options: &Options, cluster: &mut Cluster) -> Result<Outcome> {
     );
     let empty = cluster.control(0)?.process()?.own_resident()?;
     let started = Instant::now();
-    let upstream = cluster.upstream().port();
-    let vaults = Vaults::make(cluster.tenant(0)?, (options.vaults, upstream)).await?;
+    let vaults = Box::pin(Vaults::make(cluster, options.vaults)).await?;
     let making = started.elapsed();
     let started = Instant::now();
     let nodes = Box::pin(nodes(options, cluster, &vaults)).await?;

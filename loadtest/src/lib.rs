@@ -7,7 +7,8 @@
 //! control as many gateways at once, [`revocation`] measures how soon what is revoked is cut, [`workers`] how requests a
 //! second grow with threads, and [`with`] lends a cluster to others' load generators. [`audit`] and [`mint`] measure a
 //! control alone: journals taken in, sessions minted. What they come to is [`measure`]d and [`report`]ed in one form.
-//! Nothing here is part of the product: it speaks to it by HTTP, gRPC and signals only; rows are counted in its database.
+//! Nothing here is part of the product: it speaks to it by HTTP, gRPC and signals only; rows are counted, and copied, in
+//! its database.
 
 pub mod upstream;
 pub mod client;
