@@ -221,3 +221,6 @@ pub fn ended_unanswered(error: &anyhow::Error) -> bool {
     });
     reset || hyper.is_some_and(hyper::Error::is_incomplete_message)
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,17 @@ fn what_cannot_be_is_refused_with_its_place() {
         "[[bar]]\nof = \"all/agents\"\nfigure = \"p50_ms\"",
         "demands nothing",
     );
+    check(
+        "[[phase.event]]\nat = 10\nwhat = \"stop_control\"",
+        "when it is over",
+    );
+}
+
+#[test]
+fn a_figure_with_a_title_may_only_inform() {
+    let shown = "[[bar]]\nof = \"all/agents\"\nfigure = \"sent_again\"\ntitle = \"sent again\"";
+    let scenario = Scenario::parse(&format!("{LEAST}{shown}")).unwrap();
+    assert!(scenario.bars[0].at_most.is_none());
 }
 
 #[test]
