@@ -36,7 +36,7 @@ soak: ## Run the tests that take long
 	$(TESTED) cargo test --workspace --test cluster -- --ignored --nocapture
 
 bench: ## Compare the gateway with NGINX on this machine
-	@scripts/setup
+	@scripts/setup --bench
 	scripts/bench
 
 bench-peers: ## Compare it with NGINX, Envoy and Squid
@@ -44,7 +44,7 @@ bench-peers: ## Compare it with NGINX, Envoy and Squid
 	scripts/bench --peers
 
 load-%: ## One view of k6, e.g. make load-smoke (loadtest/README.md has the others)
-	@scripts/setup
+	@scripts/setup --load
 	scripts/load k6 $*
 
 measure: ## Measure everything that has a bar, into loadtest/results (over an hour)
