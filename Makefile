@@ -15,8 +15,8 @@ dev: ## Install what is missing, build, and run the whole cluster on this machin
 	cargo build -p sortie-control -p sortie-gateway -p sortie-cli --bins
 	"$(TARGET)/debug/sortie" dev $(DATA) $(DEV)
 
-# The environment that tests want, and what they drive.
-TESTED = PATH="$$(scripts/setup --print-test-path):$$PATH" \
+# The environment that tests want, and what they drive. nft and ip need not be in the PATH of who is not root.
+TESTED = PATH="$$(scripts/setup --print-test-path):$$PATH:/usr/sbin:/sbin" \
   SORTIE_TEST_NODE_MODULES="$(abspath $(TARGET))/test-node/node_modules"
 
 test: ## Install what is missing, build, and run every test
@@ -28,6 +28,8 @@ faults: ## Run each fault as a test: processes killed, disks full, clocks moved,
 	@scripts/setup --tests
 	cargo build --workspace --bins
 	$(TESTED) cargo test --workspace --test cluster -- faults::
+	$(TESTED) cargo test --workspace --test fence --test herd
+	$(TESTED) cargo test --workspace --lib -- journal:: snapshot::
 
 soak: ## Run the tests that take long
 	@scripts/setup --tests
