@@ -41,7 +41,7 @@ impl Redis {
     /// What a gateway has to know of it. Machines of tests are slow: its budget is not what is tested.
     pub(crate) fn config(&self) -> String {
         format!(
-            "[redis]\nurl = \"redis://127.0.0.1:{}\"\nbudget_ms = 200\n",
+            "[redis]\nurl = \"redis://127.0.0.1:{}\"\nbudget_ms = 1000\n",
             self.port
         )
     }

@@ -246,8 +246,8 @@ async fn once_a_wait_is_answered_the_next_request_is_refused() {
             .run(env!("CARGO_BIN_EXE_sortie"), &arguments, &env)
             .await;
         said = revoked.ok();
-        // What was open is over: all that curl still has to do is to end.
-        let ended = tokio::time::timeout(Duration::from_secs(2), events.wait());
+        // What was open is over: all that curl still has to do is to end. Its stream would go on for ever.
+        let ended = tokio::time::timeout(DEADLINE, events.wait());
         let ended = ended
             .await
             .expect("the stream outlived the answer")

@@ -321,7 +321,7 @@ async fn f20_a_websocket_is_closed_with_1001_when_the_drain_is_over_and_not_befo
     let setup = Setup {
         gateway_env: vec![(
             "SORTIE_GATEWAY__PROXY__DRAIN_SECONDS".to_owned(),
-            "3".to_owned(),
+            "15".to_owned(),
         )],
         ..Setup::default()
     };

@@ -93,19 +93,16 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(&self.output).unwrap_or_default()).into_owned()
     }
 
+    /// Waits until it has printed a line that starts so.
     pub(crate) async fn wait_for_line(&mut self, start: &str) {
-        while !self.output().lines().any(|line| line.starts_with(start)) {
-            self.must_run();
-            poll_once().await;
-        }
+        let printed = async |this: &Self| this.output().lines().any(|line| line.starts_with(start));
+        self.wait(start, printed).await;
     }
 
     /// Waits until it has printed a text somewhere.
     pub(crate) async fn wait_for(&mut self, text: &str) {
-        while !self.output().contains(text) {
-            self.must_run();
-            poll_once().await;
-        }
+        self.wait(text, async |this: &Self| this.output().contains(text))
+            .await;
     }
 
     /// Waits until it has ended by itself.
@@ -118,16 +115,21 @@ impl Process {
 
     /// Waits until `/readyz` answers 200.
     pub(crate) async fn wait_until_ready(&mut self, admin_port: u16) {
+        let is_ready = async |_: &Self| get(admin_port, "/readyz").await.is_some();
+        self.wait("its readiness", is_ready).await;
+    }
+
+    async fn wait(&mut self, what: &str, come: impl AsyncFn(&Self) -> bool) {
         let end = tokio::time::Instant::now() + DEADLINE;
-        while get(admin_port, "/readyz").await.is_none() {
+        while !come(self).await {
             self.must_run();
             assert!(
                 tokio::time::Instant::now() < end,
-                "{} is not ready:\n{}",
+                "{}: waited too long for {what}:\n{}",
                 self.name,
                 tail(&self.output())
             );
-            poll_once().await;
+            tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
 
@@ -176,10 +178,6 @@ pub(crate) fn program(name: &str) -> PathBuf {
         "{name} is not built: run `cargo build --workspace --bins` (or `make test`)"
     );
     program
-}
-
-async fn poll_once() {
-    tokio::time::sleep(Duration::from_millis(25)).await;
 }
 
 fn tail(text: &str) -> String {
