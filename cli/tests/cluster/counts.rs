@@ -10,7 +10,8 @@ use reqwest::Client;
 use serde::Deserialize;
 use tempfile::TempPath;
 
-use super::support::{Cluster, Setup, process};
+use super::support::process::metric;
+use super::support::{Cluster, Minted, Setup};
 
 /// Requests before anything is counted: connections, tickets and caches are made by the first.
 const WARM: usize = 40;
@@ -77,7 +78,7 @@ async fn a_request_costs_no_more_allocations_and_system_calls_than_it_may() {
 struct Counting {
     cluster: Cluster,
     trace: TempPath,
-    proxy: String,
+    session: Minted,
 }
 
 impl Counting {
@@ -106,19 +107,16 @@ impl Counting {
         let cluster = Cluster::start_with(setup).await;
         cluster.bearer_service().await;
         let session = cluster.session().await;
-        let proxy = cluster.proxy(&session);
         Self {
             cluster,
             trace,
-            proxy,
+            session,
         }
     }
 
     fn client(&self, kind: &str) -> Client {
-        let root = std::fs::read(self.cluster.ca()).unwrap();
-        let builder = Client::builder()
-            .proxy(reqwest::Proxy::all(&self.proxy).unwrap())
-            .add_root_certificate(reqwest::Certificate::from_pem(&root).unwrap());
+        let port = self.cluster.ports.proxy;
+        let builder = self.cluster.client(port, &self.session);
         let builder = if kind == "http1" {
             builder.http1_only()
         } else {
@@ -164,11 +162,9 @@ impl Counting {
     }
 
     async fn allocations(&self) -> f64 {
-        let metrics = process::get(self.cluster.ports.gateway_admin, "/metrics").await;
-        let metrics = metrics.expect("the gateway says its metrics");
-        let name = "sortie_gateway_allocations_total ";
-        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-        line.expect("a debug build counts").parse().unwrap()
+        let port = self.cluster.ports.gateway_admin;
+        let allocations = metric(port, "sortie_gateway_allocations_total").await;
+        allocations.expect("a debug build counts")
     }
 
     /// How much was traced so far.

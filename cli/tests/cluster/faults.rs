@@ -12,7 +12,7 @@ mod invariants;
 mod journal;
 mod killed;
 mod limits;
-mod load;
+pub(crate) mod load;
 #[cfg(target_os = "linux")]
 mod network;
 mod proxy;

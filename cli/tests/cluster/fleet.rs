@@ -3,14 +3,13 @@
 
 use std::process::Stdio;
 
-use base64::Engine;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::support::fleet::{Node, Replica};
-use super::support::{Cluster, DEADLINE, Finished, Minted, poll};
+use super::support::{Cluster, DEADLINE, Finished, Minted, poll, tunnel};
 
 /// A cluster with a second control, and a second gateway that follows it.
 struct Fleet {
@@ -100,7 +99,9 @@ impl Open {
             })
             .await;
         }
-        let tunnel = tunnel(fleet, session, port).await;
+        let authority = format!("api.up.test:{}", fleet.cluster.ports.https);
+        let (status, tunnel) = tunnel::connect(port, &authority, &session.token).await;
+        assert_eq!(status, 200);
         Self { tunnel, streams }
     }
 
@@ -126,21 +127,6 @@ impl Open {
             assert!(ended.is_none(), "{what} cut another session's stream");
         }
     }
-}
-
-async fn tunnel(fleet: &Fleet, session: &Minted, port: u16) -> TcpStream {
-    let mut tunnel = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let basic = base64::engine::general_purpose::STANDARD.encode(format!("{}:", session.token));
-    let authority = format!("api.up.test:{}", fleet.cluster.ports.https);
-    let connect = format!(
-        "CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nProxy-Authorization: Basic {basic}\r\n\r\n"
-    );
-    tunnel.write_all(connect.as_bytes()).await.unwrap();
-    let mut answer = vec![0; 256];
-    let read = tunnel.read(&mut answer).await.unwrap();
-    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    tunnel
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,15 +1,12 @@
 //! Limits: whose they are, what a refusal says, and how gateways share them.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::faults::load::Load;
 use super::support::fleet::{Node, NodeSetup};
-use super::support::process::{self, Process};
-use super::support::{Cluster, Minted, free_port, poll};
+use super::support::process::{self, Process, metric};
+use super::support::{Cluster, free_port, poll};
 
 /// A Redis of the test's own.
 pub(crate) struct Redis {
@@ -68,29 +65,6 @@ pub(crate) async fn counts(admin: u16, gateways: u64) {
     .await;
 }
 
-/// A metric's value, over all of its labels that match.
-pub(crate) async fn metric(admin: u16, name: &str) -> f64 {
-    let text = process::get(admin, "/metrics").await.unwrap_or_default();
-    let lines = text.lines().filter(|line| line.starts_with(name));
-    lines
-        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-        .sum()
-}
-
-pub(crate) fn client(cluster: &Cluster, proxy: u16, session: &Minted) -> reqwest::Client {
-    let ca = std::fs::read(cluster.ca()).unwrap();
-    let roots = reqwest::Certificate::from_pem_bundle(&ca).unwrap();
-    let proxy = format!("http://x:{}@127.0.0.1:{proxy}", session.token);
-    roots
-        .into_iter()
-        .fold(reqwest::Client::builder(), |builder, root| {
-            builder.add_root_certificate(root)
-        })
-        .proxy(reqwest::Proxy::all(proxy).unwrap())
-        .build()
-        .unwrap()
-}
-
 /// How many of so many requests, one after the other, are answered by the upstream. The others are `rate_limited`.
 async fn admitted(client: &reqwest::Client, url: &str, requests: usize) -> usize {
     let mut admitted = 0;
@@ -103,60 +77,6 @@ async fn admitted(client: &reqwest::Client, url: &str, requests: usize) -> usize
         }
     }
     admitted
-}
-
-/// Asks from many tasks until it is stopped, and counts the answers by status; 0 is none.
-pub(crate) struct Crowd {
-    stop: Arc<AtomicBool>,
-    done: Arc<AtomicUsize>,
-    workers: Vec<tokio::task::JoinHandle<BTreeMap<u16, usize>>>,
-}
-
-impl Crowd {
-    pub(crate) fn start(client: &reqwest::Client, url: &str, workers: usize) -> Self {
-        let (stop, done) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let worker = |_| {
-            let (client, url) = (client.clone(), url.to_owned());
-            let (stop, done) = (stop.clone(), done.clone());
-            tokio::spawn(async move {
-                let mut seen = BTreeMap::new();
-                while !stop.load(Ordering::Relaxed) {
-                    let status = match client.get(&url).send().await {
-                        Ok(answer) => answer.status().as_u16(),
-                        Err(_) => 0,
-                    };
-                    *seen.entry(status).or_default() += 1;
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-                seen
-            })
-        };
-        Self {
-            workers: (0..workers).map(worker).collect(),
-            stop,
-            done,
-        }
-    }
-
-    /// Waits for so many more answers.
-    pub(crate) async fn more(&self, answers: usize) {
-        let goal = self.done.load(Ordering::Relaxed) + answers;
-        poll("answers under load", || async {
-            (self.done.load(Ordering::Relaxed) >= goal).then_some(())
-        })
-        .await;
-    }
-
-    pub(crate) async fn stop(self) -> BTreeMap<u16, usize> {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut all = BTreeMap::new();
-        for worker in self.workers {
-            for (status, count) in worker.await.unwrap() {
-                *all.entry(status).or_default() += count;
-            }
-        }
-        all
-    }
 }
 
 /// Two requests in a minute, as the API has it.
@@ -194,7 +114,10 @@ async fn a_refusal_names_whose_limit_it_is_and_when_to_come_back() {
         // Each has a bucket of its own, so that the third request of a new session finds an empty one.
         set(two_a_minute()).await;
         let session = cluster.session().await;
-        let client = client(&cluster, cluster.ports.proxy, &session);
+        let client = cluster
+            .client(cluster.ports.proxy, &session)
+            .build()
+            .unwrap();
         let refused = poll("a refusal", || async {
             let answer = client.get(&url).send().await.unwrap();
             (answer.status() == 429).then_some(answer)
@@ -229,7 +152,7 @@ async fn a_refusal_names_whose_limit_it_is_and_when_to_come_back() {
         cluster.ports.gateway_admin,
         "sortie_gateway_limited_total{limit=\"vault\",unit=\"requests\"}",
     );
-    assert!(refused.await >= 1.0);
+    assert!(refused.await >= Some(1.0));
     drop(value);
     cluster.finish().await;
 }
@@ -239,12 +162,15 @@ async fn what_may_be_open_at_once_and_how_many_bytes_may_pass_is_limited_too() {
     let cluster = Cluster::start().await;
     cluster.bearer_service().await;
     let session = cluster.session().await;
-    let client = client(&cluster, cluster.ports.proxy, &session);
+    let client = cluster
+        .client(cluster.ports.proxy, &session)
+        .build()
+        .unwrap();
     let vault = "/v1/tenants/-/vaults/main";
     let limits = |limits: Value| cluster.api.patch(vault, json!({"limits": limits}));
     drop(limits(json!({"concurrency": 1})).await);
     // Under load, so that the change reaches the gateway while requests are open.
-    let crowd = Crowd::start(&client, &cluster.url("/slow?ms=200"), 4);
+    let crowd = Load::crowd(&client, &cluster.url("/slow?ms=200"), 4);
     let slow = cluster.url("/bytes/8");
     let refused = poll("a refusal", || async {
         let answer = client.get(&slow).send().await.unwrap();
@@ -258,7 +184,7 @@ async fn what_may_be_open_at_once_and_how_many_bytes_may_pass_is_limited_too() {
     assert_eq!(body["limit"]["unit"], "concurrency");
     let seen = crowd.stop().await;
     assert!(
-        seen.keys().all(|status| [200, 429].contains(status)),
+        seen.failures.keys().all(|kind| kind == "429 too_many"),
         "{seen:?}"
     );
     let bytes = json!({"bytes": {"count": 1_000_000, "per": "hour"}});
@@ -301,8 +227,8 @@ async fn two_gateways_share_one_limit_through_redis() {
         .await;
     let session = cluster.session().await;
     let url = cluster.url("/bytes/8");
-    let here = client(&cluster, one.proxy, &session);
-    let there = client(&cluster, other.proxy, &session);
+    let client = |proxy| cluster.client(proxy, &session).build().unwrap();
+    let (here, there) = (client(one.proxy), client(other.proxy));
     // Three quarters at one gateway, more than its third; what is left of them at the other one.
     let first = admitted(&here, &url, 75).await;
     assert_eq!(first, 75, "one may use what others do not");
@@ -316,7 +242,7 @@ async fn two_gateways_share_one_limit_through_redis() {
             admin,
             "sortie_gateway_redis_calls_total{outcome=\"answered\"}",
         );
-        assert!(asked.await >= 1.0);
+        assert!(asked.await >= Some(1.0));
     }
     cluster.finish().await;
 }
@@ -334,7 +260,7 @@ async fn without_redis_each_gateway_takes_its_share() {
     let session = cluster.session().await;
     let url = cluster.url("/bytes/8");
     for proxy in [cluster.ports.proxy, other.proxy] {
-        let client = client(&cluster, proxy, &session);
+        let client = cluster.client(proxy, &session).build().unwrap();
         assert_eq!(admitted(&client, &url, 30).await, 20);
     }
     cluster.finish().await;

@@ -4,12 +4,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
 use super::relay::surroundings;
-use super::support::{Cluster, DEADLINE, Minted, poll};
+use super::support::{Cluster, DEADLINE, Minted, poll, tunnel};
 
 /// A curl that runs until something ends it.
 fn streaming(cluster: &Cluster, session: &Minted, flag: &str, path: &str, file: &str) -> Child {
@@ -53,23 +52,10 @@ async fn revoking_cuts_tunnels_http_2_streams_and_event_streams() {
     cluster.bearer_service().await;
     let (session, other) = (cluster.session().await, cluster.session().await);
 
-    let mut tunnel = TcpStream::connect(("127.0.0.1", cluster.ports.proxy))
-        .await
-        .unwrap();
-    use base64::Engine;
-    let basic = base64::engine::general_purpose::STANDARD.encode(format!("{}:", session.token));
-    let connect = format!(
-        "CONNECT api.up.test:{0} HTTP/1.1\r\nHost: api.up.test:{0}\r\nProxy-Authorization: Basic {basic}\r\n\r\n",
-        cluster.ports.https
-    );
-    tunnel.write_all(connect.as_bytes()).await.unwrap();
-    let mut answer = vec![0; 256];
-    let read = tunnel.read(&mut answer).await.unwrap();
-    assert!(
-        answer[..read].starts_with(b"HTTP/1.1 200"),
-        "{}",
-        String::from_utf8_lossy(&answer[..read])
-    );
+    let authority = format!("api.up.test:{}", cluster.ports.https);
+    let (status, mut tunnel) =
+        tunnel::connect(cluster.ports.proxy, &authority, &session.token).await;
+    assert_eq!(status, 200);
 
     let mut events = streaming(
         &cluster,
@@ -119,7 +105,7 @@ async fn revoking_cuts_tunnels_http_2_streams_and_event_streams() {
             .unwrap();
         assert!(!status.success(), "{what} ended as if it were complete");
     }
-    let end = tokio::time::timeout(DEADLINE, tunnel.read(&mut answer))
+    let end = tokio::time::timeout(DEADLINE, tunnel.read(&mut [0; 16]))
         .await
         .expect("the tunnel is cut");
     assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");

@@ -14,11 +14,9 @@ async fn answers_that_nobody_reads_do_not_hold_up_the_vaults_other_requests() {
     let cluster = Cluster::start().await;
     cluster.bearer_service().await;
     let session = cluster.session().await;
-    let root = std::fs::read(cluster.ca()).unwrap();
-    let client = reqwest::Client::builder()
+    let client = cluster
+        .client(cluster.ports.proxy, &session)
         .read_timeout(DEADLINE / 4)
-        .proxy(reqwest::Proxy::all(cluster.proxy(&session)).unwrap())
-        .add_root_certificate(reqwest::Certificate::from_pem(&root).unwrap())
         .http1_only()
         .build()
         .unwrap();

@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod fleet;
 pub(crate) mod leaks;
 pub(crate) mod process;
+pub(crate) mod tunnel;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -268,6 +269,17 @@ impl Cluster {
         format!("http://x:{}@127.0.0.1:{}", session.token, self.ports.proxy)
     }
 
+    /// What an HTTP client of the test's own begins with, behind a gateway's proxy port.
+    pub(crate) fn client(&self, proxy: u16, session: &Minted) -> reqwest::ClientBuilder {
+        let pem = std::fs::read(self.ca()).unwrap();
+        let proxy = format!("http://x:{}@127.0.0.1:{proxy}", session.token);
+        let client = reqwest::Client::builder().proxy(reqwest::Proxy::all(proxy).unwrap());
+        let roots = reqwest::Certificate::from_pem_bundle(&pem).unwrap();
+        roots
+            .into_iter()
+            .fold(client, |client, root| client.add_root_certificate(root))
+    }
+
     /// Runs the system's curl behind the gateway and keeps what it printed.
     pub(crate) async fn curl(&self, session: &Minted, arguments: &[&str]) -> Finished {
         let proxy = self.proxy(session);
@@ -319,6 +331,26 @@ impl Cluster {
                     .is_some_and(|at| at.starts_with(path))
             })
             .collect()
+    }
+
+    /// Runs SQL as the owner of the private database.
+    pub(crate) fn sql(&self, statement: &str) -> String {
+        let socket = std::fs::read_to_string(self.path().join("control/socket-path")).unwrap();
+        let answer = std::process::Command::new(leaks::postgres(self.path(), "psql"))
+            .args([
+                "-h",
+                socket.trim(),
+                "-U",
+                "sortie",
+                "-At",
+                "-c",
+                statement,
+                "sortie",
+            ])
+            .output()
+            .unwrap();
+        assert!(answer.status.success(), "{answer:?}");
+        String::from_utf8(answer.stdout).unwrap()
     }
 
     /// Stops the gateway as the kernel would.

@@ -76,21 +76,15 @@ impl Secured {
     }
 
     /// A number of the gateway's.
-    async fn metric(&self, name: &str) -> u64 {
+    async fn metric(&self, name: &str) -> f64 {
         metric(&self.cluster, name).await
     }
 }
 
-async fn metric(cluster: &Cluster, name: &str) -> u64 {
-    let text = process::get(cluster.ports.gateway_admin, "/metrics")
-        .await
-        .unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(&format!("sortie_gateway_{name} ")));
-    line.unwrap_or_else(|| panic!("no {name} in:\n{text}"))
-        .parse()
-        .unwrap()
+async fn metric(cluster: &Cluster, name: &str) -> f64 {
+    let name = format!("sortie_gateway_{name}");
+    let value = process::metric(cluster.ports.gateway_admin, &name).await;
+    value.unwrap_or_else(|| panic!("no {name}"))
 }
 
 /// The credential of each request under a path.
@@ -257,7 +251,7 @@ async fn one_connection_carries_many_tunnels_and_each_refusal_is_read() {
     ];
     assert_eq!(lines, expected, "{seen}");
     let accepted = secured.metric("connections_accepted_total").await - before;
-    assert_eq!(accepted, 1);
+    assert_eq!(accepted, 1.0);
     assert_eq!(authorizations(cluster, "/bytes/3000000?as=is"), [""]);
     let many = authorizations(cluster, "/json/many/");
     assert_eq!(many, vec![format!("Bearer {value}"); 60]);
@@ -328,7 +322,7 @@ async fn a_base_url_is_served_over_http_2_beside_tunnels() {
     ];
     assert_eq!(lines, expected, "{seen}");
     let accepted = secured.metric("connections_accepted_total").await - before;
-    assert_eq!(accepted, 1);
+    assert_eq!(accepted, 1.0);
     let many = authorizations(cluster, "/json/base2/");
     assert_eq!(many, vec![format!("Bearer {value}"); 60]);
     let keyed = cluster.recorded_at("/json/keyed").remove(0);
@@ -448,7 +442,7 @@ async fn without_a_certificate_the_proxy_ends_tls_at_once() {
     // CURLE_SSL_CONNECT_ERROR
     assert_eq!(seen.code, 35, "{}", seen.seen());
     assert!(seen.stderr.contains("alert"), "{}", seen.stderr);
-    assert_eq!(metric(&cluster, "tls_refused_total").await, 1);
+    assert_eq!(metric(&cluster, "tls_refused_total").await, 1.0);
     assert!(authorizations(&cluster, "/json/refused").is_empty());
     cluster.finish().await;
 }

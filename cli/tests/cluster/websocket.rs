@@ -22,8 +22,8 @@ require('readline').createInterface({input: process.stdin}).on('line', line =>
     line == 'close' ? socket.close(1000) : socket.send(line));
 ";
 
-/// Opens so many, one behind another, and has each give a message back.
-const ROW: &str = "
+/// Opens so many, one behind another, and has each give a message back: `ok`, or how it was lost.
+pub(crate) const ROW: &str = "
 const {WebSocket, EnvHttpProxyAgent} = require('undici');
 const dispatcher = new EnvHttpProxyAgent();
 const echoes = message => new Promise((resolve, reject) => {
@@ -33,12 +33,31 @@ const echoes = message => new Promise((resolve, reject) => {
     socket.onclose = event => event.code == 1000 ? resolve() : reject(new Error(`closed ${event.code}`));
 });
 (async () => {
-    const lost = [];
     for (let at = 0; at < Number(process.argv[2]); at++)
-        await echoes(`message ${at}`).catch(error => lost.push(`${at}: ${error.message}`));
-    console.log('lost', lost.length, lost[0] ?? '');
+        await echoes(`message ${at}`).then(() => console.log('ok'), error => console.log(`${at}: ${error.message}`));
 })();
 ";
+
+/// Node with a script behind the gateway, with pipes to it and from it.
+pub(crate) fn node(cluster: &Cluster, session: &Minted, script: &str, arguments: &[&str]) -> Child {
+    let modules = std::env::var("SORTIE_TEST_NODE_MODULES").unwrap_or_default();
+    Command::new("node")
+        .args(["-e", script])
+        .args(arguments)
+        .env("HTTPS_PROXY", cluster.proxy(session))
+        .env("NODE_EXTRA_CA_CERTS", cluster.ca())
+        .env("NODE_PATH", modules)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+/// Where a WebSocket is opened.
+pub(crate) fn address(cluster: &Cluster, path: &str) -> String {
+    cluster.url(path).replacen("https", "wss", 1)
+}
 
 /// Node's WebSocket behind the gateway.
 pub(crate) struct Client {
@@ -49,18 +68,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn start(cluster: &Cluster, session: &Minted, path: &str) -> Self {
-        let modules = std::env::var("SORTIE_TEST_NODE_MODULES").unwrap_or_default();
-        let url = cluster.url(path).replacen("https", "wss", 1);
-        let mut child = Command::new("node")
-            .args(["-e", CLIENT, &url])
-            .env("HTTPS_PROXY", cluster.proxy(session))
-            .env("NODE_EXTRA_CA_CERTS", cluster.ca())
-            .env("NODE_PATH", modules)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        let mut child = node(cluster, session, CLIENT, &[&address(cluster, path)]);
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self {
             child,
@@ -168,16 +176,11 @@ async fn none_is_lost_where_the_upstream_answers_at_once() {
     let cluster = Cluster::start().await;
     cluster.bearer_service().await;
     let session = cluster.session().await;
-    let modules = std::env::var("SORTIE_TEST_NODE_MODULES").unwrap_or_default();
-    let url = cluster.url("/websocket").replacen("https", "wss", 1);
-    let (proxy, ca) = (cluster.proxy(&session), cluster.ca());
-    let env = [
-        ("HTTPS_PROXY", proxy.as_str()),
-        ("NODE_EXTRA_CA_CERTS", ca.to_str().unwrap()),
-        ("NODE_PATH", &modules),
-    ];
-    let row = cluster.run("node", &["-e", ROW, &url, "100"], &env).await;
-    assert_eq!(row.ok().trim(), "lost 0");
+    let url = address(&cluster, "/websocket");
+    let row = node(&cluster, &session, ROW, &[&url, "100"]);
+    let row = tokio::time::timeout(DEADLINE, row.wait_with_output()).await;
+    let said = String::from_utf8(row.unwrap().unwrap().stdout).unwrap();
+    assert_eq!(said, "ok\n".repeat(100));
     assert_eq!(cluster.recorded_at("/websocket").len(), 100);
     cluster.finish().await;
 }

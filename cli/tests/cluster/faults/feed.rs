@@ -7,19 +7,8 @@ use serde_json::{Value, json};
 
 use super::invariants;
 use super::load::Load;
-use crate::support::{Api, Cluster, Minted, leaks, poll, process};
-
-/// Runs SQL as the owner of the private database.
-fn sql(cluster: &Cluster, statement: &str) -> String {
-    let socket = std::fs::read_to_string(cluster.path().join("control/socket-path")).unwrap();
-    let answer = Command::new(leaks::postgres(cluster.path(), "psql"))
-        .args(["-h", socket.trim(), "-U", "sortie", "-At", "-c", statement])
-        .args(["sortie"])
-        .output()
-        .unwrap();
-    assert!(answer.status.success(), "{answer:?}");
-    String::from_utf8(answer.stdout).unwrap()
-}
+use crate::support::process::{self, metric};
+use crate::support::{Api, Cluster, Minted, poll};
 
 async fn brokers(cluster: &Cluster, session: &Minted, url: &str) -> bool {
     cluster.curl(session, &["-f", url]).await.code == 0
@@ -28,14 +17,6 @@ async fn brokers(cluster: &Cluster, session: &Minted, url: &str) -> bool {
 async fn state(cluster: &Cluster) -> Value {
     let text = process::get(cluster.ports.gateway_admin, "/state").await;
     serde_json::from_str(&text.unwrap()).unwrap()
-}
-
-/// The value of a metric without labels.
-async fn metric(port: u16, name: &str) -> Option<f64> {
-    let text = process::get(port, "/metrics").await?;
-    let start = format!("{name} ");
-    let line = text.lines().find(|line| line.starts_with(&start))?;
-    line.strip_prefix(&start)?.parse().ok()
 }
 
 /// A change, in hexadecimal, of a service to a later version, whose `intercept` (field 14) has a value that nobody knows.
@@ -70,8 +51,7 @@ async fn f15_a_service_that_cannot_be_understood_refuses_its_host_and_nothing_el
     assert!(brokers(&cluster, &session, &beside).await);
     assert!(brokers(&cluster, &rival.session, &poisoned).await);
 
-    let found = sql(
-        &cluster,
+    let found = cluster.sql(
         "SELECT encode(s.spec, 'hex') || ' ' || s.tenant_id || ' ' || s.vault_id FROM services s \
          JOIN tenants t ON t.id = s.tenant_id WHERE s.name = 'api' AND t.name <> 'rival'",
     );
@@ -79,12 +59,9 @@ async fn f15_a_service_that_cannot_be_understood_refuses_its_host_and_nothing_el
     let mut next = || found.next().unwrap().to_owned();
     let (spec, tenant, vault) = (next(), next(), next());
     let body = poisoned_change(&spec);
-    sql(
-        &cluster,
-        &format!(
-            "INSERT INTO outbox (tenant_id, vault_id, body) VALUES ('{tenant}', '{vault}', '\\x{body}')"
-        ),
-    );
+    cluster.sql(&format!(
+        "INSERT INTO outbox (tenant_id, vault_id, body) VALUES ('{tenant}', '{vault}', '\\x{body}')"
+    ));
     poll("the refusal", || async {
         let seen = cluster.curl(&session, &["-i", &poisoned]).await.seen();
         seen.contains("vault_unavailable").then_some(())
@@ -258,10 +235,7 @@ async fn f18_after_a_backup_was_restored_no_token_of_before_works_and_new_ones_d
             assert!(seen.contains("407"), "{seen}");
         }
     }
-    let acts = sql(
-        &cluster,
-        "SELECT count(*) FROM audit_acts WHERE action = 'cluster.fence'",
-    );
+    let acts = cluster.sql("SELECT count(*) FROM audit_acts WHERE action = 'cluster.fence'");
     assert_eq!(acts.trim(), "2", "the tenant's and the cluster's");
     // What was sent since the backup is recorded in a database that is gone: the other three hold.
     let record = cluster.path().join("upstream/requests.jsonl");

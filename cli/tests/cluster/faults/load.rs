@@ -1,72 +1,120 @@
-//! Requests that go on while a fault happens, each with a path of its own.
+//! Requests that go on while a fault happens.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use reqwest::RequestBuilder;
 use tokio::task::JoinHandle;
 
 use crate::support::{Cluster, Minted, poll};
 
+/// How long a client rests behind a failure.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Clients that ask again and again until they are told to stop.
-pub(super) struct Load {
-    shared: Arc<Shared>,
-    clients: Vec<JoinHandle<()>>,
+#[derive(Default)]
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    failures: Arc<Mutex<BTreeMap<String, usize>>>,
+    clients: Vec<Client>,
 }
 
-#[derive(Default)]
-struct Shared {
-    stop: AtomicBool,
-    served: AtomicUsize,
-    failures: parking_lot::Mutex<BTreeMap<String, usize>>,
+struct Client {
+    name: String,
+    served: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
 }
 
 /// What became of a load's requests.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    pub(super) served: usize,
+pub(crate) struct Outcome {
+    pub(crate) served: usize,
     /// How often each failure was seen: `503 stale_lease`, or what the client says.
-    pub(super) failures: BTreeMap<String, usize>,
+    pub(crate) failures: BTreeMap<String, usize>,
 }
 
 impl Load {
-    /// Starts so many clients of a session at a gateway's proxy port, each with connections of its own.
-    pub(super) fn start(cluster: &Cluster, session: &Minted, proxy: u16, clients: usize) -> Self {
-        let pem = std::fs::read(cluster.ca()).unwrap();
-        let roots = reqwest::Certificate::from_pem_bundle(&pem).unwrap();
-        let proxy = format!("http://x:{}@127.0.0.1:{proxy}", session.token);
-        let shared = Arc::<Shared>::default();
-        let clients = (0..clients)
-            .map(|number| {
-                let builder = reqwest::Client::builder()
-                    .proxy(reqwest::Proxy::all(&proxy).unwrap())
-                    .timeout(Duration::from_secs(20));
-                let builder = roots
-                    .iter()
-                    .cloned()
-                    .fold(builder, |builder, root| builder.add_root_certificate(root));
-                let run = uuid::Uuid::new_v4().simple();
-                let base = cluster.url(&format!("/json/{run}/{number}"));
-                tokio::spawn(ask(builder.build().unwrap(), base, shared.clone()))
-            })
-            .collect();
-        Self { shared, clients }
+    /// Starts so many clients of a session at a gateway's proxy port, each with connections of its own. Each request
+    /// has a path of its own.
+    pub(crate) fn start(cluster: &Cluster, session: &Minted, proxy: u16, clients: usize) -> Self {
+        Self::paced(cluster, session, proxy, (clients, Duration::ZERO))
+    }
+
+    /// The same, with so long between the requests of one client.
+    pub(crate) fn paced(
+        cluster: &Cluster,
+        session: &Minted,
+        proxy: u16,
+        (clients, pause): (usize, Duration),
+    ) -> Self {
+        let mut load = Self::default();
+        let run = uuid::Uuid::new_v4().simple();
+        for number in 0..clients {
+            let client = cluster.client(proxy, session);
+            let client = client.timeout(Duration::from_secs(20)).build().unwrap();
+            let base = cluster.url(&format!("/json/{run}/{number}"));
+            load.add(&format!("client {number}"), move |number| {
+                at_pace(client.get(format!("{base}/{number}")), pause)
+            });
+        }
+        load
+    }
+
+    /// So many that share a client's connections and ask for the same.
+    pub(crate) fn crowd(client: &reqwest::Client, url: &str, clients: usize) -> Self {
+        let mut load = Self::default();
+        for number in 0..clients {
+            let (client, url) = (client.clone(), url.to_owned());
+            load.add(&format!("client {number}"), move |_| {
+                answered(client.get(&url), 1)
+            });
+        }
+        load
+    }
+
+    /// Adds a client of any kind. It is given the number of its request; an error says how it failed.
+    pub(crate) fn add<F>(&mut self, name: &str, ask: impl Fn(usize) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), String>> + Send,
+    {
+        let served = Arc::<AtomicUsize>::default();
+        let (stop, failures, count) = (self.stop.clone(), self.failures.clone(), served.clone());
+        let task = tokio::spawn(async move {
+            for number in 1.. {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                match ask(number).await {
+                    Ok(()) => {
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Err(failure) => {
+                        *failures.lock().entry(failure).or_default() += 1;
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            }
+        });
+        let name = name.to_owned();
+        self.clients.push(Client { name, served, task });
     }
 
     /// How many requests were served so far.
-    pub(super) fn served(&self) -> usize {
-        self.shared.served.load(Ordering::Relaxed)
+    pub(crate) fn served(&self) -> usize {
+        self.clients.iter().map(Client::served).sum()
     }
 
     /// How many requests failed in this way so far.
-    pub(super) fn failed(&self, kind: &str) -> usize {
-        let failures = self.shared.failures.lock();
+    pub(crate) fn failed(&self, kind: &str) -> usize {
+        let failures = self.failures.lock();
         failures.get(kind).copied().unwrap_or_default()
     }
 
     /// Waits until so many more were served.
-    pub(super) async fn more(&self, count: usize) {
+    pub(crate) async fn more(&self, count: usize) {
         let wanted = self.served() + count;
         poll("the load to be served", || async {
             (self.served() >= wanted).then_some(())
@@ -74,53 +122,67 @@ impl Load {
         .await;
     }
 
+    /// Waits until each of the clients was served so many times more, or one has failed.
+    pub(crate) async fn each_more(&self, count: usize) {
+        let clients = self.clients.iter();
+        let wanted: Vec<_> = clients.map(|one| (one, one.served() + count)).collect();
+        for (client, wanted) in wanted {
+            let what = format!("{} to be served", client.name);
+            poll(&what, || async {
+                let failed = !self.failures.lock().is_empty();
+                (failed || client.served() >= wanted).then_some(())
+            })
+            .await;
+        }
+    }
+
     /// Stops it.
-    pub(super) async fn stop(self) -> Outcome {
-        self.shared.stop.store(true, Ordering::Relaxed);
+    pub(crate) async fn stop(self) -> Outcome {
+        let mut served = 0;
+        self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
-            client.await.unwrap();
+            client.task.await.unwrap();
+            served += client.served.load(Ordering::Relaxed);
         }
-        Outcome {
-            served: self.shared.served.load(Ordering::Relaxed),
-            failures: self.shared.failures.lock().clone(),
-        }
+        let failures = self.failures.lock().clone();
+        Outcome { served, failures }
+    }
+}
+
+impl Client {
+    fn served(&self) -> usize {
+        self.served.load(Ordering::Relaxed)
     }
 }
 
 impl Outcome {
     /// Fails the test unless all were served.
-    pub(super) fn without_failure(self) {
+    pub(crate) fn without_failure(self) {
         assert!(self.failures.is_empty(), "failed: {:?}", self.failures);
         assert!(self.served > 0, "nothing was asked");
     }
 }
 
-async fn ask(client: reqwest::Client, base: String, shared: Arc<Shared>) {
-    let mut number = 0;
-    while !shared.stop.load(Ordering::Relaxed) {
-        number += 1;
-        match one(&client, &format!("{base}/{number}")).await {
-            Ok(()) => {
-                shared.served.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(failure) => {
-                *shared.failures.lock().entry(failure).or_default() += 1;
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-    }
-}
-
-async fn one(client: &reqwest::Client, url: &str) -> Result<(), String> {
-    let answer = client.get(url).send().await.map_err(|error| kind(&error))?;
+/// Asks. What is no success, or shorter than so many bytes, is a failure: `503 stale_lease`, or what the client says.
+pub(crate) async fn answered(request: RequestBuilder, least: usize) -> Result<(), String> {
+    let answer = request.send().await.map_err(|error| kind(&error))?;
     let status = answer.status();
-    let text = answer.text().await.map_err(|error| kind(&error))?;
-    if status.is_success() {
+    let body = answer.bytes().await.map_err(|error| kind(&error))?;
+    if status.is_success() && body.len() >= least {
         return Ok(());
     }
-    let body: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let code = body["code"].as_str().unwrap_or("?");
     Err(format!("{} {code}", status.as_u16()))
+}
+
+/// Asks, and rests behind what was served.
+async fn at_pace(request: RequestBuilder, pause: Duration) -> Result<(), String> {
+    answered(request, 1).await?;
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+    Ok(())
 }
 
 /// The last cause: the ones before it only say that a request failed.

@@ -1,240 +1,92 @@
 //! Upgrades: a new gateway takes the listening sockets of the one that serves, which drains.
 
 use std::os::unix::net::UnixDatagram;
-use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use reqwest::RequestBuilder;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
+use tokio::sync::Mutex;
 
-use super::super::support::process::{self, Process};
-use super::super::support::{Cluster, DEADLINE, Minted, Setup, poll};
-use super::super::websocket::Client;
 use super::invariants;
+use super::load::{Load, answered};
+use crate::support::process::{self, Process};
+use crate::support::{Cluster, Minted, Setup, poll};
+use crate::websocket::{Client, ROW, address, node};
 
-/// Opens one WebSocket behind another, each for a message, until its input ends. Then says how many were lost.
-const SOCKETS: &str = "
-const {WebSocket, EnvHttpProxyAgent} = require('undici');
-const dispatcher = new EnvHttpProxyAgent();
-const once = message => new Promise((resolve, reject) => {
-    const socket = new WebSocket(process.argv[1], {dispatcher});
-    socket.onopen = () => socket.send(message);
-    socket.onmessage = ({data}) => data == message ? socket.close(1000) : reject(new Error(data));
-    socket.onclose = event => event.code == 1000 ? resolve() : reject(new Error(`closed ${event.code}`));
-});
-let ended = false;
-process.stdin.on('end', () => ended = true).resume();
-(async () => {
-    for (let at = 0; !ended; at++)
-        await once(`message ${at}`).then(() => console.log('ok'), error => console.log('lost', error.message));
-    console.log('end');
-    process.exit();
-})();
-";
-
-/// What asks until it is told to stop.
-struct Load {
-    stop: Arc<AtomicBool>,
-    counts: Vec<(&'static str, Arc<AtomicUsize>)>,
-    failed: Arc<Mutex<Vec<String>>>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+/// Adds a client to a load that asks so, for at least so many bytes.
+fn add(
+    load: &mut Load,
+    name: &'static str,
+    least: usize,
+    request: impl Fn(usize) -> RequestBuilder + Send + 'static,
+) {
+    load.add(name, move |number| {
+        let answered = answered(request(number), least);
+        async move {
+            answered
+                .await
+                .map_err(|failure| format!("{name}: {failure}"))
+        }
+    });
 }
 
-impl Load {
-    fn new() -> Self {
-        Self {
-            stop: Arc::default(),
-            counts: Vec::new(),
-            failed: Arc::default(),
-            tasks: Vec::new(),
-        }
-    }
-
-    /// Asks again and again, each time for `ask`, whose error is a failed request.
-    fn add<F>(&mut self, name: &'static str, ask: impl Fn(usize) -> F + Send + 'static)
-    where
-        F: Future<Output = Result<(), String>> + Send,
-    {
-        let count = Arc::new(AtomicUsize::new(0));
-        let (stop, failed) = (self.stop.clone(), self.failed.clone());
-        self.counts.push((name, count.clone()));
-        self.tasks.push(tokio::spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
-                let number = count.fetch_add(1, Ordering::Relaxed);
-                if let Err(error) = ask(number).await {
-                    failed
-                        .lock()
-                        .unwrap()
-                        .push(format!("{name} {number}: {error}"));
-                }
+/// Adds Node's `WebSocket`s, one behind another.
+fn add_sockets(load: &mut Load, cluster: &Cluster, session: &Minted) {
+    let url = address(cluster, "/websocket");
+    let mut node = node(cluster, session, ROW, &[&url, "Infinity"]);
+    let lines = BufReader::new(node.stdout.take().unwrap()).lines();
+    // With the process, which goes with its value.
+    let row = Arc::new(Mutex::new((node, lines)));
+    load.add("websocket", move |_| {
+        let row = row.clone();
+        async move {
+            let line = row.lock().await.1.next_line().await.unwrap();
+            match line.as_deref() {
+                Some("ok") => Ok(()),
+                Some(lost) => Err(format!("websocket {lost}")),
+                None => Err("node has ended".to_owned()),
             }
-        }));
-    }
-
-    /// Node's `WebSocket`s.
-    fn add_sockets(&mut self, cluster: &Cluster, session: &Minted) {
-        let url = cluster.url("/websocket").replacen("https", "wss", 1);
-        let modules = std::env::var("SORTIE_TEST_NODE_MODULES").unwrap_or_default();
-        let child = Command::new("node")
-            .args(["-e", SOCKETS, &url])
-            .env("HTTPS_PROXY", cluster.proxy(session))
-            .env("NODE_EXTRA_CA_CERTS", cluster.ca())
-            .env("NODE_PATH", modules)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let count = Arc::new(AtomicUsize::new(0));
-        self.counts.push(("websocket", count.clone()));
-        let (stop, failed) = (self.stop.clone(), self.failed.clone());
-        self.tasks.push(tokio::spawn(async move {
-            // All of it: with any part left behind it would be killed.
-            let mut child = child;
-            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-            while let Some(line) = lines.next_line().await.unwrap() {
-                match &*line {
-                    "ok" => {}
-                    "end" => return,
-                    lost => failed.lock().unwrap().push(format!("websocket: {lost}")),
-                }
-                count.fetch_add(1, Ordering::Relaxed);
-                if stop.load(Ordering::Relaxed) {
-                    drop(child.stdin.take());
-                }
-            }
-            failed
-                .lock()
-                .unwrap()
-                .push("websocket: node has ended".to_owned());
-        }));
-    }
-
-    fn asked(&self) -> Vec<usize> {
-        let counts = self.counts.iter();
-        counts
-            .map(|(_, count)| count.load(Ordering::Relaxed))
-            .collect()
-    }
-
-    /// Waits until each has asked so many times more.
-    async fn goes_on(&self, more: usize) {
-        let before = self.asked();
-        let on = async {
-            while self
-                .asked()
-                .iter()
-                .zip(&before)
-                .any(|(now, before)| *now < before + more)
-            {
-                tokio::time::sleep(Duration::from_millis(25)).await;
-            }
-        };
-        let in_time = tokio::time::timeout(DEADLINE, on).await;
-        let (names, now) = (&self.counts, self.asked());
-        assert!(
-            in_time.is_ok(),
-            "{names:?}: {before:?}, {now:?}; {:?}",
-            self.failed.lock()
-        );
-    }
-
-    /// Ends it; answers what failed, and how much was asked.
-    async fn end(self) -> (Vec<String>, String) {
-        self.stop.store(true, Ordering::Relaxed);
-        for task in self.tasks {
-            task.await.unwrap();
         }
-        let counts = self.counts.iter();
-        let counts =
-            counts.map(|(name, count)| format!("{} {name}", count.load(Ordering::Relaxed)));
-        (
-            self.failed.lock().unwrap().clone(),
-            counts.collect::<Vec<_>>().join(", "),
-        )
-    }
-}
-
-fn client(cluster: &Cluster, session: &Minted) -> reqwest::ClientBuilder {
-    let pem = std::fs::read(cluster.ca()).unwrap();
-    reqwest::Client::builder()
-        .proxy(reqwest::Proxy::all(cluster.proxy(session)).unwrap())
-        .add_root_certificate(reqwest::Certificate::from_pem(&pem).unwrap())
-}
-
-async fn must_be(
-    answer: Result<reqwest::Response, reqwest::Error>,
-    length: usize,
-) -> Result<(), String> {
-    let tell = |error: reqwest::Error| {
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
-    };
-    let answer = answer.map_err(tell)?;
-    let status = answer.status();
-    let body = answer.bytes().await.map_err(tell)?;
-    if status.is_success() && body.len() >= length {
-        return Ok(());
-    }
-    Err(format!("{status}: {}", String::from_utf8_lossy(&body)))
+    });
 }
 
 /// HTTP/1.1 kept alive, HTTP/2, a connection a request, uploads, event streams and `WebSocket`s.
 fn load(cluster: &Cluster, session: &Minted) -> Load {
-    let mut load = Load::new();
-    let one = client(cluster, session).http1_only().build().unwrap();
-    let two = client(cluster, session).build().unwrap();
-    let fresh = client(cluster, session).pool_max_idle_per_host(0);
-    let fresh = fresh.http1_only().build().unwrap();
-    let (bytes, upload) = (cluster.url("/bytes/64"), cluster.url("/upload"));
-    let (json, events) = (
-        cluster.url("/json/load"),
-        cluster.url("/sse?n=20&interval_ms=25"),
-    );
-    let asking = |client: &reqwest::Client, url: &str| {
-        let (client, url) = (client.clone(), url.to_owned());
-        move |_| {
-            let answer = client.get(&url).send();
-            async move { must_be(answer.await, 64).await }
-        }
-    };
-    for name in ["kept alive", "kept alive too"] {
-        load.add(name, asking(&one, &bytes));
+    let mut load = Load::default();
+    let client = || cluster.client(cluster.ports.proxy, session);
+    let one = client().http1_only().build().unwrap();
+    let two = client().build().unwrap();
+    let fresh = client().pool_max_idle_per_host(0).http1_only();
+    let fresh = fresh.build().unwrap();
+    for (name, client) in [
+        ("kept alive", &one),
+        ("kept alive too", &one),
+        ("http/2", &two),
+        ("http/2 too", &two),
+        ("fresh", &fresh),
+    ] {
+        let (client, url) = (client.clone(), cluster.url("/bytes/64"));
+        add(&mut load, name, 64, move |_| client.get(&url));
     }
-    for name in ["http/2", "http/2 too"] {
-        load.add(name, asking(&two, &bytes));
-    }
-    load.add("fresh", asking(&fresh, &bytes));
-    let (client, url) = (two.clone(), json);
-    load.add("json", move |number| {
-        let answer = client.get(format!("{url}/{number}")).send();
-        async move { must_be(answer.await, 2).await }
+    let (client, url) = (two.clone(), cluster.url("/json/load"));
+    add(&mut load, "json", 2, move |number| {
+        client.get(format!("{url}/{number}"))
     });
     for (name, client) in [("upload", &one), ("upload over http/2", &two)] {
-        let (client, url) = (client.clone(), upload.clone());
-        load.add(name, move |_| {
-            let answer = client.post(&url).body(vec![b'u'; 20_000]).send();
-            async move { must_be(answer.await, 2).await }
+        let (client, url) = (client.clone(), cluster.url("/upload"));
+        add(&mut load, name, 2, move |_| {
+            client.post(&url).body(vec![b'u'; 20_000])
         });
     }
     for (name, client) in [("events", &one), ("events over http/2", &two)] {
-        let (client, url) = (client.clone(), events.clone());
-        load.add(name, move |_| {
-            let answer = client.get(&url).send();
-            // The last of twenty.
-            async move { must_be(answer.await, 20 * "id: 1\ndata: event 1\n\n".len()).await }
-        });
+        let (client, url) = (client.clone(), cluster.url("/sse?n=20&interval_ms=25"));
+        // To the last of twenty.
+        let least = 20 * "id: 1\ndata: event 1\n\n".len();
+        add(&mut load, name, least, move |_| client.get(&url));
     }
-    load.add_sockets(cluster, session);
+    add_sockets(&mut load, cluster, session);
     load
 }
 
@@ -244,25 +96,18 @@ async fn roll(rolls: usize) {
     cluster.bearer_service().await;
     let session = cluster.session().await;
     let load = load(&cluster, &session);
-    load.goes_on(2).await;
+    load.each_more(2).await;
     for number in 0..rolls {
         let name = format!("gateway-{number}");
         let mut old = cluster.upgrade_gateway(&name).await;
-        load.goes_on(2).await;
+        load.each_more(2).await;
         let status = old.ended().await;
         assert!(status.success(), "{status}");
     }
-    load.goes_on(2).await;
-    let (failed, counts) = load.end().await;
-    println!("{rolls} rolls: {counts}");
-    assert!(failed.is_empty(), "{counts}; failed: {failed:#?}");
-    let asked = cluster.recorded_at("/json/load").len();
-    poll("the journals of all gateways", || async {
-        let audit = cluster.api.audit().await;
-        let entries = audit.iter().filter_map(|entry| entry["url"].as_str());
-        (entries.filter(|url| url.contains("/json/load/")).count() >= asked).then_some(())
-    })
-    .await;
+    load.each_more(2).await;
+    let outcome = load.stop().await;
+    println!("{rolls} rolls: {} requests", outcome.served);
+    outcome.without_failure();
     Box::pin(invariants::hold(cluster, &[])).await;
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn dump_database(dir: &Path) {
 }
 
 /// A program that belongs to the server, which is not in everyone's `PATH`: the server notes how it was started.
-pub(crate) fn postgres(dir: &Path, program: &str) -> PathBuf {
+pub(super) fn postgres(dir: &Path, program: &str) -> PathBuf {
     let mut files = Vec::new();
     collect(dir, &mut files);
     let notes = files

@@ -63,25 +63,13 @@ impl Process {
         name: &str,
         (binary, arguments): (&str, &[String]),
     ) -> Self {
-        let program = Path::new(env!("CARGO_BIN_EXE_sortie")).with_file_name(binary);
-        let output = dir.join(format!("{name}.log"));
-        let file = File::options().append(true).open(&output).unwrap();
-        let child = Command::new("sh")
+        let mut command = Command::new("sh");
+        command
             .args(["-c", "ulimit -n \"$0\" && exec \"$@\""])
             .arg(count.to_string())
-            .arg(&program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().unwrap())
-            .stderr(file)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        Self {
-            name: name.to_owned(),
-            child,
-            output,
-        }
+            .arg(program(binary))
+            .args(arguments);
+        Self::start_command(dir, name, command)
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -280,4 +268,16 @@ pub(crate) async fn get(port: u16, path: &str) -> Option<String> {
         return None;
     }
     answer.text().await.ok()
+}
+
+/// A metric's value, over all of its labels; or of one of them: `name{label="value"}`.
+pub(crate) async fn metric(port: u16, series: &str) -> Option<f64> {
+    let text = get(port, "/metrics").await?;
+    let values = text.lines().filter_map(|line| {
+        let (found, value) = line.rsplit_once(' ')?;
+        let rest = found.strip_prefix(series)?;
+        let is_it = rest.is_empty() || rest.starts_with('{');
+        is_it.then(|| value.parse::<f64>().unwrap())
+    });
+    values.reduce(|all, value| all + value)
 }
