@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::invariants;
 use super::load::{Load, Outcome};
-use crate::support::{Cluster, Minted, Setup, poll, process};
+use crate::support::process::metric;
+use crate::support::{Cluster, Setup, poll, start_control, tunnel};
 
 /// How many ask at once.
 const CLIENTS: usize = 8;
+/// What each of them rests between two requests where it asks for long: a hundred a second, all in all.
+const PACE: Duration = Duration::from_millis(80);
 /// What a request is answered with that cannot be recorded.
 const REFUSED: &str = "503 journal_full";
 
@@ -69,14 +69,6 @@ fn nothing_else_failed(outcome: &Outcome) {
     assert!(others.is_empty(), "failed: {:?}", outcome.failures);
 }
 
-async fn metric(cluster: &Cluster, name: &str) -> u64 {
-    let text = process::get(cluster.ports.gateway_admin, "/metrics")
-        .await
-        .unwrap();
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
-    line.rsplit_once(' ').unwrap().1.parse().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn f10_a_disk_that_is_read_only_or_full_refuses_what_is_brokered_until_it_is_not() {
     let folder = tempfile::tempdir().unwrap();
@@ -116,29 +108,17 @@ async fn f10_a_disk_that_is_read_only_or_full_refuses_what_is_brokered_until_it_
     assert!(cluster.recorded().is_empty(), "a request left unrecorded");
     // No credential leaves in an untouched tunnel: it goes on, and is counted.
     let name = "sortie_gateway_journal_unrecorded_tunnels_total";
-    assert_eq!(metric(&cluster, name).await, 0);
+    let admin = cluster.ports.gateway_admin;
+    assert_eq!(metric(admin, name).await, Some(0.0));
     let authority = format!("other.up.test:{}", cluster.ports.https);
-    assert_eq!(connect(&cluster, &session, &authority).await, "200");
-    assert_eq!(metric(&cluster, name).await, 1);
+    let opened = tunnel::connect(cluster.ports.proxy, &authority, &session.token).await;
+    assert_eq!(opened.0, 200);
+    assert_eq!(metric(admin, name).await, Some(1.0));
 
     std::fs::remove_file(&ballast).unwrap();
     load.more(100).await;
     nothing_else_failed(&load.stop().await);
     invariants::hold(cluster, &[]).await;
-}
-
-/// Opens a tunnel and sends nothing through it; answers the status.
-async fn connect(cluster: &Cluster, session: &Minted, authority: &str) -> String {
-    let basic = STANDARD.encode(format!("x:{}", session.token));
-    let head = format!(
-        "CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nProxy-Authorization: Basic {basic}\r\n\r\n"
-    );
-    let address = ("127.0.0.1", cluster.ports.proxy);
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = [0; 12];
-    stream.read_exact(&mut answer).await.unwrap();
-    String::from_utf8_lossy(&answer[9..]).into_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,24 +137,36 @@ async fn f11_without_control_for_an_hour_nothing_is_lost() {
 
 /// Control goes away until the journal is full, or for so long, and comes back.
 async fn without_control(bytes_max: u64, away: Option<Duration>) {
+    // For long, and only what has to be known of each request is written down.
+    let level = if away.is_some() { "info" } else { "trace" };
+    let log = |program: &str| vec![(format!("SORTIE_{program}__LOG__LEVEL"), level.to_owned())];
     let mut cluster = Cluster::start_with(Setup {
         gateway: format!("[journal]\nsegment_bytes = 1048576\nbytes_max = {bytes_max}\n"),
+        gateway_env: log("GATEWAY"),
         ..Setup::default()
     })
     .await;
     cluster.bearer_service().await;
-    let session = cluster.session().await;
+    let day = json!({"staleness_seconds": 86_400});
+    drop(cluster.api.patch("/v1/tenants/-/vaults/main", day).await);
+    let session = json!({"agent": "runner", "vaults": ["main"], "ttl_seconds": 86_400});
+    let session = cluster.api.mint(session).await;
     let warm = cluster.url("/bytes/8");
     cluster.curl(&session, &["-f", &warm]).await.ok();
     cluster.control.stop().await;
-    let load = Load::start(&cluster, &session, cluster.ports.proxy, CLIENTS);
+    let pause = away.map_or(Duration::ZERO, |_| PACE);
+    let load = Load::paced(&cluster, &session, cluster.ports.proxy, (CLIENTS, pause));
     match away {
         None => refusals(&load, 100).await,
         Some(away) => tokio::time::sleep(away).await,
     }
-    let taken = metric(&cluster, "sortie_gateway_journal_bytes").await;
-    assert!(taken <= bytes_max, "{taken} bytes");
-    cluster.restart_control().await;
+    let taken = metric(cluster.ports.gateway_admin, "sortie_gateway_journal_bytes").await;
+    assert!(
+        taken.is_some_and(|taken| taken <= bytes_max as f64),
+        "{taken:?}"
+    );
+    let (dir, ports) = (cluster.path(), cluster.ports);
+    cluster.control = start_control(dir, ports, "control", None, &log("CONTROL")).await;
     load.more(100).await;
     nothing_else_failed(&load.stop().await);
     let alarms = cluster.api.operate(Method::GET, "/v1/alarms", None).await;

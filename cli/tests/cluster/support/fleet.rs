@@ -35,7 +35,6 @@ pub(crate) struct Node {
 
 /// A second tenant with a vault, an agent and a credential of its own for the same upstream.
 pub(crate) struct Rival {
-    pub(crate) api: Api,
     pub(crate) session: Minted,
     /// What its vault injects.
     pub(crate) value: String,
@@ -137,11 +136,7 @@ impl Cluster {
         let session = api.mint(session).await;
         let authority = api.get("/v1/tenants/-/authority").await;
         append(&self.ca(), authority["pem"].as_str().unwrap());
-        Rival {
-            api,
-            session,
-            value,
-        }
+        Rival { session, value }
     }
 }
 
