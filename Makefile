@@ -58,11 +58,11 @@ measure-quick: ## The same, smaller and shorter: fifteen minutes
 	scripts/measure --quick
 
 release: ## Build the release programs, guided by profiles
-	@scripts/setup
+	@scripts/setup --release
 	scripts/release
 
 dist: ## Make the packages of this platform: tarball, wheel, npm package
-	@scripts/setup
+	@scripts/setup --release
 	scripts/dist $(DIST)
 
 ci: ## What CI runs
