@@ -170,6 +170,8 @@ where
     builder
         .http2()
         .timer(TokioTimer::new())
+        // Agents of many tests give up many requests at once: that is no attack (CVE-2023-44487) here.
+        .max_pending_accept_reset_streams(10_000)
         .max_concurrent_streams(1000);
     // How a connection ends is the client's affair.
     let ended = builder
