@@ -13,7 +13,7 @@ use sortie_proto::id::BootId;
 use sortie_proto::wire::v1;
 
 use super::folder::Folder;
-use super::lane::View;
+use super::lane::{Mark, View};
 use super::segment::{self, Read, Reader, Span};
 
 /// The most records of a batch.
@@ -95,6 +95,8 @@ pub(super) struct LaneSource {
     detour: Option<Detour>,
     /// Whether records of it were passed over.
     damaged: bool,
+    /// Announced, until control has all up to there: where it can compare its head with this node's.
+    mark: Option<Mark>,
 }
 
 impl LaneSource {
@@ -108,6 +110,7 @@ impl LaneSource {
             stop: Stop::End,
             detour: None,
             damaged: false,
+            mark: None,
         }
     }
 
@@ -138,6 +141,7 @@ impl LaneSource {
         self.acknowledged = sequence;
         let read_on = |reader: &mut Reader| reader.next() == sequence.saturating_add(1);
         self.reader = self.reader.take_if(read_on);
+        self.mark = self.mark.take_if(|mark| mark.sequence > sequence);
     }
 
     /// The next batch of a living lane: empty, to ask how far control is; `None` when there is nothing to send.
@@ -153,11 +157,16 @@ impl LaneSource {
         let Some(batch) = self.batch_of(&view.spans, budget)? else {
             return Ok(None);
         };
-        // All that was written is announced, however much of it is still to be sent: a tail that is lost is missed.
+        // All that was written is announced, however much of it is still to be sent: a tail that is lost is missed. A lane
+        // that is always behind is compared where it once was.
+        let held = *self.mark.get_or_insert(view.mark);
+        let count = u64::try_from(batch.payloads.len()).unwrap_or(u64::MAX);
+        let reaches = batch.first_sequence.saturating_add(count) > held.sequence;
+        let mark = if reaches { held } else { view.mark };
         Ok(Some(v1::LaneBatch {
             mark: Some(v1::Mark {
-                sequence: view.mark.sequence,
-                head: view.mark.head.as_bytes().to_vec(),
+                sequence: mark.sequence,
+                head: mark.head.as_bytes().to_vec(),
             }),
             ..batch
         }))
