@@ -535,7 +535,7 @@ async fn files_that_win_over_the_environment_are_named() {
 async fn faults_of_the_session_and_the_gateway_are_named() {
     let clock = MovableClock::build();
     let mut cluster = Cluster::start_with(Setup {
-        gateway_env: clock.environment(),
+        control_env: clock.environment(),
         ..Setup::default()
     })
     .await;
@@ -574,10 +574,10 @@ async fn faults_of_the_session_and_the_gateway_are_named() {
     let second = cluster.session().await;
     let inside = Inside::new(&cluster, Some(&second));
     inside.doctor(&cluster, &[], &[]).await.is_well();
-    clock.advance_wall(3700);
+    clock.advance_cluster(&cluster, 3700).await;
     let expired = inside.doctor(&cluster, &[], &[]).await;
     expired.names("session", "token_expired", "sortie run -- CMD");
-    clock.advance_wall(0);
+    clock.advance_cluster(&cluster, 0).await;
 
     cluster.kill_gateway().await;
     let down = inside.doctor(&cluster, &[], &[]).await;

@@ -141,10 +141,10 @@ fn before_the_tunnel(seen: &Seen, code: &str) {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_has_ended_is_refused_by_the_gateways_clock() {
+async fn a_token_that_has_ended_is_refused_by_the_databases_clock() {
     let clock = super::support::clock::MovableClock::build();
     let setup = super::support::Setup {
-        gateway_env: clock.environment(),
+        control_env: clock.environment(),
         ..Default::default()
     };
     let cluster = Cluster::start_with(setup).await;
@@ -152,10 +152,10 @@ async fn a_token_that_has_ended_is_refused_by_the_gateways_clock() {
     let session = cluster.session().await;
     let (proxy, url) = (cluster.proxy(&session), cluster.url("/bytes/8"));
     cluster.curl(&session, &["-f", &url]).await.ok();
-    clock.advance_wall(24 * 60 * 60);
+    clock.advance_cluster(&cluster, 2 * 60 * 60).await;
     before_the_tunnel(&ask(&cluster, &proxy, &url).await, "token_expired");
     assert_eq!(cluster.recorded().len(), 1);
-    clock.advance_wall(0);
+    clock.advance_cluster(&cluster, 0).await;
     cluster.finish().await;
 }
 

@@ -96,9 +96,9 @@ impl Planted<'_> {
                 inside.doctor(cluster, &changes, &[]).await
             }
             "a session that has expired" => {
-                self.clock.advance_wall(3700);
+                self.clock.advance_cluster(cluster, 3700).await;
                 let report = with(cluster, "NOTHING=").await;
-                self.clock.advance_wall(0);
+                self.clock.advance_cluster(cluster, 0).await;
                 report
             }
             "a gateway that is down" => {
@@ -118,7 +118,7 @@ async fn each_typical_fault_is_named_with_its_fix() {
     assert_eq!(rows.len(), 10);
     let clock = MovableClock::build();
     let mut cluster = Cluster::start_with(Setup {
-        gateway_env: clock.environment(),
+        control_env: clock.environment(),
         ..Setup::default()
     })
     .await;

@@ -1,10 +1,13 @@
-//! The gateway's clocks, moved: a library that is loaded before the C library adds to what they show.
+//! Clocks of processes, moved: a library that is loaded before the C library adds to what they show.
+
+use super::{Cluster, poll, process};
 
 const LIBRARY: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 static long moved(const char *name) {
@@ -21,9 +24,15 @@ int clock_gettime(clockid_t id, struct timespec *at) {
     if (answer == 0 && id == CLOCK_REALTIME) at->tv_sec += moved("MOVED_WALL");
     return answer;
 }
+int gettimeofday(struct timeval *restrict at, void *restrict zone) {
+    int answer = syscall(SYS_gettimeofday, at, zone);
+    if (answer == 0) at->tv_sec += moved("MOVED_WALL");
+    return answer;
+}
 "#;
 
-/// Moves the clock that leases run on, and the one that tokens end by, each by itself.
+/// Moves the clock that leases run on, and the wall clock, each by itself. Tokens end by the wall clock of the database,
+/// which has that of the control that started it.
 pub(crate) struct MovableClock {
     dir: tempfile::TempDir,
 }
@@ -41,6 +50,9 @@ impl MovableClock {
             .current_dir(clock.dir.path())
             .status();
         assert!(built.unwrap().success());
+        // A control of root's has its database run by somebody else.
+        let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(clock.dir.path(), all).unwrap();
         clock
     }
 
@@ -62,6 +74,17 @@ impl MovableClock {
     /// Moves the wall clock so many seconds ahead of the real one.
     pub(crate) fn advance_wall(&self, seconds: u32) {
         self.write("wall", seconds);
+    }
+
+    /// Moves the time of a cluster whose control was started with this, and that alone; its gateway has heard of it then.
+    pub(crate) async fn advance_cluster(&self, cluster: &Cluster, seconds: u32) {
+        self.advance_wall(seconds);
+        poll("the gateway to hear the time", || async {
+            let name = "sortie_gateway_clock_ahead_seconds";
+            let ahead = process::metric(cluster.ports.gateway_admin, name).await?;
+            ((ahead + f64::from(seconds)).abs() < 30.0).then_some(())
+        })
+        .await;
     }
 
     /// Sets the wall clock so many seconds ahead of the real one, or behind it.
