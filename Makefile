@@ -28,7 +28,7 @@ faults: ## Run each fault as a test: processes killed, disks full, clocks moved,
 	@scripts/setup --tests
 	cargo build --workspace --bins
 	$(TESTED) cargo test --workspace --test cluster -- faults::
-	$(TESTED) cargo test --workspace --test fence --test herd
+	$(TESTED) cargo test --workspace --test control -- fence:: herd::
 	$(TESTED) cargo test --workspace --lib -- journal:: snapshot::
 
 soak: ## Run the tests that take long
