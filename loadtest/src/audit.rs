@@ -48,10 +48,7 @@ pub struct Options {
 /// # Errors
 /// When control does not start, refuses, or loses an entry; or the bar is missed.
 pub fn run(options: &Options) -> Result<()> {
-    let shape = Shape {
-        gateways: 0,
-        ..Shape::default()
-    };
+    let shape = Shape::control_alone();
     let measured = options
         .programs
         .within((2, &shape), async |cluster| measure(options, cluster).await);

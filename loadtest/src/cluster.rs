@@ -107,6 +107,17 @@ impl Default for Shape {
     }
 }
 
+impl Shape {
+    /// A control that no gateway follows, with a tenant.
+    #[must_use]
+    pub fn control_alone() -> Self {
+        Self {
+            gateways: 0,
+            ..Self::default()
+        }
+    }
+}
+
 /// A running cluster.
 #[derive(Debug)]
 pub struct Cluster {

@@ -46,10 +46,7 @@ pub struct Options {
 /// # Errors
 /// When control does not start or refuses, or a bar is missed.
 pub fn run(options: &Options) -> Result<()> {
-    let shape = Shape {
-        gateways: 0,
-        ..Shape::default()
-    };
+    let shape = Shape::control_alone();
     let measured = options
         .programs
         .within((1, &shape), async |cluster| measure(options, cluster).await);
