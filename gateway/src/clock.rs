@@ -40,11 +40,10 @@ pub fn told(time: i64) {
 /// has told it.
 #[must_use]
 pub fn ahead() -> f64 {
-    let cluster = CLOCK.at(since_start());
-    cluster.map_or(0.0, |cluster| {
-        let ahead = Duration::from_micros(wall().abs_diff(cluster)).as_secs_f64();
-        if wall() < cluster { -ahead } else { ahead }
-    })
+    let (wall, cluster) = (wall(), CLOCK.at(since_start()));
+    let apart = cluster.map_or(0, |cluster| wall.abs_diff(cluster));
+    let apart = Duration::from_micros(apart).as_secs_f64();
+    if cluster > Some(wall) { -apart } else { apart }
 }
 
 /// The time since this machine started, sleep included; `None` when it cannot be read.

@@ -117,14 +117,17 @@ struct Running {
 }
 
 fn start(journal: &Journal, audit: &Arc<Audit>) -> Running {
-    let (stop, stopped) = watch::channel(false);
-    let shipper = Shipper::new(journal, Arc::clone(audit) as Arc<dyn Transport>).unwrap();
-    #[expect(clippy::disallowed_methods, reason = "the test owns and joins it")]
-    let task = tokio::spawn(shipper.run(stopped));
-    Running { stop, task }
+    Running::start(Shipper::new(journal, Arc::clone(audit) as Arc<dyn Transport>).unwrap())
 }
 
 impl Running {
+    fn start(shipper: Shipper) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        #[expect(clippy::disallowed_methods, reason = "the test owns and joins it")]
+        let task = tokio::spawn(shipper.run(stopped));
+        Self { stop, task }
+    }
+
     async fn stop(self) {
         self.stop.send(true).unwrap();
         self.task.await.unwrap();
@@ -355,10 +358,7 @@ async fn a_dead_boot_whose_folder_is_removed_holds_up_nothing_and_is_told() {
     let audit = Arc::new(Audit::default());
     let shipper = Shipper::new(&journal, Arc::clone(&audit) as Arc<dyn Transport>).unwrap();
     std::fs::remove_dir_all(parent.path().join(boot.to_string())).unwrap();
-    let (stop, stopped) = watch::channel(false);
-    #[expect(clippy::disallowed_methods, reason = "the test owns and joins it")]
-    let task = tokio::spawn(shipper.run(stopped));
-    let running = Running { stop, task };
+    let running = Running::start(shipper);
     for n in 0..2_000 {
         journal.append(&use_of(&format!("/{n}")), false).unwrap();
     }
