@@ -336,31 +336,26 @@ impl Limits {
     /// Takes a token of every limit on requests, or none; answers the buckets in which bytes are counted.
     fn take(&self, met: &Met<'_>) -> Result<Vec<Wish>> {
         let (mut taken, mut meters) = (Vec::new(), Vec::new());
+        let asking = self.asking();
         for (who, limits) in met.iter().flatten() {
             if let Some(rate) = limits.bytes {
                 let meter = self.bucket(*who, Unit::Bytes, rate);
-                if let Err(after) = self.ask(&meter, Bucket::check) {
-                    self.give_back(&taken);
+                if let Err(after) = self.ask(&meter, asking, Bucket::check) {
+                    give_back(&taken, asking);
                     return Err(self.refuse(*who, Unit::Bytes, after));
                 }
                 meters.push(meter);
             }
             if let Some(rate) = limits.requests {
                 let bucket = self.bucket(*who, Unit::Requests, rate);
-                if let Err(after) = self.ask(&bucket, Bucket::take) {
-                    self.give_back(&taken);
+                if let Err(after) = self.ask(&bucket, asking, Bucket::take) {
+                    give_back(&taken, asking);
                     return Err(self.refuse(*who, Unit::Requests, after));
                 }
                 taken.push(bucket);
             }
         }
         Ok(meters)
-    }
-
-    fn give_back(&self, taken: &[Wish]) {
-        for wish in taken {
-            wish.bucket.give_back(self.view(wish.rate));
-        }
     }
 
     fn bucket(&self, who: Who, unit: Unit, rate: Rate) -> Wish {
@@ -373,8 +368,8 @@ impl Limits {
     }
 
     /// Does something with a bucket, and leaves it with the lessor if it runs low.
-    fn ask<T>(&self, wish: &Wish, act: impl FnOnce(&Bucket, View) -> T) -> T {
-        let view = self.view(wish.rate);
+    fn ask<T>(&self, wish: &Wish, asking: Asking, act: impl FnOnce(&Bucket, View) -> T) -> T {
+        let view = asking.view(wish.rate);
         let done = act(&wish.bucket, view);
         if let Some(wishes) = &self.0.parts.wishes
             && wish.bucket.is_low(view.now)
@@ -396,9 +391,8 @@ impl Limits {
         exceeded.into()
     }
 
-    fn view(&self, rate: Rate) -> View {
-        View {
-            rate,
+    fn asking(&self) -> Asking {
+        Asking {
             nodes: self.nodes(),
             now: self.now(),
         }
@@ -410,6 +404,29 @@ impl Limits {
 
     fn now(&self) -> Moment {
         u64::try_from(self.0.started.elapsed().as_nanos()).unwrap_or(Moment::MAX)
+    }
+}
+
+fn give_back(taken: &[Wish], asking: Asking) {
+    for wish in taken {
+        wish.bucket.give_back(asking.view(wish.rate));
+    }
+}
+
+/// When all buckets of a request are asked: the clock is read once for them.
+#[derive(Debug, Clone, Copy)]
+struct Asking {
+    nodes: u32,
+    now: Moment,
+}
+
+impl Asking {
+    const fn view(self, rate: Rate) -> View {
+        View {
+            rate,
+            nodes: self.nodes,
+            now: self.now,
+        }
     }
 }
 
@@ -437,9 +454,10 @@ impl Slot {
 
     fn charge(&mut self) {
         let bytes = std::mem::take(&mut self.uncounted);
+        let asking = self.limits.asking();
         for meter in &self.meters {
             self.limits
-                .ask(meter, |bucket, view| bucket.charge(view, bytes));
+                .ask(meter, asking, |bucket, view| bucket.charge(view, bytes));
         }
     }
 }

@@ -247,7 +247,7 @@ impl<S: Store> Lessor<S> {
     }
 
     fn view(&self, wish: &Wish) -> View {
-        self.limits.view(wish.rate)
+        self.limits.asking().view(wish.rate)
     }
 }
 
