@@ -431,10 +431,11 @@ fn answer<B: Behind>(
     let running = Active::count(active);
     let app = frontend.behind.app(&inbound.caller).clone();
     let shutdown = shutdown.clone();
-    let mut session = ServerSession::new_http2(session);
+    // Boxed: on its way into a task of its own a future is moved several times, with all that is in it.
+    let mut session = Box::new(ServerSession::new_http2(session));
     session.set_write_timeout(Some(frontend.limits.write_timeout));
     drop(tasks::spawn("stream", async move {
         let _running = running;
-        let _never = app.process_new_http(session, &shutdown).await;
+        let _never = app.process_new_http(*session, &shutdown).await;
     }));
 }

@@ -1,6 +1,7 @@
 //! The stages of a request, in the order of the path: decide, resolve and record, rewrite, close. Masking is in
 //! [`mask`].
 
+use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -65,25 +66,27 @@ pub struct Stages {
 
 impl Stages {
     /// Runs a stage; a panic in it is `internal` for this request.
-    pub(super) async fn guarded<T>(&self, stage: impl Future<Output = Result<T>>) -> Result<T> {
-        AssertUnwindSafe(Box::pin(stage))
+    pub(super) fn guarded<T>(
+        &self,
+        stage: impl Future<Output = Result<T>>,
+    ) -> impl Future<Output = Result<T>> {
+        // Not an `async fn`, which would keep the stage twice: as its argument, and where it waits for it.
+        AssertUnwindSafe(stage)
             .catch_unwind()
-            .await
-            .unwrap_or_else(|panic| {
-                // The payload may hold anything: it is dropped unread.
-                drop(panic);
-                self.metrics.panics.inc();
-                Err(Code::Internal.into())
-            })
+            .map(|outcome| outcome.unwrap_or_else(|panic| self.panicked(panic)))
     }
 
     /// The same for a stage that does not wait.
     pub(super) fn caught<T>(&self, stage: impl FnOnce() -> Result<T>) -> Result<T> {
-        std::panic::catch_unwind(AssertUnwindSafe(stage)).unwrap_or_else(|panic| {
-            drop(panic);
-            self.metrics.panics.inc();
-            Err(Code::Internal.into())
-        })
+        std::panic::catch_unwind(AssertUnwindSafe(stage))
+            .unwrap_or_else(|panic| self.panicked(panic))
+    }
+
+    /// The payload may hold anything: it is dropped unread.
+    fn panicked<T>(&self, payload: Box<dyn Any + Send>) -> Result<T> {
+        drop(payload);
+        self.metrics.panics.inc();
+        Err(Code::Internal.into())
     }
 
     /// Whether the request may be exchanged, and what it gets; or what the gateway itself answers to it.
