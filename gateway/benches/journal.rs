@@ -42,5 +42,5 @@ fn append(bencher: Bencher<'_, '_>) {
     let journal = Journal::open(config, BootId::generate(), &prometheus::Registry::new())
         .expect("the folder is empty");
     let record = record();
-    bencher.bench(|| journal.append(&record, false));
+    bencher.bench(|| journal.append(&[], &record, false));
 }

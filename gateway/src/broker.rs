@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use crate::client::authenticate::Caller;
 use crate::client::base::Named;
 use crate::client::connect::Target;
+use crate::client::origin::Origin;
 use crate::client::transport::socket;
 use crate::client::{Behind, Passage, Passed, Refusal, Way};
 use crate::clock;
@@ -76,7 +77,7 @@ impl Broker {
             stages.journal.clone(),
             caller,
             Request {
-                target: Some(target),
+                origin: Origin::new(caller, Some(target)),
                 method: "CONNECT",
                 path: "",
             },
@@ -150,7 +151,7 @@ impl Behind for Broker {
             return decision;
         };
         let request = Request {
-            target: refusal.target,
+            origin: Origin::new(caller, refusal.target),
             method: refusal.method,
             path: "",
         };

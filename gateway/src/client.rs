@@ -12,13 +12,14 @@ pub mod head;
 mod idle;
 pub mod intercept;
 pub mod leaf;
+pub mod origin;
 pub mod relay;
 pub mod requests;
 pub mod transport;
 pub mod tunnels;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -38,6 +39,7 @@ use authenticate::{Authenticator, Caller};
 use base::{Base, Named};
 use connect::Target;
 use leaf::{Leaf, Leaves};
+use origin::Origin;
 use tunnels::{Lease, Tunnels};
 
 /// What rides on a connection to every request on it: who calls, and where to.
@@ -59,6 +61,16 @@ pub struct Inbound {
     pub lease: Arc<Lease>,
     /// What was asked for in the base-URL form, if it was.
     pub base: Option<Base>,
+    /// What is recorded of each request alike, once one was made.
+    pub origin: OnceLock<Origin>,
+}
+
+impl Inbound {
+    /// What is recorded of each request alike.
+    pub fn origin(&self) -> &Origin {
+        self.origin
+            .get_or_init(|| Origin::new(&self.caller, Some(&self.target)))
+    }
 }
 
 /// A request that goes no further than this stage.

@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use sortie_proto::code::Code;
 use sortie_proto::id::BootId;
 use sortie_proto::wire::v1;
@@ -192,16 +193,24 @@ impl Journal {
         })
     }
 
-    /// Appends the record of a use. On return it survives the death of the process. With `durable` it is to survive that
-    /// of the machine too: the answer is what to wait for, with [`durable`](Self::durable).
+    /// Appends the record of a use: the fields in `record`, and those that are encoded already. On return it survives the
+    /// death of the process. With `durable` it is to survive that of the machine too: the answer is what to wait for, with
+    /// [`durable`](Self::durable).
     ///
     /// # Errors
     /// `journal_full` when there is no room or the disk refuses.
-    pub fn append(&self, record: &v1::Use, durable: bool) -> Result<Option<Pending>> {
+    pub fn append(
+        &self,
+        encoded: &[u8],
+        record: &v1::Use,
+        durable: bool,
+    ) -> Result<Option<Pending>> {
         let inner = &self.writer.inner;
         let before = durable.then(|| inner.commits.before());
         inner
-            .append_framed(Kind::Use, 1, |buffer| frame(buffer, USE_TAG, record))
+            .append_framed(Kind::Use, 1, |buffer| {
+                frame(buffer, USE_TAG, encoded, record);
+            })
             .inspect_err(|_| inner.metrics.refused.inc())
             .map_err(|refused| StageError::because(Code::JournalFull, refused))?;
         let pending = before.map(|before| inner.commits.pending(before));
@@ -304,7 +313,7 @@ impl Inner {
 
     fn complete_now(&self, record: &v1::Completion) {
         let appended = self.append_framed(Kind::Completion, 1, |buffer| {
-            frame(buffer, COMPLETION_TAG, record);
+            frame(buffer, COMPLETION_TAG, &[], record);
         });
         if let Err(refused) = appended {
             self.metrics.lost.inc();
@@ -330,7 +339,7 @@ impl Inner {
             let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
             let appended = self.append_framed(Kind::Completion, count, |buffer| {
                 for record in batch {
-                    frame(buffer, COMPLETION_TAG, record);
+                    frame(buffer, COMPLETION_TAG, &[], record);
                 }
             });
             if appended.is_err() {
@@ -374,10 +383,14 @@ impl Inner {
     }
 }
 
-fn frame(buffer: &mut Vec<u8>, tag: u32, record: &impl Message) {
+/// Frames a `Record` whose variant has this number, without a copy of what is in it.
+fn frame(buffer: &mut Vec<u8>, tag: u32, encoded: &[u8], record: &impl Message) {
     segment::frame(buffer, |payload| {
-        // The bytes of a `Record` whose variant has this number, without a copy of what is in it.
-        prost::encoding::message::encode(tag, record, payload);
+        let length = encoded.len().saturating_add(record.encoded_len());
+        encode_key(tag, WireType::LengthDelimited, payload);
+        encode_varint(u64::try_from(length).unwrap_or(u64::MAX), payload);
+        payload.extend_from_slice(encoded);
+        record.encode_raw(payload);
     });
 }
 

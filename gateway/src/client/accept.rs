@@ -10,7 +10,7 @@ pub(super) mod streams;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd as _, RawFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -333,6 +333,7 @@ async fn absolute<B: Behind>(
         refused: None,
         lease: registered.lease().clone(),
         base: None,
+        origin: OnceLock::new(),
     }));
     match requests::hand_on(frontend, &caller, tunnel, (head, bytes), shutdown).await {
         Some(tunnel) => Next::Keep(tunnel),
@@ -439,6 +440,7 @@ async fn enter<B: Behind>(
             .map(|registered| registered.lease().clone())
             .unwrap_or_default(),
         base: None,
+        origin: OnceLock::new(),
     };
     requests::tunnel(frontend, tunnel, inbound, opened.leaf, shutdown).await;
 }

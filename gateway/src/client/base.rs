@@ -12,7 +12,7 @@ pub(super) mod stream;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pingora_core::protocols::Ssl as _;
@@ -214,6 +214,7 @@ impl Opened<'_> {
                 service: self.named.service,
                 prefix: self.form.prefix.to_owned(),
             }),
+            origin: OnceLock::new(),
         };
         (Arc::new(inbound), self.registered)
     }

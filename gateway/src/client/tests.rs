@@ -170,6 +170,7 @@ fn inbound(url: &str, known: bool) -> Inbound {
         refused: None,
         lease: Arc::default(),
         base: None,
+        origin: OnceLock::new(),
     }
 }
 

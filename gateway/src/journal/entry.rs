@@ -12,8 +12,8 @@ use sortie_proto::wire::v1::{self, Outcome};
 use tokio::time::Instant;
 
 use crate::client::authenticate::Caller;
-use crate::client::connect::Target;
 use crate::client::head::METHOD_BYTES_MAX;
+use crate::client::origin::Origin;
 use crate::client::tunnels::Lease;
 use crate::clock;
 use crate::decision::policy::Permit;
@@ -30,6 +30,9 @@ pub struct Entry {
     journal: Arc<Journal>,
     decision: DecisionId,
     started: Instant,
+    /// The part of the record that is encoded already.
+    origin: Origin,
+    /// The rest of it, until it is written.
     record: Option<v1::Use>,
     /// The record, written, while it is not known to be durable.
     pending: Option<Pending>,
@@ -47,33 +50,15 @@ impl Entry {
     #[must_use]
     pub fn open(journal: Arc<Journal>, caller: &Caller, request: Request<'_>) -> Self {
         let decision = DecisionId::generate();
-        let claims = caller.claims();
-        let target = request.target;
+        let vault = caller.vaults().next();
         let record = v1::Use {
             decision_id: decision.to_bytes(),
             at_micros: clock::micros(),
-            tenant_id: claims.tenant.to_bytes(),
-            vault_id: caller
-                .vaults()
-                .next()
+            vault_id: vault
                 .map(sortie_proto::id::VaultId::to_bytes)
                 .unwrap_or_default(),
-            session_id: claims.session.to_bytes(),
-            agent_id: claims.agent.to_bytes(),
-            user: claims.user.clone().unwrap_or_default(),
-            labels: claims.labels.clone().into_iter().collect(),
             method: shortened(request.method, METHOD_BYTES_MAX),
-            scheme: target
-                .map(|target| target.scheme.name().to_owned())
-                .unwrap_or_default(),
-            host: target
-                .map(|target| target.host.to_string())
-                .unwrap_or_default(),
-            port: target
-                .map(|target| u32::from(target.port))
-                .unwrap_or_default(),
             path: shortened(request.path, PATH_BYTES_MAX),
-            source: caller.source().to_string(),
             ..v1::Use::default()
         };
         Self {
@@ -82,9 +67,10 @@ impl Entry {
             started: Instant::now(),
             completion: v1::Completion {
                 decision_id: decision.to_bytes(),
-                tenant_id: record.tenant_id.clone(),
+                tenant_id: caller.claims().tenant.to_bytes(),
                 ..v1::Completion::default()
             },
+            origin: request.origin,
             record: Some(record),
             pending: None,
             unrecorded: false,
@@ -162,7 +148,9 @@ impl Entry {
                 version: used.version,
             })
             .collect();
-        self.pending = self.journal.append(record, vault.durable)?;
+        self.pending = self
+            .journal
+            .append(self.origin.as_bytes(), record, vault.durable)?;
         self.record = None;
         Ok(())
     }
@@ -176,7 +164,7 @@ impl Entry {
             return Ok(());
         };
         record.set_outcome(Outcome::Answered);
-        self.pending = self.journal.append(record, false)?;
+        self.pending = self.journal.append(self.origin.as_bytes(), record, false)?;
         self.record = None;
         Ok(())
     }
@@ -220,10 +208,10 @@ impl Entry {
 }
 
 /// What a request says of itself.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Request<'a> {
-    /// Where to, once known.
-    pub target: Option<&'a Target>,
+    /// Who calls, and where to, once known.
+    pub origin: Origin,
     /// The method.
     pub method: &'a str,
     /// The path, without the query.
@@ -241,7 +229,7 @@ impl Drop for Entry {
             record.code.clone_from(&self.completion.code);
             // Nothing leaves after a refusal, so that a full journal stops nothing here; the queue of completions
             // still takes the end.
-            let _full = self.journal.append(&record, false);
+            let _full = self.journal.append(self.origin.as_bytes(), &record, false);
         }
         if self.unrecorded {
             return;

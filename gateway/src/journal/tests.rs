@@ -112,7 +112,7 @@ fn a_use_survives_a_process_that_never_closed_anything() {
     let folder = journal.writer.inner.folder.path.clone();
     for n in 0..3_000 {
         journal
-            .append(&use_of(&format!("/{n}")), n % 1_000 == 0)
+            .append(&[], &use_of(&format!("/{n}")), n % 1_000 == 0)
             .unwrap();
     }
     // Read by another descriptor while the writer lives: what is there does not depend on anything it does at its end.
@@ -132,7 +132,7 @@ async fn durable_uses(journal: &Journal, acknowledged: &Arc<Mutex<Vec<String>>>)
         let uses = async move {
             for number in 0..USES {
                 let path = format!("/{task}/{number}");
-                let pending = journal.append(&use_of(&path), true).unwrap().unwrap();
+                let pending = journal.append(&[], &use_of(&path), true).unwrap().unwrap();
                 journal.durable(pending).await.unwrap();
                 acknowledged.lock().push(path);
             }
@@ -209,13 +209,13 @@ async fn what_the_disk_does_not_take_is_refused() {
     });
     let commits = &journal.writer.inner.commits;
     let before = commits.before();
-    journal.append(&use_of("/1"), false).unwrap();
+    journal.append(&[], &use_of("/1"), false).unwrap();
     let pending = commits.pending(before);
     let failed = commits.round(|| Err(io::Error::other("the disk is gone")));
     failed.unwrap_err();
     let refused = journal.durable(pending).await.unwrap_err();
     assert_eq!(refused.code(), Code::JournalFull);
-    let pending = journal.append(&use_of("/2"), true).unwrap().unwrap();
+    let pending = journal.append(&[], &use_of("/2"), true).unwrap().unwrap();
     journal.durable(pending).await.unwrap();
 }
 
@@ -224,7 +224,9 @@ fn a_lane_keeps_the_head_of_what_is_in_its_files() {
     let parent = tempfile::tempdir().unwrap();
     let journal = open(config(&parent));
     for n in 0..3_000 {
-        journal.append(&use_of(&format!("/{n}")), false).unwrap();
+        journal
+            .append(&[], &use_of(&format!("/{n}")), false)
+            .unwrap();
         journal.complete(v1::Completion::default());
     }
     journal.writer.inner.drain();
@@ -257,7 +259,7 @@ fn many_threads_leave_no_gap_in_any_lane() {
             scope.spawn(move || {
                 for n in 0..100 {
                     journal
-                        .append(&use_of(&format!("/{thread}/{n}")), false)
+                        .append(&[], &use_of(&format!("/{thread}/{n}")), false)
                         .unwrap();
                     journal.complete(v1::Completion::default());
                 }
@@ -286,7 +288,7 @@ fn a_full_journal_refuses_uses_keeps_completions_and_recovers() {
     });
     let mut appended = 0_u64;
     let refused = loop {
-        match journal.append(&use_of(&"x".repeat(1_000)), false) {
+        match journal.append(&[], &use_of(&"x".repeat(1_000)), false) {
             Ok(_) => appended += 1,
             Err(error) => break error,
         }
@@ -316,7 +318,7 @@ fn a_full_journal_refuses_uses_keeps_completions_and_recovers() {
         lane.release(lane.next() - 1, &inner.place()).unwrap();
     }
     assert!(appended > 1_000);
-    journal.append(&use_of("/again"), false).unwrap();
+    journal.append(&[], &use_of("/again"), false).unwrap();
 }
 
 #[test]
@@ -326,11 +328,11 @@ fn a_disk_that_refuses_is_journal_full_and_recovers() {
     let folder = journal.writer.inner.folder.path.clone();
     let away = folder.with_extension("away");
     std::fs::rename(&folder, &away).unwrap();
-    let refused = journal.append(&use_of("/1"), false).unwrap_err();
+    let refused = journal.append(&[], &use_of("/1"), false).unwrap_err();
     assert_eq!(refused.code(), Code::JournalFull);
     std::fs::rename(&away, &folder).unwrap();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    while journal.append(&use_of("/2"), true).is_err() {
+    while journal.append(&[], &use_of("/2"), true).is_err() {
         assert!(tokio::time::Instant::now() < deadline, "did not recover");
         std::thread::yield_now();
     }
@@ -343,13 +345,13 @@ fn a_record_larger_than_a_segment_is_refused_and_harms_nothing() {
     let parent = tempfile::tempdir().unwrap();
     let journal = open(config(&parent));
     let folder = journal.writer.inner.folder.path.clone();
-    journal.append(&use_of("/1"), false).unwrap();
+    journal.append(&[], &use_of("/1"), false).unwrap();
     assert!(
         journal
-            .append(&use_of(&"x".repeat(200_000)), false)
+            .append(&[], &use_of(&"x".repeat(200_000)), false)
             .is_err()
     );
-    journal.append(&use_of("/2"), false).unwrap();
+    journal.append(&[], &use_of("/2"), false).unwrap();
     assert_eq!(uses(&folder), ["/1", "/2"]);
 }
 
@@ -373,7 +375,7 @@ fn files_are_for_the_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let parent = tempfile::tempdir().unwrap();
     let journal = open(config(&parent));
-    journal.append(&use_of("/1"), false).unwrap();
+    journal.append(&[], &use_of("/1"), false).unwrap();
     let folder = &journal.writer.inner.folder.path;
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(folder), 0o700);

@@ -103,7 +103,7 @@ impl Stages {
             self.journal.clone(),
             caller,
             Request {
-                target: Some(target),
+                origin: inbound.origin().clone(),
                 method: request.method.as_str(),
                 path: request.uri.path(),
             },

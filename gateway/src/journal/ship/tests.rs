@@ -158,7 +158,9 @@ async fn everything_arrives_once_over_many_segments() {
     let audit = Arc::new(Audit::default());
     let running = start(&journal, &audit);
     for n in 0..5_000 {
-        journal.append(&use_of(&format!("/{n}")), false).unwrap();
+        journal
+            .append(&[], &use_of(&format!("/{n}")), false)
+            .unwrap();
     }
     assert!(journal.flushed(LONG).await);
     assert_eq!(audit.paths(), numbered(5_000));
@@ -175,7 +177,9 @@ async fn an_answer_that_was_lost_doubles_nothing() {
     let audit = Arc::new(Audit::default());
     *audit.lose_answers.lock() = 2;
     for n in 0..100 {
-        journal.append(&use_of(&format!("/{n}")), false).unwrap();
+        journal
+            .append(&[], &use_of(&format!("/{n}")), false)
+            .unwrap();
     }
     let running = start(&journal, &audit);
     assert!(journal.flushed(LONG).await);
@@ -206,7 +210,7 @@ async fn what_a_dead_boot_left_is_shipped_under_its_own_name() {
     let dead = open(config(&parent));
     let boot = dead.boot();
     for n in 0..2_500 {
-        dead.append(&use_of(&format!("/{n}")), false).unwrap();
+        dead.append(&[], &use_of(&format!("/{n}")), false).unwrap();
     }
     drop_as_if_killed(dead);
     let journal = open(config(&parent));
@@ -232,12 +236,12 @@ async fn a_dead_boot_that_was_partly_shipped_goes_on_where_it_was() {
     let audit = Arc::new(Audit::default());
     let running = start(&dead, &audit);
     for n in 0..700 {
-        dead.append(&use_of(&format!("/{n}")), false).unwrap();
+        dead.append(&[], &use_of(&format!("/{n}")), false).unwrap();
     }
     assert!(dead.flushed(LONG).await);
     running.stop().await;
     for n in 700..900 {
-        dead.append(&use_of(&format!("/{n}")), false).unwrap();
+        dead.append(&[], &use_of(&format!("/{n}")), false).unwrap();
     }
     drop_as_if_killed(dead);
     let journal = open(config(&parent));
@@ -257,7 +261,9 @@ async fn a_control_that_knows_records_only_gets_them_all() {
     });
     let running = start(&journal, &audit);
     for n in 0..2_000 {
-        journal.append(&use_of(&format!("/{n}")), false).unwrap();
+        journal
+            .append(&[], &use_of(&format!("/{n}")), false)
+            .unwrap();
     }
     assert!(journal.flushed(LONG).await);
     assert_eq!(audit.paths(), numbered(2_000));
@@ -288,7 +294,9 @@ async fn what_was_written_is_what_the_marks_say() {
     let audit = Arc::new(Audit::default());
     let running = start(&journal, &audit);
     for n in 0..3_000 {
-        journal.append(&use_of(&format!("/{n}")), false).unwrap();
+        journal
+            .append(&[], &use_of(&format!("/{n}")), false)
+            .unwrap();
         journal.complete(v1::Completion::default());
     }
     assert!(journal.flushed(LONG).await);
@@ -301,7 +309,9 @@ async fn an_edit_of_a_living_journal_holds_up_nothing_and_shows() {
     let parent = tempfile::tempdir().unwrap();
     let journal = open(config(&parent));
     for n in 0..100 {
-        journal.append(&use_of(&format!("/{n}")), false).unwrap();
+        journal
+            .append(&[], &use_of(&format!("/{n}")), false)
+            .unwrap();
     }
     let path = segment_of(&journal);
     // A letter of a path, and the checksum over it made right: only the chain tells.
@@ -327,13 +337,15 @@ async fn a_living_journal_whose_files_are_removed_loses_nothing() {
     let parent = tempfile::tempdir().unwrap();
     let journal = open(config(&parent));
     for n in 0..3_000 {
-        journal.append(&use_of(&format!("/{n}")), false).unwrap();
+        journal
+            .append(&[], &use_of(&format!("/{n}")), false)
+            .unwrap();
     }
     let folder = journal.writer.inner.folder.path.clone();
     for (_, span) in super::super::segment::list(&folder).unwrap() {
         std::fs::remove_file(span.path).unwrap();
     }
-    journal.append(&use_of("/3000"), false).unwrap();
+    journal.append(&[], &use_of("/3000"), false).unwrap();
     let audit = Arc::new(Audit::default());
     let running = start(&journal, &audit);
     assert!(journal.flushed(LONG).await);
@@ -351,7 +363,8 @@ async fn a_dead_boot_whose_folder_is_removed_holds_up_nothing_and_is_told() {
     let dead = open(config(&parent));
     let boot = dead.boot();
     for n in 0..3_000 {
-        dead.append(&use_of(&format!("/dead/{n}")), false).unwrap();
+        dead.append(&[], &use_of(&format!("/dead/{n}")), false)
+            .unwrap();
     }
     drop_as_if_killed(dead);
     let journal = open(config(&parent));
@@ -360,7 +373,9 @@ async fn a_dead_boot_whose_folder_is_removed_holds_up_nothing_and_is_told() {
     std::fs::remove_dir_all(parent.path().join(boot.to_string())).unwrap();
     let running = Running::start(shipper);
     for n in 0..2_000 {
-        journal.append(&use_of(&format!("/{n}")), false).unwrap();
+        journal
+            .append(&[], &use_of(&format!("/{n}")), false)
+            .unwrap();
     }
     assert!(journal.flushed(LONG).await);
     assert_eq!(audit.paths(), numbered(2_000));
@@ -379,7 +394,9 @@ async fn records_whose_lengths_were_altered_are_a_gap_and_the_lane_goes_on() {
     let parent = tempfile::tempdir().unwrap();
     let journal = open(config(&parent));
     for n in 0..10 {
-        journal.append(&use_of(&format!("/{n}")), false).unwrap();
+        journal
+            .append(&[], &use_of(&format!("/{n}")), false)
+            .unwrap();
     }
     // The length of the first.
     flip(&segment_of(&journal), 65);
@@ -387,7 +404,7 @@ async fn records_whose_lengths_were_altered_are_a_gap_and_the_lane_goes_on() {
     let running = start(&journal, &audit);
     assert!(journal.flushed(LONG).await);
     assert_eq!(*audit.gaps.lock(), [(1, 10)]);
-    journal.append(&use_of("/later"), false).unwrap();
+    journal.append(&[], &use_of("/later"), false).unwrap();
     assert!(journal.flushed(LONG).await);
     assert_eq!(audit.paths(), ["/later"]);
     running.stop().await;
@@ -399,7 +416,7 @@ async fn a_damaged_record_of_a_dead_boot_goes_as_it_is_and_the_folder_is_set_asi
     let dead = open(config(&parent));
     let boot = dead.boot();
     for n in 0..6_000 {
-        dead.append(&use_of(&format!("/{n}")), false).unwrap();
+        dead.append(&[], &use_of(&format!("/{n}")), false).unwrap();
     }
     drop_as_if_killed(dead);
     let folder = parent.path().join(boot.to_string());
@@ -421,7 +438,7 @@ async fn a_dead_boots_torn_tail_and_missing_segment_are_told() {
     let dead = open(config(&parent));
     let boot = dead.boot();
     for n in 0..12_000 {
-        dead.append(&use_of(&format!("/{n}")), false).unwrap();
+        dead.append(&[], &use_of(&format!("/{n}")), false).unwrap();
     }
     drop_as_if_killed(dead);
     let folder = parent.path().join(boot.to_string());
@@ -455,7 +472,7 @@ async fn wait_until(mut condition: impl FnMut() -> bool) {
 async fn a_process_that_dies_beside_this_one_has_its_journal_shipped() {
     let parent = tempfile::tempdir().unwrap();
     let before = open(config(&parent));
-    before.append(&use_of("/before"), false).unwrap();
+    before.append(&[], &use_of("/before"), false).unwrap();
     let journal = open(config(&parent));
     let audit = Arc::new(Audit::default());
     let mut shipper = Shipper::new(&journal, audit.clone()).unwrap();

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sortie_proto::id::ServiceId;
 
@@ -19,6 +19,7 @@ fn rewritten(location: &str, base: Option<Base>) -> String {
             refused: None,
             lease: Arc::default(),
             base,
+            origin: OnceLock::new(),
         })),
         ..Context::default()
     };

@@ -1,4 +1,5 @@
 use std::num::NonZeroU32;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use sortie_proto::id::BootId;
@@ -113,6 +114,7 @@ impl Setup {
             refused: None,
             lease: Arc::default(),
             base: None,
+            origin: OnceLock::new(),
         }
     }
 

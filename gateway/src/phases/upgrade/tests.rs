@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pingora_error::{Error as PingoraError, ErrorType};
@@ -93,6 +93,7 @@ fn an_ending_has_the_code_of_what_cut_it() {
                 refused: None,
                 lease: Arc::new(lease),
                 base: None,
+                origin: OnceLock::new(),
             })),
             ..Context::default()
         }
