@@ -50,6 +50,10 @@ fn validate_response_header(header: &ResponseHeader) -> Result<()> {
     validate_content_length_without_transfer_encoding(&header.headers)
 }
 
+/// The most of a frame that is handed on at once. Who hands on counts chunks, not bytes: behind a
+/// reader that has stopped, a smaller chunk is less memory.
+const CHUNK_SIZE: usize = 8 * 1024;
+
 pub struct Http2Session {
     send_req: SendRequest<Bytes>,
     send_body: Option<SendStream<Bytes>>,
@@ -57,6 +61,8 @@ pub struct Http2Session {
     req_sent: Option<Box<RequestHeader>>,
     response_header: Option<ResponseHeader>,
     response_body_reader: Option<RecvStream>,
+    // What is left of a frame of which the first chunks were handed on
+    response_body_rest: Bytes,
     /// The read timeout, which will be applied to both reading the header and the body.
     /// The timeout is reset on every read. This is not a timeout on the overall duration of the
     /// response.
@@ -87,6 +93,7 @@ impl Http2Session {
             req_sent: None,
             response_header: None,
             response_body_reader: None,
+            response_body_rest: Bytes::new(),
             read_timeout: None,
             write_timeout: None,
             conn,
@@ -273,33 +280,41 @@ impl Http2Session {
             return Ok(None);
         };
 
-        let fut = body_reader.data();
-        let res = match self.read_timeout {
-            Some(t) => timeout(t, fut)
-                .await
-                .map_err(|_| Error::explain(ReadTimedout, "while reading h2 response body"))?,
-            None => fut.await,
-        };
-        let body = res
-            .transpose()
-            .or_err(ReadError, "while read h2 response body")
-            .map_err(|mut e| {
-                // cannot use handle_err() because of borrow checker
-                if self.conn.ping_timedout() {
-                    e.etype = PING_TIMEDOUT;
-                }
-                e
-            })?;
-
-        if let Some(data) = body.as_ref() {
-            body_reader
-                .flow_control()
-                .release_capacity(data.len())
-                .or_err(ReadError, "while releasing h2 response body capacity")?;
-            self.body_recv = self.body_recv.saturating_add(data.len());
+        let mut body = std::mem::take(&mut self.response_body_rest);
+        if body.is_empty() {
+            let fut = body_reader.data();
+            let res = match self.read_timeout {
+                Some(t) => timeout(t, fut)
+                    .await
+                    .map_err(|_| Error::explain(ReadTimedout, "while reading h2 response body"))?,
+                None => fut.await,
+            };
+            let read = res
+                .transpose()
+                .or_err(ReadError, "while read h2 response body")
+                .map_err(|mut e| {
+                    // cannot use handle_err() because of borrow checker
+                    if self.conn.ping_timedout() {
+                        e.etype = PING_TIMEDOUT;
+                    }
+                    e
+                })?;
+            let Some(read) = read else {
+                return Ok(None);
+            };
+            body = read;
         }
 
-        Ok(body)
+        if body.len() > CHUNK_SIZE {
+            self.response_body_rest = body.split_off(CHUNK_SIZE);
+        }
+        body_reader
+            .flow_control()
+            .release_capacity(body.len())
+            .or_err(ReadError, "while releasing h2 response body capacity")?;
+        self.body_recv = self.body_recv.saturating_add(body.len());
+
+        Ok(Some(body))
     }
 
     #[doc(hidden)]
@@ -312,6 +327,12 @@ impl Http2Session {
             // TODO: warn
             return Poll::Ready(None);
         };
+
+        let rest = std::mem::take(&mut self.response_body_rest);
+        if !rest.is_empty() {
+            body_reader.flow_control().release_capacity(rest.len())?;
+            return Poll::Ready(Some(Ok(rest)));
+        }
 
         let data = match ready!(body_reader.poll_data(cx)).transpose() {
             Ok(data) => data,
@@ -329,9 +350,11 @@ impl Http2Session {
     /// Whether the response has ended
     pub fn response_finished(&self) -> bool {
         // if response_body_reader doesn't exist, the response is not even read yet
-        self.response_body_reader
-            .as_ref()
-            .is_some_and(|reader| reader.is_end_stream())
+        self.response_body_rest.is_empty()
+            && self
+                .response_body_reader
+                .as_ref()
+                .is_some_and(|reader| reader.is_end_stream())
     }
 
     /// Check whether stream finished with error.
@@ -343,7 +366,7 @@ impl Http2Session {
             return Ok(false);
         };
 
-        if !reader.is_end_stream() {
+        if !self.response_body_rest.is_empty() || !reader.is_end_stream() {
             return Ok(false);
         }
 
