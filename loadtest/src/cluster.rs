@@ -341,6 +341,12 @@ impl Cluster {
         SocketAddr::from(([127, 0, 0, 1], self.upstream_port))
     }
 
+    /// The upstream's process.
+    #[must_use]
+    pub const fn upstream_pid(&self) -> u32 {
+        self.upstream.pid()
+    }
+
     /// The root of the upstream's own certificate.
     #[must_use]
     pub fn upstream_root(&self) -> PathBuf {

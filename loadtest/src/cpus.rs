@@ -46,6 +46,17 @@ impl Apart {
         started
     }
 
+    /// All processors that programs are on.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn all(&self) -> Result<Vec<usize>> {
+        match (&self.gateway_cpus, &self.others_cpus) {
+            (Some(gateway), Some(others)) => Ok([&*gateway.0, &*others.0].concat()),
+            _ => Ok(Cpus::of_this_thread()?.0),
+        }
+    }
+
     /// How it was measured, in a sentence.
     #[must_use]
     pub fn note(&self) -> String {

@@ -21,7 +21,7 @@ pub mod wire;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use self::conduct::Conductor;
 use self::target::Target;
@@ -30,6 +30,7 @@ use crate::bench::rest::Api;
 use crate::cluster::{Cluster, Programs, Tenant};
 use crate::plan::Scenario;
 use crate::report::{Outcome, Place};
+use crate::steady::{self, Steady};
 use crate::until_interrupted;
 
 /// What is driven, and where results go.
@@ -41,6 +42,10 @@ pub struct Options {
     /// Makes every time in it so many times as long: 0.2 for a quick look.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
+    /// Schedules the generator and the upstream before all else, and keeps processors awake: for latencies on a machine
+    /// that everything shares. Linux only, as root.
+    #[arg(long, conflicts_with = "api")]
+    steady: bool,
     /// Threads that drive.
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -86,6 +91,9 @@ pub fn run(options: &Options) -> Result<()> {
     let mut outcome = options
         .programs
         .run(options.threads, conduct(options, scenario))?;
+    if options.steady {
+        outcome.notes.insert(0, steady::NOTE.to_owned());
+    }
     outcome.notes.insert(0, options.programs.apart.note());
     outcome.publish(&options.place)
 }
@@ -96,8 +104,18 @@ async fn conduct(options: &Options, scenario: Scenario) -> Result<Outcome> {
         let conductor = Conductor::new(scenario, target);
         return until_interrupted(Box::pin(conductor.conduct(None))).await;
     }
+    // What is started anew would go first, too.
+    let starts = scenario.phases.iter().any(|phase| !phase.events.is_empty());
+    ensure!(
+        !(options.steady && starts),
+        "--steady is for scenarios without events"
+    );
     let shape = scenario.cluster.clone();
     let conducted = Cluster::within(&options.programs, &shape, async |cluster| {
+        let _steady = match options.steady {
+            true => Some(Steady::start(&options.programs.apart, cluster.upstream_pid()).await?),
+            false => None,
+        };
         let target = Target::of(cluster, scenario.cluster.tenants)?;
         let conductor = Conductor::new(scenario, target);
         Box::pin(conductor.conduct(Some(cluster))).await

@@ -18,6 +18,7 @@ pub mod audit;
 pub mod mint;
 pub mod cluster;
 pub mod cpus;
+pub mod steady;
 pub mod with;
 pub mod plan;
 pub mod drive;

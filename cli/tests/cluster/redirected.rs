@@ -263,7 +263,7 @@ async fn a_relay_whose_own_way_is_redirected_says_so_and_makes_no_loop() {
     }
     let cluster = Cluster::start().await;
     cluster.bearer_service().await;
-    let script = "curl -sS --max-time 20 --noproxy '*' --cacert $CA --resolve api.up.test:443:203.0.113.7 \
+    let script = "curl -sS --max-time 60 --noproxy '*' --cacert $CA --resolve api.up.test:443:203.0.113.7 \
                   https://api.up.test/";
     let (done, log) = inside(&cluster, RULES_WITH_A_LOOP, script).await;
     assert_ne!(done.code, 0, "{}", done.seen());

@@ -56,6 +56,12 @@ impl Process {
         })
     }
 
+    /// Its id.
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Waits until a check holds.
     ///
     /// # Errors
