@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use sortie_loadtest::report::summary;
+use sortie_loadtest::report::{machine::Machine, summary};
 use sortie_loadtest::{
     audit, bench, drive, fleet, memory, mint, revocation, upstream, with, workers,
 };
@@ -47,6 +47,7 @@ enum Command {
 }
 
 fn main() -> Result<()> {
+    Machine::watch();
     match Arguments::parse().command {
         Command::Upstream(options) => upstream::run(options),
         Command::Bench(options) => bench::run(&options),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +19,27 @@ pub struct Machine {
     pub kernel: String,
     /// How many processes wanted to run in the last minute: others disturb.
     pub load: String,
+    /// The part of all processors' time, in per cent, that a virtual machine's host gave to others since
+    /// [`Machine::watch`] (`steal`, see `proc_stat(5)`): what was measured waited meanwhile.
+    #[serde(default)]
+    pub stolen: Option<f64>,
 }
 
+/// Time of all processors, in ticks, and what of it was given to others.
+#[derive(Debug, Clone, Copy)]
+struct Ticks {
+    all: u64,
+    stolen: u64,
+}
+
+static WATCHED: OnceLock<Option<Ticks>> = OnceLock::new();
+
 impl Machine {
+    /// Counts from here on what the host gives to others.
+    pub fn watch() {
+        let _first = WATCHED.get_or_init(Ticks::now);
+    }
+
     /// This one. What cannot be read is `unknown`.
     #[must_use]
     pub fn here() -> Self {
@@ -39,7 +58,35 @@ impl Machine {
             processors: field("processor").count(),
             kernel: said("uname", &["-sr"]),
             load: load.split(' ').next().unwrap_or_default().to_owned(),
+            stolen: WATCHED
+                .get()
+                .copied()
+                .flatten()
+                .and_then(Ticks::stolen_since),
         }
+    }
+}
+
+impl Ticks {
+    fn now() -> Option<Self> {
+        let text = std::fs::read_to_string("/proc/stat").ok()?;
+        let all = text.lines().next()?.strip_prefix("cpu ")?;
+        let ticks: Vec<u64> = all
+            .split_whitespace()
+            .map_while(|part| part.parse().ok())
+            .collect();
+        Some(Self {
+            // What guests used is in their hosts' user time already.
+            all: ticks.iter().take(8).sum(),
+            stolen: *ticks.get(7)?,
+        })
+    }
+
+    fn stolen_since(self) -> Option<f64> {
+        let now = Self::now()?;
+        let all = now.all.saturating_sub(self.all);
+        let stolen = now.stolen.saturating_sub(self.stolen);
+        (all > 0).then(|| stolen as f64 * 100.0 / all as f64)
     }
 }
 
@@ -49,7 +96,11 @@ impl fmt::Display for Machine {
             f,
             "Commit {}, {} × {}, {}, load at the end {}",
             self.commit, self.processors, self.processor, self.kernel, self.load
-        )
+        )?;
+        match self.stolen {
+            Some(stolen) => write!(f, ", {stolen:.1} % of processors' time taken by the host"),
+            None => Ok(()),
+        }
     }
 }
 
