@@ -43,7 +43,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
     /// Schedules the generator and the upstream before all else, and keeps processors awake: for latencies on a machine
-    /// that everything shares. Linux only, as root.
+    /// that everything shares. Linux only, and who may set priorities.
     #[arg(long, conflicts_with = "api")]
     steady: bool,
     /// Threads that drive.

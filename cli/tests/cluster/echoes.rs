@@ -29,6 +29,12 @@ async fn an_echoed_credential_reaches_no_client_in_any_form() {
                 .await
                 .ok();
             assert!(!answer.contains(&value), "{path}: {answer}");
+            let lines = if path == "/echo/trailer" { 1_200 } else { 0 };
+            assert_eq!(
+                answer.matches("see the trailers\n").count(),
+                lines,
+                "{flag}"
+            );
         }
     }
     // `finish` searches what curl printed for every encoding.

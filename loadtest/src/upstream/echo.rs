@@ -150,7 +150,9 @@ fn split(all: &[u8], at: usize) -> Response<Body> {
 fn trailer(secret: &[u8]) -> Result<Response<Body>> {
     let mut trailers = HeaderMap::new();
     trailers.insert("x-echo-trailer", HeaderValue::from_bytes(secret)?);
-    let mut answer = plain(body::with_trailers("see the trailers\n", trailers));
+    // More than a frame of HTTP/2, which has 16 KiB.
+    let text = "see the trailers\n".repeat(1_200);
+    let mut answer = plain(body::with_trailers(text, trailers));
     // Over HTTP/1.1 hyper sends only trailers that were announced, and only to a client that said `TE: trailers`.
     answer
         .headers_mut()
