@@ -331,11 +331,12 @@ pub async fn holders(
     let sql = format!(
         "/* gateways.holders */ SELECT g.id, g.name, h.lease, \
              coalesce(g.last_seen_at, g.created_at) + make_interval(secs => h.lease) AS fenced_at \
-             FROM gateways g JOIN LATERAL (SELECT max(10 + greatest(coalesce(v.staleness_seconds, 86400), \
-             {STALENESS_BEFORE}))::float8 AS lease FROM vault_releases r LEFT JOIN vaults v ON v.id = r.vault_id \
-             WHERE r.gateway_id = g.id AND r.tenant_id = $1 AND ($2::uuid IS NULL OR r.vault_id = $2) \
-             AND r.expires_at > extract(epoch FROM now()) - $3::int8) h \
-             ON coalesce(g.last_seen_at, g.created_at) + make_interval(secs => h.lease) > now() ORDER BY g.id"
+             FROM gateways g JOIN (SELECT g.id, max(10 + greatest(coalesce(v.staleness_seconds, 86400), \
+             {STALENESS_BEFORE}))::float8 AS lease FROM gateways g JOIN vault_releases r ON r.gateway_id = g.id \
+             LEFT JOIN vaults v ON v.id = r.vault_id \
+             WHERE r.tenant_id = $1 AND ($2::uuid IS NULL OR r.vault_id = $2) \
+             AND r.expires_at > extract(epoch FROM now()) - $3::int8 GROUP BY g.id) h USING (id) \
+             WHERE coalesce(g.last_seen_at, g.created_at) + make_interval(secs => h.lease) > now() ORDER BY g.id"
     );
     let vault = vault.map(VaultId::uuid);
     let rows = tx
