@@ -329,14 +329,13 @@ pub async fn holders(
     vault: Option<VaultId>,
 ) -> Result<Vec<Holder>> {
     let sql = format!(
-        "/* gateways.holders */ SELECT g.id, g.name, h.lease, \
-             coalesce(g.last_seen_at, g.created_at) + make_interval(secs => h.lease) AS fenced_at \
-             FROM gateways g JOIN (SELECT g.id, max(10 + greatest(coalesce(v.staleness_seconds, 86400), \
-             {STALENESS_BEFORE}))::float8 AS lease FROM gateways g JOIN vault_releases r ON r.gateway_id = g.id \
-             LEFT JOIN vaults v ON v.id = r.vault_id \
+        "/* gateways.holders */ SELECT id, name, lease, seen_at + make_interval(secs => lease) AS fenced_at \
+             FROM (SELECT g.id, g.name, coalesce(g.last_seen_at, g.created_at) AS seen_at, \
+             max(10 + greatest(coalesce(v.staleness_seconds, 86400), {STALENESS_BEFORE}))::float8 AS lease \
+             FROM gateways g JOIN vault_releases r ON r.gateway_id = g.id LEFT JOIN vaults v ON v.id = r.vault_id \
              WHERE r.tenant_id = $1 AND ($2::uuid IS NULL OR r.vault_id = $2) \
-             AND r.expires_at > extract(epoch FROM now()) - $3::int8 GROUP BY g.id) h USING (id) \
-             WHERE coalesce(g.last_seen_at, g.created_at) + make_interval(secs => h.lease) > now() ORDER BY g.id"
+             AND r.expires_at > extract(epoch FROM now()) - $3::int8 GROUP BY g.id) h \
+             WHERE seen_at + make_interval(secs => lease) > now() ORDER BY id"
     );
     let vault = vault.map(VaultId::uuid);
     let rows = tx
