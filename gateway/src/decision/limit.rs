@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod rate;
 pub mod share;
 
+use std::cell::LazyCell;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -336,20 +337,21 @@ impl Limits {
     /// Takes a token of every limit on requests, or none; answers the buckets in which bytes are counted.
     fn take(&self, met: &Met<'_>) -> Result<Vec<Wish>> {
         let (mut taken, mut meters) = (Vec::new(), Vec::new());
-        let asking = self.asking();
+        // Who has no rates reads no clock.
+        let asking = LazyCell::new(|| self.asking());
         for (who, limits) in met.iter().flatten() {
             if let Some(rate) = limits.bytes {
                 let meter = self.bucket(*who, Unit::Bytes, rate);
-                if let Err(after) = self.ask(&meter, asking, Bucket::check) {
-                    give_back(&taken, asking);
+                if let Err(after) = self.ask(&meter, *asking, Bucket::check) {
+                    give_back(&taken, *asking);
                     return Err(self.refuse(*who, Unit::Bytes, after));
                 }
                 meters.push(meter);
             }
             if let Some(rate) = limits.requests {
                 let bucket = self.bucket(*who, Unit::Requests, rate);
-                if let Err(after) = self.ask(&bucket, asking, Bucket::take) {
-                    give_back(&taken, asking);
+                if let Err(after) = self.ask(&bucket, *asking, Bucket::take) {
+                    give_back(&taken, *asking);
                     return Err(self.refuse(*who, Unit::Requests, after));
                 }
                 taken.push(bucket);
