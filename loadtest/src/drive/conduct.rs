@@ -73,9 +73,8 @@ impl Conductor {
             for phase in self.scenario.phases.clone() {
                 say(&format!("round {round}, phase {}", phase.name));
                 let phase = self.with_rates(phase, cluster.as_deref()).await?;
-                let before = cpu(cluster.as_deref());
-                let measured = Box::pin(self.phase(&phase, cluster.as_deref_mut())).await?;
-                let spent = cpu(cluster.as_deref()).saturating_sub(before);
+                let driven = Box::pin(self.phase(&phase, cluster.as_deref_mut()));
+                let (measured, spent) = driven.await?;
                 results.add(&phase, measured, spent)?;
             }
         }
@@ -189,7 +188,11 @@ impl Conductor {
         Ok(stage)
     }
 
-    async fn phase(&self, phase: &Phase, cluster: Option<&mut Cluster>) -> Result<Vec<Measured>> {
+    async fn phase(
+        &self,
+        phase: &Phase,
+        cluster: Option<&mut Cluster>,
+    ) -> Result<(Vec<Measured>, Duration)> {
         let mut stage = self.set(phase, false).await?;
         let begin = Instant::now() + LEAD;
         let warm = begin + Duration::from_secs_f64(self.scenario.warmup_seconds);
@@ -204,7 +207,7 @@ impl Conductor {
             pacers.push(thread::Builder::new().name(name).spawn(pace)?);
         }
         let progress = progress(&stage.crews, (warm, end));
-        let (acted, ()) = tokio::join!(act(phase, cluster, (warm, end)), progress);
+        let (spent, ()) = tokio::join!(spent(phase, cluster, (warm, end)), progress);
         sleep_until(end).await;
         stage.over.send_replace(true);
         let ended = async { while stage.tasks.join_next().await.is_some() {} };
@@ -214,15 +217,13 @@ impl Conductor {
             let joined = pacer.join();
             ensure!(joined.is_ok(), "a pacing thread failed");
         }
-        acted?;
+        let spent = spent?;
         if !in_time {
             say("  agents did not end in time");
         }
-        Ok(stage
-            .crews
-            .iter()
-            .map(|crew| taken(crew, end - warm))
-            .collect())
+        let crews = stage.crews.iter();
+        let measured = crews.map(|crew| taken(crew, end - warm)).collect();
+        Ok((measured, spent))
     }
 }
 
@@ -298,6 +299,19 @@ async fn progress(crews: &[Arc<Crew>], (from, end): (Instant, Instant)) {
             ));
         }
     }
+}
+
+/// Does what happens to a cluster; answers what its gateways spend while answers are counted.
+async fn spent(
+    phase: &Phase,
+    mut cluster: Option<&mut Cluster>,
+    (from, end): (Instant, Instant),
+) -> Result<Duration> {
+    sleep_until(from).await;
+    let before = cpu(cluster.as_deref());
+    act(phase, cluster.as_deref_mut(), (from, end)).await?;
+    sleep_until(end).await;
+    Ok(cpu(cluster.as_deref()).saturating_sub(before))
 }
 
 /// Does to the cluster what the phase says.
