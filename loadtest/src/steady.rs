@@ -64,7 +64,7 @@ async fn go_first(pid: u32) -> Result<()> {
         .context("--steady needs chrt (util-linux)")?;
     ensure!(
         set.status.success(),
-        "--steady needs the right to set priorities (as root): {}",
+        "--steady needs the right to set priorities: {}",
         String::from_utf8_lossy(&set.stderr).trim()
     );
     Ok(())
