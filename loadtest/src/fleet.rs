@@ -109,6 +109,7 @@ async fn measure(options: &Options, cluster: &mut Cluster) -> Result<Outcome> {
     let synced = board.all_synced(started, SYNC).await?;
     say(&format!("all synced after {:.1} s", synced.as_secs_f64()));
     let resident = cluster.control(0)?.process()?.own_resident()?;
+    let broken = board.broken();
     let steps = Steps {
         board: &board,
         vaults: &vaults,
@@ -133,7 +134,11 @@ async fn measure(options: &Options, cluster: &mut Cluster) -> Result<Outcome> {
             "control's resident memory at its highest, MiB",
             mebi(peak(cluster)?),
         ),
-        ("streams that broke", board.broken() as f64),
+        ("streams that broke until then", broken as f64),
+        (
+            "streams that broke or did not begin, later, control's restarts included",
+            board.broken().saturating_sub(broken) as f64,
+        ),
         ("subscriptions that were refused", board.refused() as f64),
     ];
     sum_up(options, &size, mebi(peak(cluster)?), &mut outcome);

@@ -693,7 +693,9 @@ async fn gather_writes<F: Future>(connection: F, several: impl Fn() -> bool) -> 
         // Until whatever was polled wakes this task.
         futures::pending!();
         if several() {
-            tokio::task::yield_now().await;
+            // To the end of those that are ready; `yield_now` would ask the system who else is.
+            std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().wake_by_ref())).await;
+            futures::pending!();
         }
     }
 }
