@@ -114,6 +114,26 @@ impl Cpus {
     }
 }
 
+/// Keeps this thread to a processor. Answers the thread's id.
+///
+/// # Errors
+/// When there is no such processor.
+#[cfg(target_os = "linux")]
+pub fn this_thread(cpu: usize) -> Result<u32> {
+    Cpus(vec![cpu]).keep()?;
+    Ok(u32::try_from(nix::unistd::gettid().as_raw())?)
+}
+
+/// Keeps this thread to a processor.
+///
+/// # Errors
+/// Always: it needs Linux.
+#[cfg(not(target_os = "linux"))]
+pub fn this_thread(cpu: usize) -> Result<u32> {
+    Cpus(vec![cpu]).keep()?;
+    anyhow::bail!("threads have no ids here")
+}
+
 #[cfg(not(target_os = "linux"))]
 impl Cpus {
     fn keep(&self) -> Result<()> {

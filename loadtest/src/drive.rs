@@ -20,6 +20,7 @@ pub mod wire;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -30,7 +31,7 @@ use crate::bench::rest::Api;
 use crate::cluster::{Cluster, Programs, Tenant};
 use crate::plan::Scenario;
 use crate::report::{Outcome, Place};
-use crate::steady::{self, Steady};
+use crate::steady::Steady;
 use crate::until_interrupted;
 
 /// What is driven, and where results go.
@@ -43,7 +44,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
     /// Schedules the generator and the upstream before all else, and keeps processors awake: for latencies on a machine
-    /// that everything shares. Linux only, and who may set priorities.
+    /// that everything shares. Counts answers apart that came while no processor stood still. Linux only, as root.
     #[arg(long, conflicts_with = "api")]
     steady: bool,
     /// Threads that drive.
@@ -91,9 +92,6 @@ pub fn run(options: &Options) -> Result<()> {
     let mut outcome = options
         .programs
         .run(options.threads, conduct(options, scenario))?;
-    if options.steady {
-        outcome.notes.insert(0, steady::NOTE.to_owned());
-    }
     outcome.notes.insert(0, options.programs.apart.note());
     outcome.publish(&options.place)
 }
@@ -112,13 +110,20 @@ async fn conduct(options: &Options, scenario: Scenario) -> Result<Outcome> {
     );
     let shape = scenario.cluster.clone();
     let conducted = Cluster::within(&options.programs, &shape, async |cluster| {
-        let _steady = match options.steady {
-            true => Some(Steady::start(&options.programs.apart, cluster.upstream_pid()).await?),
+        let steady = match options.steady {
+            true => Some(Steady::start(
+                &options.programs.apart,
+                cluster.upstream_pid(),
+            )?),
             false => None,
         };
+        let stalls = steady.as_ref().map(|steady| Arc::clone(steady.stalls()));
         let target = Target::of(cluster, scenario.cluster.tenants)?;
-        let conductor = Conductor::new(scenario, target);
-        Box::pin(conductor.conduct(Some(cluster))).await
+        let conductor = Conductor::new(scenario, target).watching(stalls);
+        let mut outcome = Box::pin(conductor.conduct(Some(cluster))).await?;
+        let notes = steady.iter().flat_map(Steady::notes);
+        outcome.notes.splice(0..0, notes);
+        Ok(outcome)
     });
     conducted.await
 }

@@ -26,6 +26,8 @@ pub struct Recorder(Mutex<Measured>);
 #[derive(Debug, Clone)]
 pub struct Measured {
     latency: Histogram<u64>,
+    /// Of answers that were calm, where that is known.
+    calm: Histogram<u64>,
     lag: Histogram<u64>,
     errors: BTreeMap<String, u64>,
     leaks: u64,
@@ -43,6 +45,7 @@ impl Measured {
     pub fn new() -> anyhow::Result<Self> {
         Ok(Self {
             latency: Histogram::new_with_bounds(1, MICROS_MAX, DIGITS)?,
+            calm: Histogram::new_with_bounds(1, MICROS_MAX, DIGITS)?,
             lag: Histogram::new_with_bounds(1, MICROS_MAX, DIGITS)?,
             errors: BTreeMap::new(),
             leaks: 0,
@@ -59,6 +62,7 @@ impl Measured {
     /// Never: all histograms have the same bounds.
     pub fn add(&mut self, other: &Self) -> anyhow::Result<()> {
         self.latency.add(&other.latency)?;
+        self.calm.add(&other.calm)?;
         self.lag.add(&other.lag)?;
         for (kind, count) in &other.errors {
             *self.errors.entry(kind.clone()).or_default() += count;
@@ -118,6 +122,18 @@ impl Measured {
         self.latency.value_at_percentile(percentile) as f64 / 1e3
     }
 
+    /// How many answers came while no processor stood still, where that was watched.
+    #[must_use]
+    pub fn calm(&self) -> u64 {
+        self.calm.len()
+    }
+
+    /// A latency that so many of a hundred of those do not exceed, in milliseconds.
+    #[must_use]
+    pub fn calm_millis(&self, percentile: f64) -> f64 {
+        self.calm.value_at_percentile(percentile) as f64 / 1e3
+    }
+
     /// How late ninety-nine of a hundred were taken, in milliseconds.
     #[must_use]
     pub fn lag_millis(&self) -> f64 {
@@ -152,6 +168,9 @@ impl Measured {
             "p90_ms": self.millis(90.0),
             "p99_ms": self.millis(99.0),
             "p99_9_ms": self.millis(99.9),
+            "calm": self.calm(),
+            "calm_p50_ms": self.calm_millis(50.0),
+            "calm_p99_ms": self.calm_millis(99.0),
             "max_ms": self.latency.max() as f64 / 1e3,
             "taken_late_p99_ms": self.lag_millis(),
             "errors": self.errors,
@@ -177,6 +196,8 @@ pub struct Answered {
     pub lag: Duration,
     /// The bytes of its body.
     pub bytes: u64,
+    /// Whether no processor stood still meanwhile. Not, where that is not watched.
+    pub calm: bool,
 }
 
 impl Recorder {
@@ -192,6 +213,9 @@ impl Recorder {
     pub fn answered(&self, answered: Answered) {
         self.with(|measured| {
             measured.latency.saturating_record(micros(answered.latency));
+            if answered.calm {
+                measured.calm.saturating_record(micros(answered.latency));
+            }
             measured.lag.saturating_record(micros(answered.lag));
             measured.bytes += answered.bytes;
         });

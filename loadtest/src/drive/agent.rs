@@ -20,6 +20,7 @@ use super::wire::{Connection, NotTaken, ended_unanswered};
 use crate::hold::{Held, Holding};
 use crate::measure::{Answered, Recorder};
 use crate::plan::{Group, Kind, Protocol};
+use crate::steady::stalls::Stalls;
 
 /// What the agents of a group share.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Crew {
     pub counted_from: watch::Receiver<Option<Instant>>,
     /// True when the phase is over: what is held is let go.
     pub over: watch::Receiver<bool>,
+    /// When processors stood still, where that is watched.
+    pub stalls: Option<Arc<Stalls>>,
     /// Gets a permit for each lane that is ready.
     pub ready: Arc<Semaphore>,
 }
@@ -146,6 +149,10 @@ impl Agent {
                 latency: first.map_or(latency, |first| first.duration_since(due)),
                 lag,
                 bytes,
+                calm: crew
+                    .stalls
+                    .as_ref()
+                    .is_some_and(|stalls| stalls.calm_since(due)),
             }),
             Err(error) => {
                 if counts {

@@ -21,6 +21,7 @@ use crate::measure::{Measured, Recorder};
 use crate::plan::schedule::Schedule;
 use crate::plan::{Event, Group, Phase, Scenario, Way, What};
 use crate::report::Outcome;
+use crate::steady::stalls::Stalls;
 
 /// How long all agents of a phase may take to connect.
 const CONNECT: Duration = Duration::from_secs(120);
@@ -39,6 +40,7 @@ const PROGRESS: Duration = Duration::from_secs(2);
 pub struct Conductor {
     scenario: Scenario,
     target: Target,
+    stalls: Option<Arc<Stalls>>,
     /// What groups reach, by what they do.
     most: BTreeMap<String, f64>,
 }
@@ -59,8 +61,15 @@ impl Conductor {
         Self {
             scenario,
             target,
+            stalls: None,
             most: BTreeMap::new(),
         }
+    }
+
+    /// Counts answers apart that came while no processor stood still.
+    #[must_use]
+    pub fn watching(self, stalls: Option<Arc<Stalls>>) -> Self {
+        Self { stalls, ..self }
     }
 
     /// Goes through all rounds and phases.
@@ -174,6 +183,7 @@ impl Conductor {
                 recorder: Recorder::new()?,
                 counted_from: from.clone(),
                 over: is_over.clone(),
+                stalls: self.stalls.clone(),
                 ready: Arc::clone(&ready),
             });
             crew.start(&mut stage.tasks);

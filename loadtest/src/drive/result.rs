@@ -56,6 +56,9 @@ impl Results {
             Measure::P50Ms => measured.millis(50.0),
             Measure::P99Ms => measured.millis(99.0),
             Measure::P999Ms => measured.millis(99.9),
+            Measure::CalmP50Ms | Measure::CalmP99Ms if measured.calm() == 0 => f64::NAN,
+            Measure::CalmP50Ms => measured.calm_millis(50.0),
+            Measure::CalmP99Ms => measured.calm_millis(99.0),
             Measure::Errors => measured.failed() as f64,
             Measure::ErrorsPerThousand => measured.failed() as f64 * 1e3 / all,
             Measure::Leaks => measured.leaks() as f64,
@@ -111,7 +114,8 @@ pub fn outcome(scenario: &Scenario, results: &Results, most: &Map<String, Value>
 }
 
 fn table(scenario: &Scenario, results: &Results) -> Table {
-    let mut table = Table::new(&[
+    let watched = results.groups.values().any(|one| one.calm() > 0);
+    let mut columns = vec![
         "group",
         "answers/s",
         "p50 ms",
@@ -123,7 +127,11 @@ fn table(scenario: &Scenario, results: &Results) -> Table {
         "not taken, sent anew",
         "sent again",
         "taken late, p99 ms",
-    ]);
+    ];
+    if watched {
+        columns.extend(["calm", "calm, p50 ms", "calm, p99 ms"]);
+    }
+    let mut table = Table::new(&columns);
     for label in scenario.labels() {
         let Some(one) = results.groups.get(&label) else {
             continue;
@@ -139,6 +147,11 @@ fn table(scenario: &Scenario, results: &Results) -> Table {
         ];
         row.extend(counts.map(|count| count.to_string()));
         row.push(short(one.lag_millis()));
+        if watched {
+            let part = one.calm() as f64 * 100.0 / one.answered().max(1) as f64;
+            row.push(format!("{part:.0} %"));
+            row.extend([50.0, 99.0].map(|percentile| short(one.calm_millis(percentile))));
+        }
         table.rows.push(row);
     }
     table

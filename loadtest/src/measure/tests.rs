@@ -5,6 +5,7 @@ fn answered(millis: u64) -> Answered {
         latency: Duration::from_millis(millis),
         lag: Duration::from_micros(50),
         bytes: 10,
+        calm: millis < 50,
     }
 }
 
@@ -20,6 +21,17 @@ fn percentiles_are_those_of_all_that_was_recorded() {
         let found = measured.millis(percentile);
         assert!((found - wanted).abs() <= wanted / 500.0, "{found}");
     }
+}
+
+#[test]
+fn calm_answers_are_counted_apart() {
+    let recorder = Recorder::new().unwrap();
+    for millis in [10, 20, 90] {
+        recorder.answered(answered(millis));
+    }
+    let measured = recorder.so_far();
+    assert_eq!((measured.answered(), measured.calm()), (3, 2));
+    assert!((measured.calm_millis(100.0) - 20.0).abs() < 0.1);
 }
 
 #[test]

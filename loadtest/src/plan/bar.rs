@@ -38,6 +38,10 @@ pub enum Measure {
     P99Ms,
     /// The latency that one in a thousand exceeds.
     P999Ms,
+    /// The median latency of answers that came while no processor stood still. Known with `--steady`.
+    CalmP50Ms,
+    /// The latency that one in a hundred of those exceeds.
+    CalmP99Ms,
     /// Arrivals that came to nothing.
     Errors,
     /// Arrivals that came to nothing, in a thousand.
@@ -60,6 +64,8 @@ impl Measure {
             Self::P50Ms => "p50",
             Self::P99Ms => "p99",
             Self::P999Ms => "p99.9",
+            Self::CalmP50Ms => "p50 of calm answers",
+            Self::CalmP99Ms => "p99 of calm answers",
             Self::Errors => "errors",
             Self::ErrorsPerThousand => "errors in a thousand",
             Self::Leaks => "secrets seen",
@@ -73,7 +79,7 @@ impl Measure {
     #[must_use]
     pub const fn unit(self) -> &'static str {
         match self {
-            Self::P50Ms | Self::P99Ms | Self::P999Ms => "ms",
+            Self::P50Ms | Self::P99Ms | Self::P999Ms | Self::CalmP50Ms | Self::CalmP99Ms => "ms",
             Self::Errors
             | Self::ErrorsPerThousand
             | Self::Leaks
