@@ -20,6 +20,7 @@ mod lane;
 mod folder;
 mod commit;
 mod sync;
+mod health;
 mod source;
 pub mod ship;
 pub mod transport;
@@ -43,6 +44,7 @@ use tokio::sync::Notify;
 use self::commit::Commits;
 pub use self::commit::Pending;
 use self::folder::Folder;
+use self::health::Health;
 use self::lane::{Kind, Lane, Place, Refused, Room};
 use self::metrics::Metrics;
 use self::queue::{Pushed, Queue};
@@ -122,6 +124,7 @@ struct Inner {
     acknowledged: AtomicU64,
     progress: Notify,
     commits: Commits,
+    health: Health,
     stop: AtomicBool,
     #[cfg(test)]
     disk: tests::Disk,
@@ -171,6 +174,7 @@ impl Journal {
             acknowledged: AtomicU64::new(0),
             progress: Notify::new(),
             commits: Commits::new(),
+            health: Health::good(),
             stop: AtomicBool::new(false),
             #[cfg(test)]
             disk: tests::Disk::default(),
@@ -198,7 +202,7 @@ impl Journal {
     /// [`durable`](Self::durable).
     ///
     /// # Errors
-    /// `journal_full` when there is no room or the disk refuses.
+    /// `journal_full` when there is no room, or the disk refuses or fails.
     pub fn append(
         &self,
         encoded: &[u8],
@@ -207,10 +211,13 @@ impl Journal {
     ) -> Result<Option<Pending>> {
         let inner = &self.writer.inner;
         let before = durable.then(|| inner.commits.before());
-        inner
-            .append_framed(Kind::Use, 1, |buffer| {
+        let appended = match inner.health.is_good() {
+            true => inner.append_framed(Kind::Use, 1, |buffer| {
                 frame(buffer, USE_TAG, encoded, record);
-            })
+            }),
+            false => Err(Refused::Fails),
+        };
+        appended
             .inspect_err(|_| inner.metrics.refused.inc())
             .map_err(|refused| StageError::because(Code::JournalFull, refused))?;
         let pending = before.map(|before| inner.commits.pending(before));
@@ -359,9 +366,12 @@ impl Inner {
             }
             let stopped = self.stop.load(Ordering::Acquire);
             self.drain();
-            if let Err(error) = self.commits.round(|| self.sync()) {
-                self.metrics.sync_failures.inc();
-                tracing::error!(%error, "the journal could not be synced to disk: durable uses are refused");
+            match self.commits.round(|| self.sync()) {
+                Ok(()) => self.health.try_again(|| self.folder.probe()),
+                Err(error) => {
+                    self.metrics.sync_failures.inc();
+                    self.health.failed(&error);
+                }
             }
             self.metrics
                 .bytes
@@ -376,6 +386,7 @@ impl Inner {
         let synced = sync::all(&self.lanes, &self.folder)?;
         if !synced.spans.is_empty() {
             self.metrics.syncs.inc();
+            self.health.kept();
         }
         #[cfg(test)]
         self.disk.synced(&synced.spans);

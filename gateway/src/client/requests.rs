@@ -344,7 +344,11 @@ pub(super) async fn gather<F: Future>(
         woken().await;
         if active.load(Ordering::Relaxed) > 1 {
             // To the end of those that are ready. `yield_now` would ask the system who else is: a call each time.
-            poll_fn(|cx| Poll::Ready(cx.waker().wake_by_ref())).await;
+            poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                Poll::Ready(())
+            })
+            .await;
             woken().await;
         }
     }

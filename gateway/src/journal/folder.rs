@@ -6,10 +6,13 @@
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
 use sortie_proto::id::BootId;
+
+/// How much is written to find out whether the disk keeps it.
+const PROBE_BYTES: usize = 64 * 1024;
 
 /// A locked folder of a boot.
 #[derive(Debug)]
@@ -63,6 +66,17 @@ impl Folder {
     /// Writes to the disk which files are in it: a file that was synced can still lack its name.
     pub(super) fn sync(&self) -> io::Result<()> {
         sync(&self.lock)
+    }
+
+    /// Whether the disk keeps data: something is written to it, and taken away again.
+    pub(super) fn probe(&self) -> io::Result<()> {
+        let path = self.path.join("probe");
+        let file = File::create(&path)?;
+        file.write_all_at(&[0; PROBE_BYTES], 0)?;
+        let kept = file.sync_data();
+        // What could not be kept may be in the way of the next one.
+        std::fs::remove_file(path)?;
+        kept
     }
 
     /// Removes the folder and all that is in it.

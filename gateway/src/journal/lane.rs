@@ -34,6 +34,9 @@ pub(super) enum Refused {
     /// A record that would not fit into an empty segment.
     #[error("the record is larger than a segment")]
     TooLarge,
+    /// The disk did not keep what it was given.
+    #[error("the disk fails")]
+    Fails,
     /// The disk refused.
     #[error("the disk refused")]
     Disk(#[source] io::Error),

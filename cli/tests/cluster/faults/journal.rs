@@ -24,11 +24,29 @@ const REFUSED: &str = "503 journal_full";
 struct Disk(PathBuf);
 
 impl Disk {
-    /// Mounts one; `None`, said aloud, where that is not allowed.
+    /// Mounts one in memory; `None`, said aloud, where that is not allowed.
     fn mount(path: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(path).unwrap();
         let size = format!("size={size}");
-        let mounted = mount(&["-t", "tmpfs", "-o", &size, "tmpfs"], path);
+        Self::with(path, &["-t", "tmpfs", "-o", &size, "tmpfs"])
+    }
+
+    /// Mounts one on a device that is larger than what is behind it: once that is full, the device fails (EIO).
+    fn thin(path: &Path, behind: &Self) -> Option<Self> {
+        let image = behind.0.join("image");
+        let file = std::fs::File::create(&image).unwrap();
+        file.set_len(64 << 20).unwrap();
+        // Without a journal of its own it goes on after an error, and does not turn read-only for good.
+        let made = Command::new("mkfs.ext4")
+            .args(["-q", "-O", "^has_journal"])
+            .arg(&image)
+            .status();
+        assert!(made.is_ok_and(|status| status.success()));
+        Self::with(path, &["-o", "loop", image.to_str().unwrap()])
+    }
+
+    fn with(path: &Path, options: &[&str]) -> Option<Self> {
+        std::fs::create_dir_all(path).unwrap();
+        let mounted = mount(options, path);
         if !mounted {
             eprintln!("SKIPPED: mounting a file system needs root");
         }
@@ -118,6 +136,43 @@ async fn f10_a_disk_that_is_read_only_or_full_refuses_what_is_brokered_until_it_
     std::fs::remove_file(&ballast).unwrap();
     load.more(100).await;
     nothing_else_failed(&load.stop().await);
+    invariants::hold(cluster, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f10_a_disk_that_fails_refuses_what_is_brokered_until_it_keeps_data_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(behind) = Disk::mount(&folder.path().join("behind"), "12m") else {
+        return;
+    };
+    let Some(disk) = Disk::thin(&folder.path().join("journal"), &behind) else {
+        return;
+    };
+    let cluster = Cluster::start_with(Setup {
+        gateway: format!(
+            "[journal]\npath = {:?}\nsegment_bytes = 1048576\nbytes_max = 33554432\n",
+            disk.0.join("of-gateway")
+        ),
+        ..Setup::default()
+    })
+    .await;
+    cluster.bearer_service().await;
+    let session = cluster.session().await;
+    let load = Load::start(&cluster, &session, cluster.ports.proxy, CLIENTS);
+    load.more(100).await;
+
+    let ballast = behind.0.join("ballast");
+    let full = std::fs::write(&ballast, vec![1; 16 << 20]);
+    assert_eq!(full.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    refusals(&load, 300).await;
+    let admin = cluster.ports.gateway_admin;
+    let failed = metric(admin, "sortie_gateway_journal_sync_failures_total").await;
+    assert!(failed.is_some_and(|failed| failed > 0.0), "{failed:?}");
+
+    std::fs::remove_file(&ballast).unwrap();
+    load.more(100).await;
+    nothing_else_failed(&load.stop().await);
+    // What was served while the disk failed was shipped from memory.
     invariants::hold(cluster, &[]).await;
 }
 
