@@ -119,7 +119,7 @@ impl Cpus {
 /// # Errors
 /// When there is no such processor.
 #[cfg(target_os = "linux")]
-pub fn this_thread(cpu: usize) -> Result<u32> {
+pub fn keep_this_thread(cpu: usize) -> Result<u32> {
     Cpus(vec![cpu]).keep()?;
     Ok(u32::try_from(nix::unistd::gettid().as_raw())?)
 }
@@ -129,9 +129,8 @@ pub fn this_thread(cpu: usize) -> Result<u32> {
 /// # Errors
 /// Always: it needs Linux.
 #[cfg(not(target_os = "linux"))]
-pub fn this_thread(cpu: usize) -> Result<u32> {
-    Cpus(vec![cpu]).keep()?;
-    anyhow::bail!("threads have no ids here")
+pub fn keep_this_thread(cpu: usize) -> Result<u32> {
+    anyhow::bail!("keeping a thread to processor {cpu} needs Linux")
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -128,9 +128,12 @@ impl Measured {
         self.calm.len()
     }
 
-    /// A latency that so many of a hundred of those do not exceed, in milliseconds.
+    /// A latency that so many of a hundred of those do not exceed, in milliseconds. Not a number where there are none.
     #[must_use]
     pub fn calm_millis(&self, percentile: f64) -> f64 {
+        if self.calm.is_empty() {
+            return f64::NAN;
+        }
         self.calm.value_at_percentile(percentile) as f64 / 1e3
     }
 

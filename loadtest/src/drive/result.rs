@@ -56,7 +56,6 @@ impl Results {
             Measure::P50Ms => measured.millis(50.0),
             Measure::P99Ms => measured.millis(99.0),
             Measure::P999Ms => measured.millis(99.9),
-            Measure::CalmP50Ms | Measure::CalmP99Ms if measured.calm() == 0 => f64::NAN,
             Measure::CalmP50Ms => measured.calm_millis(50.0),
             Measure::CalmP99Ms => measured.calm_millis(99.0),
             Measure::Errors => measured.failed() as f64,

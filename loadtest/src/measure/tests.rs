@@ -26,6 +26,7 @@ fn percentiles_are_those_of_all_that_was_recorded() {
 #[test]
 fn calm_answers_are_counted_apart() {
     let recorder = Recorder::new().unwrap();
+    assert!(recorder.so_far().calm_millis(50.0).is_nan());
     for millis in [10, 20, 90] {
         recorder.answered(answered(millis));
     }

@@ -91,7 +91,7 @@ pub(super) fn watch(stalls: &Arc<Stalls>, cpu: usize) -> Result<()> {
     thread::Builder::new()
         .name(format!("watch {cpu}"))
         .spawn(move || {
-            let first = cpus::this_thread(cpu).and_then(|id| schedule(&[], 2, id));
+            let first = cpus::keep_this_thread(cpu).and_then(|id| schedule(&[], 2, id));
             let may = first.is_ok();
             let _gone = say.send(first);
             if may {
